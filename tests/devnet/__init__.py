@@ -1,0 +1,1 @@
+"""Tests of the one-process server and of the throw-away real servers."""
