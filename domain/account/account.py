@@ -1,0 +1,74 @@
+"""The account of a user or an organization as one consistency boundary: its parts, and who decides and evolves what.
+
+A part is a module with `COMMANDS`, `EVENTS`, `decide`, `evolve` and `answer`. Its `decide` may read the whole account,
+its `evolve` writes only its own field. A new part is its file, a field in `Account`, and a line in `PARTS`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from domain.account import api_keys, credits, holds
+from domain.account.api_keys import ApiKeys
+from domain.account.ledger import Ledger
+from domain.aggregate import Aggregate, Answer
+from domain.instant import Instant
+from domain.message import Command, Event
+
+
+class Account(Struct, kw_only=True):
+    """All parts. An account that was never written is a free account with nothing in it."""
+
+    credits: Ledger = field(default_factory=Ledger)
+    api_keys: ApiKeys = field(default_factory=ApiKeys)
+
+
+PARTS: tuple[tuple[str, Any], ...] = (("credits", credits), ("credits", holds), ("api_keys", api_keys))
+"""The field that a part writes, and the part."""
+
+_PART_OF_COMMAND = {command: part for _, part in PARTS for command in part.COMMANDS}
+_FIELD_OF_EVENT = {event: (name, part) for name, part in PARTS for event in part.EVENTS}
+
+
+def decide(account: Account, command: Command, at: Instant) -> Sequence[Event]:
+    """The events of the part that the command belongs to."""
+    events: Sequence[Event] = _PART_OF_COMMAND[type(command)].decide(account, command, at)
+    return events
+
+
+def evolve(account: Account, event: Event) -> Account:
+    """Lets the part that owns the event write it down."""
+    name, part = _FIELD_OF_EVENT[type(event)]
+    part.evolve(getattr(account, name), event)
+    return account
+
+
+def answer(account: Account, command: Command, events: Sequence[Event]) -> Answer:
+    """The answer of the part that the command belongs to."""
+    data: Answer = _PART_OF_COMMAND[type(command)].answer(account, command, events)
+    return data
+
+
+def due(account: Account, at: Instant) -> Sequence[Event]:
+    """What time alone has caused by `at`: one expired hold after the other, then expired grants."""
+    expired = holds.due(account.credits, at)
+    return [expired] if expired else credits.due(account.credits, at)
+
+
+def next_due(account: Account) -> Instant | None:
+    """When the account next changes by itself."""
+    return account.credits.wake_at
+
+
+AGGREGATE = Aggregate(
+    category="account",
+    state=Account,
+    commands=[command for _, part in PARTS for command in part.COMMANDS],
+    events=[event for _, part in PARTS for event in part.EVENTS],
+    decide=decide,
+    evolve=evolve,
+    answer=answer,
+    due=due,
+    next_due=next_due,
+)

@@ -1,0 +1,145 @@
+"""Credits that come in and run out: grants with priority and expiry, repayment of debt, the account's balance.
+
+Balance and debt never meet: while there is debt every grant repays it first, and paid use is refused.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from domain.account import ledger
+from domain.account.ledger import Burn, Grant, Ledger
+from domain.aggregate import Answer
+from domain.errors import Conflict, Invalid
+from domain.instant import Instant
+from domain.message import Command, Event
+from domain.money import AMOUNT_MAX, MicroCredits
+
+if TYPE_CHECKING:
+    from domain.account.account import Account
+
+GRANTS_MAX = 1_000
+"""Grants with something left that one account can have, so that its state and its documents stay bounded."""
+BALANCE_MAX: MicroCredits = 100 * AMOUNT_MAX
+"""Bounds the balance well below 2**63, also as the sum of many grants."""
+
+
+class AddCredits(Command, frozen=True, kw_only=True, tag="credits.add"):
+    """Grants credits. Its command id is derived from account and reference, so one reference grants once, for ever."""
+
+    category = "account"
+    grant_id: str
+    amount: MicroCredits
+    source: str
+    reference: str
+    reason: str | None = None
+    priority: int = 100
+    expires_at: Instant | None = None
+
+
+class CreditsGranted(Event, frozen=True, kw_only=True, tag="credits.granted"):
+    """`amount` came in: `repaid` of it went to debt, the rest is a grant. `balance` and `debt` are after it."""
+
+    grant_id: str
+    amount: MicroCredits
+    repaid: MicroCredits
+    source: str
+    reference: str
+    reason: str | None
+    priority: int
+    expires_at: Instant | None
+    granted_at: Instant
+    balance: MicroCredits
+    debt: MicroCredits
+
+
+class GrantExpired(Event, frozen=True, kw_only=True, tag="credits.grant_expired"):
+    """What was left of a grant, and not reserved by holds, ran out. `balance` is after it."""
+
+    grant_id: str
+    amount: MicroCredits
+    balance: MicroCredits
+
+
+COMMANDS = (AddCredits,)
+EVENTS = (CreditsGranted, GrantExpired)
+CreditsEvent: TypeAlias = CreditsGranted | GrantExpired
+
+
+def decide(account: "Account", command: AddCredits, at: Instant) -> Sequence[CreditsEvent]:
+    """Grants credits, repaying debt first. `Invalid` on amounts out of range, `Conflict` when the account is full."""
+    credits = account.credits
+    if not 0 < command.amount <= AMOUNT_MAX:
+        raise Invalid("invalid_amount", "amount must be positive and at most 1000000000 credits.", param="amount")
+    if command.expires_at is not None and command.expires_at <= at:
+        raise Invalid("invalid_expiry", "expires_at must lie in the future.", param="expires_at")
+    if len(credits.grants) >= GRANTS_MAX:
+        raise Conflict("too_many_grants", f"An account can hold {GRANTS_MAX} grants that are not used up.")
+    if credits.balance + command.amount > BALANCE_MAX:
+        raise Conflict("balance_too_large", "The account's balance would exceed the largest that is supported.")
+    repaid = min(credits.debt, command.amount)
+    return [
+        CreditsGranted(
+            grant_id=command.grant_id,
+            amount=command.amount,
+            repaid=repaid,
+            source=command.source,
+            reference=command.reference,
+            reason=command.reason,
+            priority=command.priority,
+            expires_at=command.expires_at,
+            granted_at=at,
+            balance=credits.balance + command.amount - repaid,
+            debt=credits.debt - repaid,
+        )
+    ]
+
+
+def evolve(credits: Ledger, event: CreditsEvent) -> None:
+    """Writes a grant or an expiry into the ledger."""
+    match event:
+        case CreditsGranted():
+            credits.debt -= event.repaid
+            grant = Grant(
+                id=event.grant_id,
+                source=event.source,
+                priority=event.priority,
+                remaining=event.amount - event.repaid,
+                granted_at=event.granted_at,
+                expires_at=event.expires_at,
+            )
+            ledger.put_grant(credits, grant)
+        case GrantExpired():
+            ledger.burn(credits, [Burn(grant_id=event.grant_id, amount=event.amount)])
+            ledger.reckon_wake(credits)
+
+
+def due(credits: Ledger, at: Instant) -> Sequence[GrantExpired]:
+    """What has run out by `at`. Credits that open holds need stay until those are closed."""
+    if credits.wake_at is None or credits.wake_at > at:
+        return []
+    events: list[GrantExpired] = []
+    spare, balance = credits.available, credits.balance
+    for grant in credits.grants.values():
+        if grant.expires_at is None or grant.expires_at > at or spare == 0:
+            continue
+        amount = min(grant.remaining, spare)
+        spare -= amount
+        balance -= amount
+        events.append(GrantExpired(grant_id=grant.id, amount=amount, balance=balance))
+    return events
+
+
+def answer(account: "Account", _command: AddCredits, events: Sequence[Event]) -> Answer:
+    """The balance after the grant, and what of it became balance."""
+    granted = next(event for event in events if isinstance(event, CreditsGranted))
+    return {"amount": granted.amount - granted.repaid, "repaid": granted.repaid} | balance_answer(account.credits)
+
+
+def balance_answer(credits: Ledger) -> Answer:
+    """The account's figures in micro-credits, as every money outcome carries them."""
+    return {
+        "balance": credits.balance,
+        "held": credits.held,
+        "available": credits.available,
+        "debt": credits.debt,
+    }

@@ -1,0 +1,374 @@
+"""Holds: credits set aside before a billable operation, and the one thing that ends each of them (I7).
+
+hold ── settle ──▶ settled  ── a release that comes late books it back
+     ├─ release ─▶ released
+     └─ time ────▶ expired  ── a settle that comes late books the difference
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from domain.account import ledger
+from domain.account.credits import balance_answer
+from domain.account.ledger import Burn, ClosedHold, Grant, Hold, Ledger, burn_plan
+from domain.account.usage import Price, Usage, cost
+from domain.aggregate import Answer
+from domain.errors import Conflict, Invalid, NotFound, PaymentRequired
+from domain.instant import DAY, Instant
+from domain.message import Command, Event
+from domain.money import AMOUNT_MAX, MicroCredits
+
+if TYPE_CHECKING:
+    from domain.account.account import Account
+
+HOLDS_MAX = 10_000
+"""Open holds of one account at a time."""
+HOLD_LENGTH_MAX: Instant = DAY
+CORRECTION_PRIORITY = 0
+"""Credits given back by a correction are burnt before all others."""
+NOTHING_USED = Usage(source="none")
+
+
+class PlaceHold(Command, frozen=True, kw_only=True, tag="hold.place"):
+    """Sets aside `amount`, or what is available if that is at least `amount_min`."""
+
+    category = "account"
+    hold_id: str
+    amount: MicroCredits
+    amount_min: MicroCredits
+    model: str
+    price: Price
+    expires_at: Instant
+    key_id: str | None = None
+
+
+class ReportProgress(Command, frozen=True, kw_only=True, tag="hold.progress"):
+    """Says what a running operation has delivered so far, in case nobody lives to settle it."""
+
+    category = "account"
+    shed = False
+    hold_id: str
+    usage: Usage
+
+
+class SettleHold(Command, frozen=True, kw_only=True, tag="hold.settle"):
+    """Charges what was used, at the price that the hold recorded."""
+
+    category = "account"
+    shed = False
+    hold_id: str
+    usage: Usage
+    latency_ms: int = 0
+    request_id: str | None = None
+
+
+class ReleaseHold(Command, frozen=True, kw_only=True, tag="hold.release"):
+    """Gives everything back: nothing was delivered."""
+
+    category = "account"
+    shed = False
+    hold_id: str
+    reason: str
+
+
+class Sweep(Command, frozen=True, kw_only=True, tag="account.sweep"):
+    """Wakes an idle account: what is due happens before any command is decided, so there is nothing left to do."""
+
+    category = "account"
+    shed = False
+
+
+class HoldPlaced(Event, frozen=True, kw_only=True, tag="hold.placed"):
+    """`amount` is set aside until `expires_at`."""
+
+    hold_id: str
+    amount: MicroCredits
+    model: str
+    price: Price
+    placed_at: Instant
+    expires_at: Instant
+    key_id: str | None
+
+
+class HoldProgressed(Event, frozen=True, kw_only=True, tag="hold.progressed"):
+    """The operation had delivered `usage` by now."""
+
+    hold_id: str
+    usage: Usage
+
+
+class HoldClosed(Event, frozen=True, kw_only=True, tag="hold.closed"):
+    """The one end of a hold. `cost` = `charged` + `owed`; `charged` was burnt from grants, `owed` became debt."""
+
+    hold_id: str
+    how: ledger.Closing
+    reason: str | None
+    amount: MicroCredits
+    cost: MicroCredits
+    charged: MicroCredits
+    owed: MicroCredits
+    burns: tuple[Burn, ...]
+    usage: Usage
+    model: str
+    key_id: str | None
+    price_version: str
+    latency_ms: int
+    request_id: str | None
+    closed_at: Instant
+    balance: MicroCredits
+    debt: MicroCredits
+
+
+class HoldCorrected(Event, frozen=True, kw_only=True, tag="hold.corrected"):
+    """The one late correction. `difference` is added to the cost: positive is charged, negative is given back."""
+
+    hold_id: str
+    grant_id: str
+    difference: MicroCredits
+    charged: MicroCredits
+    owed: MicroCredits
+    burns: tuple[Burn, ...]
+    repaid: MicroCredits
+    usage: Usage
+    """What is true now."""
+    replaced: Usage
+    """What was booked before."""
+    model: str
+    key_id: str | None
+    price_version: str
+    closed_at: Instant
+    """When the hold was closed: usage is corrected in the bucket of that time."""
+    corrected_at: Instant
+    balance: MicroCredits
+    debt: MicroCredits
+
+
+COMMANDS = (PlaceHold, ReportProgress, SettleHold, ReleaseHold, Sweep)
+EVENTS = (HoldPlaced, HoldProgressed, HoldClosed, HoldCorrected)
+HoldCommand: TypeAlias = PlaceHold | ReportProgress | SettleHold | ReleaseHold | Sweep
+HoldEvent: TypeAlias = HoldPlaced | HoldProgressed | HoldClosed | HoldCorrected
+
+
+def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[HoldEvent]:
+    """See each command. `NotFound` for a hold that never was, `Conflict` for one that is closed for good."""
+    credits = account.credits
+    match command:
+        case PlaceHold():
+            return _place(credits, command, at)
+        case ReportProgress():
+            return _progress(credits, command)
+        case SettleHold():
+            return _settle(credits, command, at)
+        case ReleaseHold():
+            return _release(credits, command, at)
+        case Sweep():
+            return []
+
+
+def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEvent]:
+    if command.hold_id in credits.holds:
+        return []
+    if not 0 <= command.amount_min <= command.amount <= AMOUNT_MAX:
+        raise Invalid("invalid_amount", "The amount to hold is out of range.")
+    if not at < command.expires_at <= at + HOLD_LENGTH_MAX:
+        raise Invalid("invalid_expiry", "A hold must end in the future and within a day.")
+    if len(credits.holds) >= HOLDS_MAX:
+        raise Conflict("too_many_holds", f"An account can have {HOLDS_MAX} open holds.")
+    if command.amount > 0 and credits.debt > 0:
+        raise PaymentRequired("debt_outstanding", "The account owes credits; add credits first.", debt=credits.debt)
+    if credits.available < command.amount_min:
+        raise PaymentRequired(
+            "insufficient_credits",
+            "There are not enough credits for this request.",
+            required=command.amount_min,
+            available=credits.available,
+        )
+    return [
+        HoldPlaced(
+            hold_id=command.hold_id,
+            amount=min(command.amount, credits.available),
+            model=command.model,
+            price=command.price,
+            placed_at=at,
+            expires_at=command.expires_at,
+            key_id=command.key_id,
+        )
+    ]
+
+
+def _progress(credits: Ledger, command: ReportProgress) -> Sequence[HoldEvent]:
+    hold = credits.holds.get(command.hold_id)
+    if hold is None:
+        _require_closed(credits, command.hold_id)
+        return []
+    if hold.progress == command.usage:
+        return []
+    return [HoldProgressed(hold_id=hold.id, usage=command.usage)]
+
+
+def _settle(credits: Ledger, command: SettleHold, at: Instant) -> Sequence[HoldEvent]:
+    hold = credits.holds.get(command.hold_id)
+    if hold is not None:
+        return [_closing(credits, hold, "settled", command.usage, at, settle=command)]
+    closed = _require_closed(credits, command.hold_id)
+    if closed.how == "settled" and closed.usage == command.usage:
+        return []
+    if closed.how != "expired":
+        raise Conflict("hold_closed", "The hold was closed before.")
+    return _correction(credits, closed, command.usage, at)
+
+
+def _release(credits: Ledger, command: ReleaseHold, at: Instant) -> Sequence[HoldEvent]:
+    hold = credits.holds.get(command.hold_id)
+    if hold is not None:
+        return [_closing(credits, hold, "released", NOTHING_USED, at, reason=command.reason)]
+    closed = _require_closed(credits, command.hold_id)
+    if closed.how == "released":
+        return []
+    return _correction(credits, closed, NOTHING_USED, at)
+
+
+def _require_closed(credits: Ledger, hold_id: str) -> ClosedHold:
+    closed = credits.closed.get(hold_id)
+    if closed is None:
+        raise NotFound("hold_not_found", "There is no such hold, or it was closed too long ago to be corrected.")
+    return closed
+
+
+def _closing(
+    credits: Ledger,
+    hold: Hold,
+    how: ledger.Closing,
+    usage: Usage,
+    at: Instant,
+    *,
+    settle: SettleHold | None = None,
+    reason: str | None = None,
+) -> HoldClosed:
+    total = cost(usage, hold.price)
+    charged = min(total, hold.amount + credits.available)
+    return HoldClosed(
+        hold_id=hold.id,
+        how=how,
+        reason=reason,
+        amount=hold.amount,
+        cost=total,
+        charged=charged,
+        owed=total - charged,
+        burns=burn_plan(credits.grants.values(), charged),
+        usage=usage,
+        model=hold.model,
+        key_id=hold.key_id,
+        price_version=hold.price.version,
+        latency_ms=settle.latency_ms if settle else 0,
+        request_id=settle.request_id if settle else None,
+        closed_at=at,
+        balance=credits.balance - charged,
+        debt=credits.debt + total - charged,
+    )
+
+
+def _correction(credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant) -> Sequence[HoldEvent]:
+    if usage == (closed.usage or NOTHING_USED):
+        return []
+    total = cost(usage, closed.hold.price)
+    difference = total - closed.cost
+    charged = min(max(difference, 0), credits.available)
+    owed = max(difference, 0) - charged
+    returned = max(-difference, 0)
+    repaid = min(credits.debt, returned)
+    return [
+        HoldCorrected(
+            hold_id=closed.hold.id,
+            grant_id=f"correction_{closed.hold.id}",
+            difference=difference,
+            charged=charged,
+            owed=owed,
+            burns=burn_plan(credits.grants.values(), charged),
+            repaid=repaid,
+            usage=usage,
+            replaced=closed.usage or NOTHING_USED,
+            model=closed.hold.model,
+            key_id=closed.hold.key_id,
+            price_version=closed.hold.price.version,
+            closed_at=closed.closed_at,
+            corrected_at=at,
+            balance=credits.balance - charged + returned - repaid,
+            debt=credits.debt + owed - repaid,
+        )
+    ]
+
+
+def due(credits: Ledger, at: Instant) -> HoldClosed | None:
+    """The end of the first hold that has run out by `at`: charged at its last progress, free without any."""
+    if credits.wake_at is None or credits.wake_at > at:
+        return None
+    first = min(credits.holds.values(), key=lambda hold: (hold.expires_at, hold.id), default=None)
+    if first is None or first.expires_at > at:
+        return None
+    usage = first.progress or NOTHING_USED
+    return _closing(credits, first, "expired", usage, at, reason="expired")
+
+
+def evolve(credits: Ledger, event: HoldEvent) -> None:
+    """Writes a hold's beginning, progress, end or correction into the ledger."""
+    match event:
+        case HoldPlaced():
+            ledger.open_hold(credits, _hold(event))
+        case HoldProgressed():
+            credits.holds[event.hold_id].progress = event.usage
+        case HoldClosed():
+            credits.debt += event.owed
+            ledger.burn(credits, event.burns)
+            ledger.close_hold(credits, _closed(credits.holds[event.hold_id], event))
+        case HoldCorrected():
+            _correct(credits, event)
+
+
+def _hold(event: HoldPlaced) -> Hold:
+    return Hold(
+        id=event.hold_id,
+        amount=event.amount,
+        model=event.model,
+        price=event.price,
+        placed_at=event.placed_at,
+        expires_at=event.expires_at,
+        key_id=event.key_id,
+    )
+
+
+def _closed(hold: Hold, event: HoldClosed) -> ClosedHold:
+    return ClosedHold(hold=hold, how=event.how, cost=event.cost, usage=event.usage, closed_at=event.closed_at)
+
+
+def _correct(credits: Ledger, event: HoldCorrected) -> None:
+    credits.debt += event.owed - event.repaid
+    ledger.burn(credits, event.burns)
+    del credits.closed[event.hold_id]
+    returned = max(-event.difference, 0) - event.repaid
+    grant = Grant(
+        id=event.grant_id,
+        source="correction",
+        priority=CORRECTION_PRIORITY,
+        remaining=returned,
+        granted_at=event.corrected_at,
+    )
+    ledger.put_grant(credits, grant)
+    ledger.reckon_wake(credits)
+
+
+def answer(account: "Account", command: HoldCommand, events: Sequence[Event]) -> Answer:
+    """What was held or charged, and the balance after it."""
+    credits = account.credits
+    data = balance_answer(credits)
+    for event in events:
+        match event:
+            case HoldPlaced(hold_id=hold_id) if isinstance(command, PlaceHold) and hold_id == command.hold_id:
+                data |= {"hold_id": hold_id, "amount": event.amount, "expires_at": event.expires_at}
+            case HoldClosed(how=how) if how != "expired":
+                data |= {"cost": event.cost, "charged": event.charged, "owed": event.owed}
+            case HoldCorrected():
+                data |= {"difference": event.difference}
+            case _:
+                pass
+    return data

@@ -1,0 +1,158 @@
+"""The ledger's state and its arithmetic: grants in burn order, holds, what is closed, what is owed.
+
+Owned by the fold of the account: the functions here that change a ledger say so, and only `evolve` calls them.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from domain.account.usage import Price, Usage
+from domain.instant import DAY, MINUTE, Instant
+from domain.money import MicroCredits
+
+Closing: TypeAlias = Literal["settled", "released", "expired"]
+
+REMEMBERED: dict[Closing, Instant] = {"settled": 15 * MINUTE, "released": 15 * MINUTE, "expired": 7 * DAY}
+"""How long a closed hold can still be corrected. A settle is retried for minutes, an expiry means an API was away."""
+
+
+class Grant(Struct, kw_only=True):
+    """Credits that came in together."""
+
+    id: str
+    source: str
+    priority: int
+    remaining: MicroCredits
+    granted_at: Instant
+    expires_at: Instant | None = None
+
+    def burn_order(self) -> tuple[int, bool, Instant, Instant, str]:
+        """Total: low priority numbers first, then what expires first (never is last), then the oldest, then by id."""
+        return (self.priority, self.expires_at is None, self.expires_at or 0, self.granted_at, self.id)
+
+
+class Hold(Struct, kw_only=True):
+    """Credits set aside for one billable operation, until exactly one of settle, release or expiry closes it (I7)."""
+
+    id: str
+    amount: MicroCredits
+    model: str
+    price: Price
+    placed_at: Instant
+    expires_at: Instant
+    key_id: str | None = None
+    progress: Usage | None = None
+    """What the operation had delivered when it last reported; charged if the hold expires."""
+
+
+class ClosedHold(Struct, kw_only=True):
+    """How a hold ended; remembered for a while so that the one late correction can be booked."""
+
+    hold: Hold
+    how: Closing
+    cost: MicroCredits
+    usage: Usage | None
+    closed_at: Instant
+
+
+class Burn(Struct, frozen=True, kw_only=True):
+    """An amount taken from one grant."""
+
+    grant_id: str
+    amount: MicroCredits
+
+
+class Ledger(Struct, kw_only=True):
+    """`balance` is the sum of what remains of all grants, `held` that of all open holds."""
+
+    balance: MicroCredits = 0
+    held: MicroCredits = 0
+    debt: MicroCredits = 0
+    """What was used and could not be covered; outside the balance, repaid first by every grant."""
+    grants: dict[str, Grant] = field(default_factory=dict)
+    """By id, in burn order; only those with something left."""
+    holds: dict[str, Hold] = field(default_factory=dict)
+    closed: dict[str, ClosedHold] = field(default_factory=dict)
+    """By id, oldest first."""
+    wake_at: Instant | None = None
+    """When the first hold or grant is due."""
+
+    @property
+    def available(self) -> MicroCredits:
+        """What new holds can take. Never negative (I6)."""
+        return self.balance - self.held
+
+
+def burn_plan(grants: Iterable[Grant], amount: MicroCredits) -> tuple[Burn, ...]:
+    """Which grants, already in burn order, give how much of `amount`. Gives all there is when that is less."""
+    burns = []
+    for grant in grants:
+        if amount <= 0:
+            break
+        taken = min(grant.remaining, amount)
+        burns.append(Burn(grant_id=grant.id, amount=taken))
+        amount -= taken
+    return tuple(burns)
+
+
+def put_grant(ledger: Ledger, grant: Grant) -> None:
+    """Adds a grant at its place in burn order. Changes `ledger`."""
+    if grant.remaining == 0:
+        return
+    ledger.balance += grant.remaining
+    ledger.grants[grant.id] = grant
+    if len(ledger.grants) > 1:
+        ledger.grants = {each.id: each for each in sorted(ledger.grants.values(), key=Grant.burn_order)}
+    reckon_wake(ledger)
+
+
+def burn(ledger: Ledger, burns: Iterable[Burn]) -> None:
+    """Takes what a plan says; a grant with nothing left is forgotten. Changes `ledger`."""
+    for each in burns:
+        grant = ledger.grants[each.grant_id]
+        grant.remaining -= each.amount
+        ledger.balance -= each.amount
+        if grant.remaining == 0:
+            del ledger.grants[each.grant_id]
+
+
+def open_hold(ledger: Ledger, hold: Hold) -> None:
+    """Sets the hold's amount aside. Changes `ledger`."""
+    ledger.holds[hold.id] = hold
+    ledger.held += hold.amount
+    if ledger.available == 0 or ledger.wake_at is None:
+        reckon_wake(ledger)
+    else:
+        ledger.wake_at = min(ledger.wake_at, hold.expires_at)
+
+
+def close_hold(ledger: Ledger, closed: ClosedHold) -> None:
+    """Ends an open hold and forgets the closed ones that are past correcting. Changes `ledger`."""
+    hold = ledger.holds.pop(closed.hold.id)
+    ledger.held -= hold.amount
+    for hold_id in list(_forgettable(ledger, closed.closed_at)):
+        del ledger.closed[hold_id]
+    ledger.closed[hold.id] = closed
+    reckon_wake(ledger)
+
+
+def _forgettable(ledger: Ledger, at: Instant) -> Iterable[str]:
+    for hold_id, closed in ledger.closed.items():
+        age = at - closed.closed_at
+        if age > REMEMBERED[closed.how]:
+            yield hold_id
+        elif age <= REMEMBERED["settled"]:
+            return
+
+
+def reckon_wake(ledger: Ledger) -> None:
+    """Sets `wake_at` to the first instant at which something is due. Changes `ledger`.
+
+    A grant that is wholly reserved by holds does not expire before they close, so it wakes nobody until then.
+    """
+    expiries = [hold.expires_at for hold in ledger.holds.values()]
+    if ledger.available > 0:
+        expiries += [grant.expires_at for grant in ledger.grants.values() if grant.expires_at is not None]
+    ledger.wake_at = min(expiries, default=None)

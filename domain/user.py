@@ -1,0 +1,187 @@
+"""A user: who they are (sealed), how they sign in (sealed), and which role they have."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from domain.aggregate import Aggregate, Answer
+from domain.errors import Conflict, NotFound
+from domain.instant import Instant
+from domain.message import Claim, Command, Event
+
+Role: TypeAlias = Literal["user", "developer", "admin"]
+
+
+class RegisterUser(Command, frozen=True, kw_only=True, tag="user.register"):
+    """Makes a user. `email_hash` is the HMAC that keeps the address unique; all else personal is sealed."""
+
+    category = "user"
+    user_id: str
+    email_hash: str
+    email_sealed: str
+    display_name_sealed: str | None
+    password_sealed: str
+
+    def claims(self) -> tuple[Claim, ...]:
+        """One user for each email address."""
+        return (
+            Claim(
+                kind="email",
+                value=self.email_hash,
+                code="email_taken",
+                message="There is a user with this email address; log in instead.",
+            ),
+        )
+
+
+class UpdateProfile(Command, frozen=True, kw_only=True, tag="user.update_profile"):
+    """Changes the display name; `None` removes it."""
+
+    category = "user"
+    display_name_sealed: str | None
+
+
+class ChangePassword(Command, frozen=True, kw_only=True, tag="user.change_password"):
+    """Sets a new password and ends every login token issued before. `ver` is the version the caller verified."""
+
+    category = "user"
+    password_sealed: str
+    ver: int
+
+
+class RehashPassword(Command, frozen=True, kw_only=True, tag="user.rehash_password"):
+    """Stores the same password under current parameters; tokens stay valid."""
+
+    category = "user"
+    password_sealed: str
+    ver: int
+
+
+class GrantRole(Command, frozen=True, kw_only=True, tag="user.grant_role"):
+    """Sets the role."""
+
+    category = "user"
+    role: Role
+
+
+class UserRegistered(Event, frozen=True, kw_only=True, tag="user.registered"):
+    """The user exists."""
+
+    email_hash: str
+    email_sealed: str
+    display_name_sealed: str | None
+    password_sealed: str
+    registered_at: Instant
+
+
+class ProfileUpdated(Event, frozen=True, kw_only=True, tag="user.profile_updated"):
+    """The display name as it is now."""
+
+    display_name_sealed: str | None
+
+
+class PasswordChanged(Event, frozen=True, kw_only=True, tag="user.password_changed"):
+    """A new password; only tokens of version `ver` are good from now on."""
+
+    password_sealed: str
+    ver: int
+
+
+class PasswordRehashed(Event, frozen=True, kw_only=True, tag="user.password_rehashed"):
+    """The same password under other parameters."""
+
+    password_sealed: str
+
+
+class RoleGranted(Event, frozen=True, kw_only=True, tag="user.role_granted"):
+    """The role as it is now."""
+
+    role: Role
+
+
+class User(Struct, kw_only=True):
+    """What decisions need to know of a user."""
+
+    exists: bool = False
+    ver: int = 1
+    """Counts passwords; login tokens carry it."""
+    role: Role = "user"
+    display_name_sealed: str | None = None
+
+
+COMMANDS = (RegisterUser, UpdateProfile, ChangePassword, RehashPassword, GrantRole)
+EVENTS = (UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted)
+UserCommand: TypeAlias = RegisterUser | UpdateProfile | ChangePassword | RehashPassword | GrantRole
+UserEvent: TypeAlias = UserRegistered | ProfileUpdated | PasswordChanged | PasswordRehashed | RoleGranted
+
+
+def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]:
+    """See each command. `NotFound` for a user who never registered, `Conflict` when the password has moved on."""
+    if isinstance(command, RegisterUser):
+        return _register(user, command, at)
+    if not user.exists:
+        raise NotFound("user_not_found", "There is no such user.")
+    match command:
+        case UpdateProfile(display_name_sealed=name):
+            return [] if name == user.display_name_sealed else [ProfileUpdated(display_name_sealed=name)]
+        case ChangePassword():
+            _require_ver(user, command.ver)
+            return [PasswordChanged(password_sealed=command.password_sealed, ver=user.ver + 1)]
+        case RehashPassword():
+            _require_ver(user, command.ver)
+            return [PasswordRehashed(password_sealed=command.password_sealed)]
+        case GrantRole(role=role):
+            return [] if role == user.role else [RoleGranted(role=role)]
+
+
+def _register(user: User, command: RegisterUser, at: Instant) -> Sequence[UserEvent]:
+    if user.exists:
+        raise Conflict("user_exists", "The user is registered already.")
+    return [
+        UserRegistered(
+            email_hash=command.email_hash,
+            email_sealed=command.email_sealed,
+            display_name_sealed=command.display_name_sealed,
+            password_sealed=command.password_sealed,
+            registered_at=at,
+        )
+    ]
+
+
+def _require_ver(user: User, ver: int) -> None:
+    if user.ver != ver:
+        raise Conflict("password_changed", "The password was changed meanwhile; log in again.")
+
+
+def evolve(user: User, event: UserEvent) -> User:
+    """Writes down what happened to the user."""
+    match event:
+        case UserRegistered():
+            user.exists = True
+            user.display_name_sealed = event.display_name_sealed
+        case ProfileUpdated():
+            user.display_name_sealed = event.display_name_sealed
+        case PasswordChanged():
+            user.ver = event.ver
+        case PasswordRehashed():
+            pass
+        case RoleGranted():
+            user.role = event.role
+    return user
+
+
+def answer(user: User, _command: UserCommand, _events: Sequence[Event]) -> Answer:
+    """What login tokens need to know."""
+    return {"ver": user.ver, "role": user.role}
+
+
+AGGREGATE = Aggregate(
+    category="user",
+    state=User,
+    commands=COMMANDS,
+    events=EVENTS,
+    decide=decide,
+    evolve=evolve,
+    answer=answer,
+)

@@ -1,0 +1,164 @@
+"""Bytes on the wire and in the log: JSON through msgspec, tags written out, old event shapes upcast before decoding."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Union
+
+import msgspec
+from msgspec import Raw, Struct
+
+from domain.aggregate import Aggregate
+from domain.envelope import Envelope, Header
+from domain.message import Command, Event
+from domain.recorded import Metadata, Recorded
+from domain.registry import command_types, event_types
+from eventstore.errors import Undecodable, UnknownType
+from eventstore.records import StoredEvent
+
+COMMAND_SIZE_BYTES_MAX = 256 * 1024
+"""The largest encoded command; the API refuses a larger one with 413."""
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTS: dict[tuple[str, int], Upcast] = {}
+"""(event tag, schema version) to the function that makes the next version's shape of it."""
+
+_encoder = msgspec.json.Encoder()
+_metadata_decoder = msgspec.json.Decoder(Metadata)
+
+
+class _Wire(Struct, frozen=True, kw_only=True):
+    """An envelope whose body is not looked at yet."""
+
+    header: Header
+    body: Raw
+
+
+class _Tag(Struct, frozen=True):
+    """The tag of a body, whatever else is in it."""
+
+    type: str
+
+
+_wire_decoder = msgspec.json.Decoder(_Wire)
+_tag_decoder = msgspec.json.Decoder(_Tag)
+
+
+@cache
+def _command_decoder() -> msgspec.json.Decoder[Command]:
+    return msgspec.json.Decoder(Union[tuple(command_types().values())])  # type: ignore[arg-type]  # built at run time
+
+
+@cache
+def _event_decoder() -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(Union[tuple(event_types().values())])  # type: ignore[arg-type]  # built at run time
+
+
+def encode_json(value: Any) -> bytes:
+    """Any plain value or struct as JSON."""
+    return _encoder.encode(value)
+
+
+def encode_command(envelope: Envelope) -> bytes:
+    """The record that goes to Kafka."""
+    return _encoder.encode(envelope)
+
+
+def decode_command(record: bytes) -> Envelope:
+    """The envelope. `Undecodable` for anything that is none, `UnknownType` for a body of a newer release."""
+    try:
+        wire = _wire_decoder.decode(record)
+        return Envelope(header=wire.header, body=_command_decoder().decode(wire.body))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _why_undecodable(record) from error
+
+
+def _why_undecodable(record: bytes) -> Undecodable | UnknownType:
+    try:
+        tag = _tag_decoder.decode(_wire_decoder.decode(record).body).type
+    except (msgspec.MsgspecError, RecursionError):
+        return Undecodable("not a command envelope")
+    if tag not in command_types():
+        return UnknownType(f"this release does not know the command {tag!r}; upgrade the workers first")
+    return Undecodable(f"the body of {tag!r} does not have its shape")
+
+
+def digest(record: bytes) -> bytes:
+    """Recognises a record: the first 16 bytes of its SHA-256."""
+    return hashlib.sha256(record).digest()[:16]
+
+
+def tag_of(message: Command | Event) -> str:
+    """The wire tag, as written out in the class."""
+    tag = message.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def decode_event(tag: str, schema_version: int, payload: bytes) -> Event:
+    """The event in today's shape. `UnknownType` for a tag or a version that this release does not know."""
+    known = event_types().get(tag)
+    if known is None or schema_version > known.schema_version:
+        raise UnknownType(f"this release does not know version {schema_version} of the event {tag!r}")
+    if schema_version == known.schema_version:
+        return _event_decoder().decode(payload)
+    shape = msgspec.json.decode(payload)
+    for version in range(schema_version, known.schema_version):
+        shape = UPCASTS[tag, version](shape)
+    return msgspec.convert(shape, known)
+
+
+def recorded(stored: StoredEvent) -> Recorded:
+    """The event at its place, for projections."""
+    return Recorded(
+        stream=stored.stream,
+        version=stored.version,
+        shard=stored.shard,
+        seq=stored.seq,
+        at=stored.at,
+        metadata=_metadata_decoder.decode(stored.metadata),
+        event=decode_event(stored.type, stored.schema_version, stored.payload),
+    )
+
+
+def encode_state(state: Struct) -> bytes:
+    """A snapshot."""
+    return _encoder.encode(state)
+
+
+def decode_state(aggregate: Aggregate[Any], snapshot: bytes) -> Struct:
+    """The state in a snapshot of the aggregate's own `state_version`."""
+    state: Struct = _state_decoder(aggregate.state).decode(snapshot)
+    return state
+
+
+@cache
+def _state_decoder(state: type[Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(state)
+
+
+class MacChain:
+    """Chains each event of a stream to the one before it, so that any change to the log is found (design, 6).
+
+    `keys` maps key ids to 32-byte keys kept outside Postgres; the first signs, all verify.
+    A stored mac is the key's id, a colon, and HMAC-SHA256 (RFC 2104).
+    """
+
+    def __init__(self, keys: dict[str, bytes]) -> None:
+        self._keys = keys
+        self._current = next(iter(keys))
+
+    def sign(self, previous: bytes, event: StoredEvent) -> bytes:
+        """The mac of `event` behind an event with the mac `previous` (empty for the first)."""
+        return self._mac(self._current, previous, event)
+
+    def verify(self, previous: bytes, event: StoredEvent) -> bool:
+        """Is the event what was written, at the place where it was written?"""
+        key_id = event.mac.partition(b":")[0].decode("utf-8", "replace")
+        return key_id in self._keys and hmac.compare_digest(self._mac(key_id, previous, event), event.mac)
+
+    def _mac(self, key_id: str, previous: bytes, event: StoredEvent) -> bytes:
+        place = f"{event.stream}\n{event.version}\n{event.seq}\n{event.at}\n{event.type}\n{event.schema_version}\n"
+        message = b"%b\n%b%d\n%b%b" % (previous, place.encode(), len(event.payload), event.payload, event.metadata)
+        return key_id.encode() + b":" + hmac.digest(self._keys[key_id], message, "sha256")

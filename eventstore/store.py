@@ -1,0 +1,168 @@
+"""What a store can do. `memory.py` and `postgres/` do it; one contract suite runs on both."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from domain.instant import Instant
+from eventstore.records import (
+    Batch,
+    ClaimRow,
+    DataKey,
+    DeadLetter,
+    KeptAnswer,
+    Lease,
+    Outcome,
+    ShardHead,
+    StoredEvent,
+    StoredStream,
+)
+
+
+class Round(Protocol):
+    """One transaction of one worker over the shards it holds; opened by `Store.round`, committed when left."""
+
+    heads: Mapping[int, ShardHead]
+    """Locked and fenced when the round began."""
+
+    async def outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+        """Those that exist, by command id, for (shard, command id) pairs."""
+        ...
+
+    async def streams(self, streams: Iterable[tuple[int, str]]) -> dict[str, StoredStream]:
+        """Head, snapshot and the events after it, for (shard, stream) pairs; a stream never written is left out."""
+        ...
+
+    async def take_claims(self, claims: Sequence[ClaimRow]) -> set[tuple[str, str]]:
+        """Takes each claim that is free, in the order given (sorted), and answers (kind, value) of those of others.
+
+        A claim that its own stream holds already is not lost.
+        """
+        ...
+
+    async def write(self, batch: Batch) -> None:
+        """Stages the batch. `VersionConflict` and `DataError` leave nothing behind."""
+        ...
+
+
+class ShardStore(Protocol):
+    """Rounds, and who may hold them."""
+
+    async def shards(self) -> int:
+        """P, fixed by the first `migrate`. `Unmigrated` before it."""
+        ...
+
+    def round(self, worker: str, leases: Sequence[Lease]) -> AbstractAsyncContextManager[Round]:
+        """Locks the shard heads in order and checks their epochs: `Fenced` names those that are not ours any more.
+
+        Leaving normally commits and renews the leases; leaving by an exception rolls all of it back.
+        """
+        ...
+
+    async def announce(self, worker: str, lease_s: float) -> int:
+        """Says that this worker lives, and answers how many do."""
+        ...
+
+    async def retire(self, worker: str) -> None:
+        """Gives back every shard of the worker, and its announcement."""
+        ...
+
+    async def claim(self, worker: str, count: int, lease_s: float) -> list[ShardHead]:
+        """Takes up to `count` free or expired shards, raising their epochs.
+
+        Where a frozen worker's transaction holds an expired row, its backend is ended first.
+        """
+        ...
+
+    async def renew(self, worker: str, leases: Sequence[Lease], lease_s: float) -> None:
+        """Prolongs leases of idle shards. `Fenced` names those that are lost."""
+        ...
+
+    async def give_back(self, worker: str, leases: Sequence[Lease]) -> None:
+        """Frees shards for others at once; those lost already are passed over."""
+        ...
+
+    async def shard_heads(self) -> list[ShardHead]:
+        """All shards, by number: for readiness, lag and the operator."""
+        ...
+
+    async def due(self, shards: Sequence[int], at: Instant, limit: int) -> list[tuple[str, Instant]]:
+        """Streams that change by themselves by `at`, the most overdue first."""
+        ...
+
+
+class LogStore(Protocol):
+    """The log, for those who read it."""
+
+    async def stream(self, shard: int, stream: str) -> StoredStream | None:
+        """Head and all events of a stream, from the first."""
+        ...
+
+    async def events_after(self, shard: int, seq: int, limit: int) -> list[StoredEvent]:
+        """Up to `limit` events of a shard in commit order, behind `seq`."""
+        ...
+
+    async def read_outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+        """Those that exist, by command id, for (shard, command id) pairs."""
+        ...
+
+    async def purge(self, at: Instant) -> int:
+        """Forgets secrets of outcomes and kept answers that are past their time; answers how many."""
+        ...
+
+
+class SecretStore(Protocol):
+    """Keys and answers that live outside the log, so that they can be erased."""
+
+    async def lookup_key(self, proposed: DataKey) -> DataKey:
+        """The one key of looked-up HMACs: the stored one, or `proposed` if there was none."""
+        ...
+
+    async def data_key(self, subject: str) -> DataKey | None:
+        """The wrapped key of a user or account."""
+        ...
+
+    async def add_data_key(self, proposed: DataKey) -> DataKey:
+        """Stores the key unless the subject has one; answers the one that is stored."""
+        ...
+
+    async def keep_answer(self, answer: KeptAnswer) -> None:
+        """Keeps an answer for repeats; the same again changes nothing."""
+        ...
+
+    async def kept_answer(self, shard: int, command_id: str) -> KeptAnswer | None:
+        """The kept answer, if it is not purged."""
+        ...
+
+
+class DeadLetterStore(Protocol):
+    """Records that could not be applied."""
+
+    async def dead_letters(self, *, state: str = "open", limit: int = 100) -> list[DeadLetter]:
+        """The oldest first."""
+        ...
+
+    async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
+        """Says what an operator did with it; False when there is none such that is open."""
+        ...
+
+    async def quarantined(self) -> list[str]:
+        """Streams that cannot be folded."""
+        ...
+
+
+class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, Protocol):
+    """All of it."""
+
+    async def close(self) -> None:
+        """Frees connections."""
+        ...
+
+
+async def read_shard(store: LogStore, shard: int, *, page: int = 5_000) -> AsyncIterator[StoredEvent]:
+    """All events of a shard in commit order, read in pages so that memory stays bounded."""
+    seq = 0
+    while events := await store.events_after(shard, seq, page):
+        for event in events:
+            yield event
+        seq = events[-1].seq

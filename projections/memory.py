@@ -1,0 +1,98 @@
+"""Documents in memory: devnet's read models, and the reference that the Postgres ones are held against."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from eventstore.memory import MemoryRound
+from eventstore.store import Round
+from projections.documents import Change, Row
+
+
+class MemoryDocuments:
+    """See `documents.DocumentStore`."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, dict[str, Change]] = {}
+        self._owned: dict[str, dict[str, set[str]]] = {}
+
+    async def get(self, collection: str, shard: int, key: str) -> bytes | None:
+        """See `documents.DocumentReader`."""
+        found = self._documents.get(collection, {}).get(key)
+        return found.doc if found is not None and found.shard == shard else None
+
+    async def find(self, collection: str, key: str) -> tuple[int, bytes] | None:
+        """See `documents.DocumentReader`."""
+        found = self._documents.get(collection, {}).get(key)
+        return None if found is None or found.doc is None else (found.shard, found.doc)
+
+    async def page(
+        self,
+        collection: str,
+        shard: int,
+        owner: str,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        after: tuple[str, str] | None = None,
+        sort_from: str | None = None,
+        sort_to: str | None = None,
+    ) -> list[Row]:
+        """See `documents.DocumentReader`."""
+        documents = self._documents.get(collection, {})
+        keys = self._owned.get(collection, {}).get(owner, set())
+        rows = sorted(
+            (_row(documents[key]) for key in keys if documents[key].shard == shard),
+            key=lambda row: (row.sort, row.key),
+            reverse=newest_first,
+        )
+
+        def wanted(row: Row) -> bool:
+            place = (row.sort, row.key)
+            behind = after is None or (place < after if newest_first else place > after)
+            return behind and (sort_from is None or row.sort >= sort_from) and (sort_to is None or row.sort < sort_to)
+
+        return [row for row in rows if wanted(row)][:limit]
+
+    async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
+        """See `documents.DocumentReader`."""
+        found = [
+            _row(each)
+            for each in self._documents.get(collection, {}).values()
+            if each.shard in positions and each.sort > positions[each.shard]
+        ]
+        return sorted(found, key=lambda row: (row.sort, row.key))[:limit]
+
+    async def load(
+        self, round_: Round, wanted: Mapping[str, Iterable[tuple[int, str]]]
+    ) -> dict[tuple[str, str], bytes]:
+        """See `documents.DocumentStore`."""
+        assert isinstance(round_, MemoryRound)
+        await round_.step()
+        return {
+            (collection, key): doc
+            for collection, pairs in wanted.items()
+            for shard, key in pairs
+            if (doc := await self.get(collection, shard, key)) is not None
+        }
+
+    async def save(self, round_: Round, changes: Mapping[str, Sequence[Change]]) -> None:
+        """See `documents.DocumentStore`."""
+        assert isinstance(round_, MemoryRound)
+        await round_.step()
+        round_.stage(lambda: self._apply(changes))
+
+    def _apply(self, changes: Mapping[str, Sequence[Change]]) -> None:
+        for collection, changed in changes.items():
+            documents = self._documents.setdefault(collection, {})
+            owned = self._owned.setdefault(collection, {})
+            for change in changed:
+                before = documents.pop(change.key, None)
+                if before is not None:
+                    owned[before.owner].discard(before.key)
+                if change.doc is not None:
+                    documents[change.key] = change
+                    owned.setdefault(change.owner, set()).add(change.key)
+
+
+def _row(change: Change) -> Row:
+    assert change.doc is not None
+    return Row(shard=change.shard, key=change.key, sort=change.sort, doc=change.doc)

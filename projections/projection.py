@@ -1,0 +1,59 @@
+"""What a read model is: which events it folds into which document, and how documents are listed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from domain.message import Event
+from domain.recorded import Recorded
+
+D = TypeVar("D", bound=Struct)
+
+
+class Projection(Generic[D]):
+    """One collection of documents, each folded from the events of exactly one stream.
+
+    `key(recorded)` names the document that an event changes, or `None`; `evolve(document, recorded)` answers the new
+    document, or `None` to remove it. Both are pure. `owner(document)` and `sort(document)` are the columns that
+    listings use: an account's or user's id, and a text that sorts as the listing should.
+    """
+
+    def __init__(
+        self,
+        *,
+        collection: str,
+        version: int,
+        document: type[D],
+        events: Sequence[type[Event]],
+        key: Callable[[Recorded], str | None],
+        evolve: Callable[[D | None, Recorded], D | None],
+        owner: Callable[[D], str],
+        sort: Callable[[D], str] = lambda _document: "",
+        found_by_key: bool = False,
+    ) -> None:
+        self.collection = collection
+        self.version = version
+        """Raised when the fold or the document changes: `rebuild` makes the new one beside the live one."""
+        self.document = document
+        self.events = frozenset(events)
+        self.key = key
+        self.evolve = evolve
+        self.owner = owner
+        self.sort = sort
+        self.found_by_key = found_by_key
+        """Documents are also looked up by key alone, where the reader cannot know the stream."""
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(document)
+
+    def encode(self, document: D) -> bytes:
+        """The document as JSON."""
+        return self._encoder.encode(document)
+
+    def decode(self, data: bytes) -> D:
+        """The document of its JSON."""
+        return self._decoder.decode(data)
+
+
+AnyProjection = Projection[Any]
