@@ -45,9 +45,9 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program that gets `death_signal` when this process ends, however it ends.
 
-    Both outputs are appended to `log`, or go to standard error without one. `argv[0]` is a path. The child has
-    a session of its own, so Ctrl-C reaches only the parent, which stops its children in its own order. It has
-    no standard input. `user` (as root only) is whom it runs as.
+    Both outputs are appended to `log`, or go to standard error without one. `argv[0]` is a path. The child
+    has a session of its own, so Ctrl-C reaches only the parent, which stops its children in its own order.
+    It has no standard input. `user` (as root only) is whom it runs as.
     """
     wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(os.getpid()), str(int(death_signal)), user]
     wrapped += [str(part) for part in argv]

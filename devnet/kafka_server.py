@@ -80,6 +80,11 @@ class KafkaServer:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def is_running(self) -> bool:
+        """Whether the broker was started and has not ended since."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
     def pid(self) -> int:
         """The broker's process id; RuntimeError when it is not running."""
         if self._child is None:
@@ -102,10 +107,8 @@ class KafkaServer:
         self._child = spawn(
             [*argv, "kafka.Kafka", self._properties], log=self.log, env=_environment(), cwd=self.data
         )
-        if (
-            not wait_until(lambda: self._says_started(seen) or self._has_ended(), timeout_s)
-            or self._has_ended()
-        ):
+        wait_until(lambda: self._says_started(seen) or not self.is_running, timeout_s)
+        if not (self.is_running and self._says_started(seen)):
             self.kill()
             raise ServerStartError(
                 f"Kafka did not come up within {timeout_s} s, see {self.log}{log_tail(self.log)}"
@@ -189,9 +192,6 @@ class KafkaServer:
             return _STARTED in self.log.read_bytes()[seen:]
         except OSError:
             return False
-
-    def _has_ended(self) -> bool:
-        return self._child is None or self._child.poll() is not None
 
 
 def jars() -> list[str]:

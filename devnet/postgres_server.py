@@ -55,6 +55,11 @@ class PostgresServer:
         return self.database_url("postgres")
 
     @property
+    def is_running(self) -> bool:
+        """Whether the server was started and has not ended since."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
     def pid(self) -> int:
         """The postmaster's process id; RuntimeError when it is not running."""
         if self._child is None:
@@ -82,7 +87,8 @@ class PostgresServer:
         self._child = spawn(
             argv, log=self.log, env=_environment(), cwd=self.data, user=_user(), death_signal=signal.SIGQUIT
         )
-        if not wait_until(lambda: self._is_ready() or self._has_ended(), timeout_s) or self._has_ended():
+        wait_until(lambda: self._is_ready() or not self.is_running, timeout_s)
+        if not (self.is_running and self._is_ready()):
             self.kill()
             raise ServerStartError(
                 f"PostgreSQL did not come up within {timeout_s} s, see {self.log}{log_tail(self.log)}"
@@ -136,7 +142,7 @@ class PostgresServer:
         self.data.mkdir(parents=True, exist_ok=True)
         if _user() and not is_public(self.data):
             raise ServerUnavailableError(
-                f"as root PostgreSQL runs as {_UNPRIVILEGED}, who cannot reach {self.data}: use scratch_folder"
+                f"as root PostgreSQL runs as {_UNPRIVILEGED}, who cannot read {self.data}: use scratch_folder"
             )
         shutil.rmtree(self._cluster, ignore_errors=True)
         password = self.data / "password"
@@ -169,9 +175,6 @@ class PostgresServer:
         except OSError:
             return False
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"  # noqa: PLR2004
-
-    def _has_ended(self) -> bool:
-        return self._child is None or self._child.poll() is not None
 
 
 def _user() -> str:

@@ -1,0 +1,105 @@
+"""Real servers for the tests that ask for one, and for those alone.
+
+A test that takes `database_url` or `kafka` is marked `postgres` or `kafka` by that: `-m "not kafka"` works.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from devnet.servers import (
+    DATABASE_VARIABLE,
+    KAFKA_VARIABLE,
+    KafkaServer,
+    PostgresServer,
+    ServerUnavailableError,
+    create_database,
+    drop_database,
+    scratch_folder,
+)
+
+# No deadline: a shared machine pauses. The blob lets a failing example be run again alone.
+hypothesis.settings.register_profile("formstate", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("formstate")
+
+_MARKED_BY_FIXTURE = {"postgres": {"postgres_server", "database_url"}, "kafka": {"kafka_server", "kafka"}}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the servers it asks for."""
+    for item in items:
+        for marker, fixtures in _MARKED_BY_FIXTURE.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """Where this run's servers keep their data and logs."""
+    with scratch_folder("test") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def started_postgres(server_folder: Path) -> Iterator[PostgresServer]:
+    """The run's own PostgreSQL; tests ask for `postgres_server`."""
+    server = PostgresServer(server_folder / "postgres")
+    _start(server)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def started_kafka(server_folder: Path) -> Iterator[KafkaServer]:
+    """The run's own broker; tests ask for `kafka_server`."""
+    server = KafkaServer(server_folder / "kafka")
+    _start(server)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_server(started_postgres: PostgresServer) -> PostgresServer:
+    """A running PostgreSQL that is ours alone: a test may kill it, the next one finds it running again."""
+    if not started_postgres.is_running:
+        started_postgres.kill()
+        started_postgres.start()
+    return started_postgres
+
+
+@pytest.fixture
+def kafka_server(started_kafka: KafkaServer) -> KafkaServer:
+    """A running broker that is ours alone: a test may kill it, and the next one finds it running again."""
+    if not started_kafka.is_running:
+        started_kafka.kill()
+        started_kafka.start()
+    return started_kafka
+
+
+@pytest.fixture
+async def database_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A fresh empty database, dropped afterwards; on the server that the environment names, if any."""
+    server_url = os.environ.get(DATABASE_VARIABLE) or request.getfixturevalue("postgres_server").url
+    url = await create_database(server_url)
+    yield url
+    await drop_database(server_url, url)
+
+
+@pytest.fixture
+def kafka(request: pytest.FixtureRequest) -> str:
+    """Bootstrap servers, ours or those that the environment names. Take topics from `unique_topic`."""
+    named = os.environ.get(KAFKA_VARIABLE)
+    return named or str(request.getfixturevalue("kafka_server").bootstrap_servers)
+
+
+def _start(server: PostgresServer | KafkaServer) -> None:
+    """Start; on a machine that cannot have the server skip what needs it, loudly, but fail in CI."""
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must test on real servers: {error}", pytrace=False)
+        pytest.skip(f"NOT TESTED: {error}")
