@@ -28,7 +28,7 @@ error-in-stream sends an error event there; without a stream half of the body is
 answers. garbage is a 200 that is not JSON. no-usage leaves the usage out, no-done a stream's last events.
 
 Answers depend on model, tools and messages alone. A token is four characters, a stream has an event for each.
-Tools are called when tool_choice forces one, JSON is answered when response_format asks, minimal for a schema.
+Tools are called when tool_choice forces one, JSON is answered when response_format asks, both minimal.
 """
 
 

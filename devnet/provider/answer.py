@@ -10,8 +10,8 @@ import msgspec
 from devnet.provider.chat_request import ChatRequest, NamedChoice
 from devnet.provider.errors import ProviderError
 from devnet.provider.options import ProviderOptions
-from devnet.provider.prompt import TOKEN_CHARS, Prompt, count, tokens_of
-from devnet.provider.schema import minimal
+from devnet.provider.prompt import TOKEN_CHARS, Prompt, count
+from devnet.provider.schema import minimal_json
 
 _WORDS = (
     "the log remembers every change and each reader folds it into a view that can be thrown away while "
@@ -19,6 +19,7 @@ _WORDS = (
     "nothing is lost when a process stops another takes its place and continues from the same position"
 )
 _PROSE_WORDS = 4_096
+COMPLETION_TOKENS_MAX = 65_536
 
 
 def _prose() -> str:
@@ -78,10 +79,13 @@ def composed(
     request: ChatRequest, prompt: Prompt, options: ProviderOptions, *, room: int, cached_tokens: int
 ) -> Answer:
     """The answer, each choice of at most `room` tokens; raises 400 for unusable tools and schemas."""
+    n = request.n or 1
+    if n * min(room, options.completion_tokens) > COMPLETION_TOKENS_MAX:
+        raise ProviderError(400, "invalid_value", f"More than {COMPLETION_TOKENS_MAX} tokens in all.", "n")
     reasoning = min(options.reasoning_tokens, room)
     choices = [
         _choice(request, prompt.digest, index, options.completion_tokens, room - reasoning)
-        for index in range(request.n or 1)
+        for index in range(n)
     ]
     usage = Usage(
         prompt_tokens=prompt.tokens,
@@ -122,9 +126,10 @@ def _choice(request: ChatRequest, digest: str, index: int, length: int, room: in
         return _tool_call(request, digest, index, room)
     wanted = request.response_format
     if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is not None:
-        text, cut = _json(minimal(wanted.json_schema.schema)), room
+        text, cut = minimal_json(wanted.json_schema.schema), room
     elif wanted is not None and wanted.type == "json_object":
-        text, cut = _json({"reply": _text(digest, index, max(length - 4, 1))}), room
+        reply = {"reply": _text(digest, index, max(length - 4, 1))}
+        text, cut = msgspec.json.encode(reply).decode(), room
     else:
         text, cut = _text(digest, index, min(length, room)), min(length, room)
         return _stopped(request, text, "length" if length > room else "stop")
@@ -150,10 +155,6 @@ def _text(digest: str, index: int, length: int) -> str:
     return text[:size]
 
 
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 def _tool_call(request: ChatRequest, digest: str, index: int, room: int) -> Choice:
     """A call of the forced function, or of the first. A named one ends with `stop`, as at OpenAI."""
     forced = request.tool_choice
@@ -163,7 +164,7 @@ def _tool_call(request: ChatRequest, digest: str, index: int, room: int) -> Choi
     if tool is None:
         message = f"Tool choice '{name}' not found in 'tools' parameter."
         raise ProviderError(400, "invalid_value", message, "tool_choice")
-    arguments = _json(minimal(tool.parameters or {}))
+    arguments = minimal_json(tool.parameters or {})
     fits = count(arguments) < room
     done = "stop" if name else "tool_calls"
     return Choice(
@@ -171,8 +172,3 @@ def _tool_call(request: ChatRequest, digest: str, index: int, room: int) -> Choi
         finish_reason=done if fits else "length",
         tool=ToolChoice(id=f"call_{digest[:20]}{index:04x}", name=tool.name),
     )
-
-
-def pieces(choice: Choice) -> list[str]:
-    """The text, token by token, as it is streamed."""
-    return tokens_of(choice.text)

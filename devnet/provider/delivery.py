@@ -1,6 +1,7 @@
 """Sends an answer at the pace that was asked for, and fails where it was told to."""
 
 import asyncio
+import itertools
 import time
 
 from devnet.provider.answer import Answer
@@ -78,16 +79,16 @@ class Delivery:
     async def _stream(self, parts: Events) -> End:
         options = self._options
         failing = options.fail in {"mid-stream", "hang-mid-stream", "error-in-stream"}
-        tokens = parts.tokens[: options.fail_after_tokens] if failing else parts.tokens
+        count = min(parts.count, options.fail_after_tokens) if failing else parts.count
         await self._begin(200, [SSE, NO_CACHE])
-        if not failing and not options.tokens_per_second and len(tokens) <= BURST:
+        if not failing and not options.tokens_per_second and count <= BURST:
             last = b"" if options.fail == "no-done" else parts.closing
-            await self._exchange.write(b"".join([parts.opening, *tokens, last]))
-            self._ledger.sent(self._entry, len(tokens))
+            await self._exchange.write(b"".join([parts.opening, *parts.tokens, last]))
+            self._ledger.sent(self._entry, count)
             return "failed" if options.fail == "no-done" else "completed"
         self._exchange.watch()
         await self._exchange.write(parts.opening, more=True)
-        await self._paced(tokens)
+        await self._paced(parts, count)
         if self._exchange.gone:
             return "client_cancelled"
         if failing:
@@ -95,23 +96,23 @@ class Delivery:
         await self._exchange.write(b"" if options.fail == "no-done" else parts.closing)
         return "failed" if options.fail == "no-done" else "completed"
 
-    async def _paced(self, tokens: list[bytes]) -> None:
+    async def _paced(self, parts: Events, count: int) -> None:
         """Each token when it is due; those that are late go out together, in one write but an event each."""
         exchange, rate = self._exchange, self._options.tokens_per_second
         clock = time.monotonic
         began = clock()
         sent = 0
-        while sent < len(tokens) and not exchange.gone:
+        while sent < count and not exchange.gone:
             due = int((clock() - began) * rate) + 1 if rate else sent + BURST
             if due <= sent:
                 await exchange.pause(began + sent / rate - clock())
                 continue
-            batch = tokens[sent:due]
-            await exchange.write(b"".join(batch), more=True)
+            size = min(due, count) - sent
+            await exchange.write(b"".join(itertools.islice(parts.tokens, size)), more=True)
             if not rate:
                 await asyncio.sleep(0)
-            sent += len(batch)
-            self._ledger.sent(self._entry, len(batch))
+            sent += size
+            self._ledger.sent(self._entry, size)
 
     async def _break_off(self) -> End:
         """In mid-answer: hang, tell an error and end, or reset the connection."""

@@ -4,11 +4,12 @@ Written as text around encoded strings: it is a benchmark's mock and must cost n
 """
 
 import itertools
+from collections.abc import Iterator
 
 import msgspec
 
-from devnet.provider.answer import Answer, Choice, Usage, pieces
-from devnet.provider.prompt import tokens_of
+from devnet.provider.answer import Answer, Choice, Usage
+from devnet.provider.prompt import TOKEN_CHARS, tokens_of
 
 CREATED = 1_735_689_600  # 2025-01-01T00:00:00Z, for ever: the same request has the same bytes.
 FINGERPRINT = "fp_formstate"
@@ -19,10 +20,11 @@ _TAIL = b',"service_tier":"default","system_fingerprint":%b' % _json(FINGERPRINT
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream in three parts, so that what paces it can count tokens."""
+    """A stream in three parts. Its `count` tokens are made as they are sent: slow streams stay small."""
 
     opening: bytes
-    tokens: list[bytes]
+    tokens: Iterator[bytes]
+    count: int
     closing: bytes
 
 
@@ -95,12 +97,14 @@ def events(answer: Answer, *, usage_asked: bool, with_usage: bool) -> Events:
     tail = _TAIL + (b',"usage":null}\n\n' if usage_asked else b"}\n\n")
     indexed = list(enumerate(answer.choices))
     rows = [_token_events(answer, index, choice, head, tail) for index, choice in indexed]
-    tokens = rows[0] if len(rows) == 1 else [e for turn in itertools.zip_longest(*rows) for e in turn if e]
+    turns = (event for turn in itertools.zip_longest(*rows) for event in turn if event)
+    count = sum([choice.tokens() for choice in answer.choices])
     opening = [_event(head, tail, index, _ROLE) for index, choice in indexed if not choice.tool]
     closing = [_event(head, tail, index, b"{}", end=choice.finish_reason) for index, choice in indexed]
     if usage_asked and with_usage:
         closing.append(b'%b"choices":[]%b,"usage":%b}\n\n' % (head, _TAIL, _usage(answer.usage)))
-    return Events(opening=b"".join(opening), tokens=tokens, closing=b"".join([*closing, DONE]))
+    tokens = rows[0] if len(rows) == 1 else turns
+    return Events(opening=b"".join(opening), tokens=tokens, count=count, closing=b"".join([*closing, DONE]))
 
 
 def _event(head: bytes, tail: bytes, index: int, delta: bytes, *, end: str = "") -> bytes:
@@ -114,22 +118,21 @@ def _event(head: bytes, tail: bytes, index: int, delta: bytes, *, end: str = "")
     )
 
 
-def _token_events(answer: Answer, index: int, choice: Choice, head: bytes, tail: bytes) -> list[bytes]:
-    texts = pieces(choice)
+def _token_events(answer: Answer, index: int, choice: Choice, head: bytes, tail: bytes) -> Iterator[bytes]:
     start = b'%b"choices":[{"index":%d,"delta":' % (head, index)
+    before, after = start + b'{"content":', b"}"
     if choice.tool is not None:
         first = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_named(choice)]}
-        before, after = b'{"tool_calls":[{"index":0,"function":{"arguments":', b"}}]}"
-        named = [_event(head, tail, index, _json(first))]
-    else:
-        before, after, named = b'{"content":', b"}", []
-    if answer.logprobs and choice.tool is None:
-        ends = [
-            b',"logprobs":%b,"finish_reason":null}]%b' % (_logprobs(answer, [text]), tail) for text in texts
-        ]
-        return [start + before + _json(text) + after + end for text, end in zip(texts, ends, strict=True)]
-    before, after = start + before, after + b',"logprobs":null,"finish_reason":null}]' + tail
-    return named + [before + _json(text) + after for text in texts]
+        yield _event(head, tail, index, _json(first))
+        before, after = start + b'{"tool_calls":[{"index":0,"function":{"arguments":', b"}}]}"
+    with_logprobs = answer.logprobs and choice.tool is None
+    end = b',"logprobs":null,"finish_reason":null}]' + tail
+    text = choice.text
+    for at in range(0, len(text), TOKEN_CHARS):
+        token = text[at : at + TOKEN_CHARS]
+        if with_logprobs:
+            end = b',"logprobs":%b,"finish_reason":null}]%b' % (_logprobs(answer, [token]), tail)
+        yield before + _json(token) + after + end
 
 
 def _named(choice: Choice) -> dict[str, object]:

@@ -69,7 +69,7 @@ SHORT = {
     "retry_after": "retry_after_s",
 }
 HEADER_PREFIX = b"x-provider-"
-_DIRECTIVE = re.compile(r"\[\[\s*([A-Za-z_-]+)\s*=\s*([^\[\]]*?)\s*\]\]")
+_DIRECTIVE = re.compile(r"\[\[([^\[\]=]{1,40})=([^\[\]]{0,40})\]\]")
 
 
 def tuned(base: ProviderOptions, headers: Iterable[tuple[bytes, bytes]], text: str) -> ProviderOptions:
@@ -86,7 +86,7 @@ def tuned(base: ProviderOptions, headers: Iterable[tuple[bytes, bytes]], text: s
         changes.update(_DIRECTIVE.findall(text))
     if not changes:
         return base
-    named = {_field(name): value for name, value in changes.items()}
+    named = {_field(name): value.strip() for name, value in changes.items()}
     return changed(base, {name: value for name, value in named.items() if name in TUNABLE})
 
 
@@ -101,5 +101,5 @@ def changed(base: ProviderOptions, changes: dict[str, Any]) -> ProviderOptions:
 
 
 def _field(name: str) -> str:
-    name = name.lower().replace("-", "_")
+    name = name.strip().lower().replace("-", "_")
     return SHORT.get(name, name)

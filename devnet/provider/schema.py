@@ -4,13 +4,14 @@ Not read: `pattern`, `not`, `if`, `contains`, `uniqueItems`, `dependentRequired`
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from devnet.provider.errors import ProviderError
 
 DEPTH_MAX = 32
-SIZE_MAX = 10_000
+SIZE_MAX = 20_000
 FORMATS = {
     "date": "2025-01-01",
     "date-time": "2025-01-01T00:00:00Z",
@@ -25,13 +26,13 @@ FORMATS = {
 }
 
 
-def minimal(schema: Any) -> Any:
-    """A value for `schema`; raises a 400 for a schema that is none, or that recurs without end."""
+def minimal_json(schema: Any) -> str:
+    """A value for `schema`, as JSON; raises a 400 for a schema that is none, or asks for too much."""
     if schema is not True and not isinstance(schema, dict):
         raise _invalid("it is neither an object nor true")
     try:
-        return _value(schema, schema, 0)
-    except (TypeError, ValueError, KeyError, AttributeError) as broken:
+        return msgspec.json.encode(_Maker(schema).value(schema, 0)).decode()
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as broken:
         raise _invalid(str(broken)) from broken
 
 
@@ -39,23 +40,63 @@ def _invalid(reason: str) -> ProviderError:
     return ProviderError(400, "invalid_json_schema", f"Invalid schema: {reason}.")
 
 
-def _value(schema: Any, root: Any, depth: int) -> Any:
-    if depth > DEPTH_MAX:
-        raise _invalid(f"it needs more than {DEPTH_MAX} levels")
-    if schema is True or not schema:
-        return {} if depth == 0 else None
-    if "$ref" in schema:
-        return _value(_resolved(schema["$ref"], root), root, depth + 1)
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return schema["enum"][0]
-    for choice in ("anyOf", "oneOf"):
-        if choice in schema:
-            return _value({**_without(schema, choice), **schema[choice][0]}, root, depth + 1)
-    if "allOf" in schema:
-        return _value(_merged(schema, root), root, depth + 1)
-    return _OF_TYPE[_kind(schema)](schema, root, depth)
+class _Maker:
+    """Makes a value of one schema. Its size is bounded: schemas can ask for exponentially much."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._left = SIZE_MAX
+
+    def value(self, schema: Any, depth: int) -> Any:
+        if depth > DEPTH_MAX:
+            raise _invalid(f"it needs more than {DEPTH_MAX} levels")
+        self._take(1)
+        if schema is True or not schema:
+            return {} if depth == 0 else None
+        if "$ref" in schema:
+            return self.value(_resolved(schema["$ref"], self._root), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return schema["enum"][0]
+        for choice in ("anyOf", "oneOf"):
+            if choice in schema:
+                return self.value({**_without(schema, choice), **schema[choice][0]}, depth + 1)
+        if "allOf" in schema:
+            return self.value(_merged(schema, self._root), depth + 1)
+        return self._of_type(schema, depth)
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _invalid(f"it needs a value larger than {SIZE_MAX}")
+
+    def _of_type(self, schema: dict[str, Any], depth: int) -> Any:
+        match _kind(schema):
+            case "object":
+                properties = schema.get("properties", {})
+                names = schema.get("required", ())
+                return {name: self.value(properties.get(name, True), depth + 1) for name in names}
+            case "array":
+                first = schema.get("prefixItems", [])
+                rest = max(int(schema.get("minItems", 0)) - len(first), 0)
+                self._take(rest)
+                items = [*first, *[schema.get("items", True)] * rest]
+                return [self.value(item, depth + 1) for item in items]
+            case "string":
+                size = int(schema.get("minLength", 0))
+                self._take(size)
+                return FORMATS.get(schema.get("format", ""), "").ljust(size, "x")
+            case "integer":
+                return int(_bounded(schema, 1))
+            case "number":
+                return _bounded(schema, 0.5)
+            case "boolean":
+                return False
+            case "null":
+                return None
+            case other:
+                raise _invalid(f"unknown type {other!r}")
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -91,32 +132,6 @@ def _merged(schema: dict[str, Any], root: Any) -> dict[str, Any]:
     return {**merged, "properties": properties, "required": list(dict.fromkeys(required))}
 
 
-def _object(schema: dict[str, Any], root: Any, depth: int) -> dict[str, Any]:
-    properties = schema.get("properties", {})
-    return {name: _value(properties.get(name, True), root, depth + 1) for name in schema.get("required", ())}
-
-
-def _array(schema: dict[str, Any], root: Any, depth: int) -> list[Any]:
-    first = schema.get("prefixItems", [])
-    length = max(len(first), min(int(schema.get("minItems", 0)), SIZE_MAX))
-    items = schema.get("items", True)
-    rest = [_value(items, root, depth + 1)] * (length - len(first))
-    return [_value(item, root, depth + 1) for item in first] + rest
-
-
-def _string(schema: dict[str, Any], _root: Any, _depth: int) -> str:
-    text = FORMATS.get(schema.get("format", ""), "")
-    return text.ljust(min(int(schema.get("minLength", 0)), SIZE_MAX), "x")
-
-
-def _integer(schema: dict[str, Any], _root: Any, _depth: int) -> int:
-    return int(_bounded(schema, 1))
-
-
-def _number(schema: dict[str, Any], _root: Any, _depth: int) -> float:
-    return _bounded(schema, 0.5)
-
-
 def _bounded(schema: dict[str, Any], step: float) -> float:
     """The number nearest to 0 within the bounds, a multiple if asked."""
     step = schema.get("multipleOf", step)
@@ -129,14 +144,3 @@ def _bounded(schema: dict[str, Any], step: float) -> float:
         return number + step if number == schema.get("exclusiveMinimum") else number
     number = math.floor(high / step) * step
     return number - step if number == schema.get("exclusiveMaximum") else number
-
-
-_OF_TYPE: dict[str, Callable[[dict[str, Any], Any, int], Any]] = {
-    "array": _array,
-    "boolean": lambda *_: False,
-    "integer": _integer,
-    "null": lambda *_: None,
-    "number": _number,
-    "object": _object,
-    "string": _string,
-}
