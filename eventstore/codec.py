@@ -13,7 +13,7 @@ from domain.aggregate import Aggregate
 from domain.envelope import Envelope, Header
 from domain.message import Command, Event
 from domain.recorded import Metadata, Recorded
-from domain.registry import command_types, event_types
+from domain.registry import aggregates, command_types, event_types
 from eventstore.errors import Undecodable, UnknownType
 from eventstore.records import StoredEvent
 
@@ -47,12 +47,12 @@ _tag_decoder = msgspec.json.Decoder(_Tag)
 
 @cache
 def _command_decoder() -> msgspec.json.Decoder[Command]:
-    return msgspec.json.Decoder(Union[tuple(command_types().values())])  # type: ignore[arg-type]  # built at run time
+    return msgspec.json.Decoder(Union[tuple(command_types().values())])
 
 
 @cache
 def _event_decoder() -> msgspec.json.Decoder[Event]:
-    return msgspec.json.Decoder(Union[tuple(event_types().values())])  # type: ignore[arg-type]  # built at run time
+    return msgspec.json.Decoder(Union[tuple(event_types().values())])
 
 
 def encode_json(value: Any) -> bytes:
@@ -129,13 +129,13 @@ def encode_state(state: Struct) -> bytes:
 
 def decode_state(aggregate: Aggregate[Any], snapshot: bytes) -> Struct:
     """The state in a snapshot of the aggregate's own `state_version`."""
-    state: Struct = _state_decoder(aggregate.state).decode(snapshot)
+    state: Struct = _state_decoder(aggregate.category).decode(snapshot)
     return state
 
 
 @cache
-def _state_decoder(state: type[Struct]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(state)
+def _state_decoder(category: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(aggregates()[category].state)
 
 
 class MacChain:
@@ -154,11 +154,17 @@ class MacChain:
         return self._mac(self._current, previous, event)
 
     def verify(self, previous: bytes, event: StoredEvent) -> bool:
-        """Is the event what was written, at the place where it was written?"""
+        """Tells whether the event is what was written, at the place where it was written."""
         key_id = event.mac.partition(b":")[0].decode("utf-8", "replace")
         return key_id in self._keys and hmac.compare_digest(self._mac(key_id, previous, event), event.mac)
 
     def _mac(self, key_id: str, previous: bytes, event: StoredEvent) -> bytes:
         place = f"{event.stream}\n{event.version}\n{event.seq}\n{event.at}\n{event.type}\n{event.schema_version}\n"
-        message = b"%b\n%b%d\n%b%b" % (previous, place.encode(), len(event.payload), event.payload, event.metadata)
+        message = b"%b\n%b%d\n%b%b" % (
+            previous,
+            place.encode(),
+            len(event.payload),
+            event.payload,
+            event.metadata,
+        )
         return key_id.encode() + b":" + hmac.digest(self._keys[key_id], message, "sha256")

@@ -90,7 +90,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A refusal that time or money may cure: another attempt is decided anew."""
 
     def settles(self, attempt: str) -> bool:
-        """Is this the answer to `attempt`, or is that attempt still to be decided?"""
+        """Tells whether this is the answer to `attempt`; if not, that attempt is still to be decided."""
         return not self.curable or attempt == self.attempt or attempt in self.refused
 
 

@@ -22,8 +22,10 @@ from eventstore.records import (
 class Round(Protocol):
     """One transaction of one worker over the shards it holds; opened by `Store.round`, committed when left."""
 
-    heads: Mapping[int, ShardHead]
-    """Locked and fenced when the round began."""
+    @property
+    def heads(self) -> Mapping[int, ShardHead]:
+        """The shard heads, locked and fenced when the round began."""
+        ...
 
     async def outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
         """Those that exist, by command id, for (shard, command id) pairs."""

@@ -50,7 +50,7 @@ class DocumentReader(Protocol):
         sort_from: str | None = None,
         sort_to: str | None = None,
     ) -> list[Row]:
-        """Up to `limit` of an owner's documents by (sort, key), behind `after`, with `sort_from` <= sort < `sort_to`."""
+        """Up to `limit` of an owner's documents by (sort, key), behind `after`; `sort_from` <= sort < `sort_to`."""
         ...
 
     async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:

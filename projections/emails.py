@@ -1,0 +1,37 @@
+"""Which user an email address belongs to, by the address's HMAC: how a login finds its user."""
+
+from msgspec import Struct
+
+from domain.recorded import Recorded
+from domain.user import UserRegistered
+from projections.documents import DocumentReader
+from projections.projection import Projection
+
+
+class EmailView(Struct, frozen=True, kw_only=True):
+    """The user behind an address."""
+
+    user_id: str
+
+
+def _key(recorded: Recorded) -> str:
+    assert isinstance(recorded.event, UserRegistered)
+    return recorded.event.email_hash
+
+
+PROJECTION = Projection(
+    collection="emails",
+    version=1,
+    document=EmailView,
+    events=[UserRegistered],
+    key=_key,
+    evolve=lambda _view, recorded: EmailView(user_id=recorded.entity_id),
+    owner=lambda view: view.user_id,
+    found_by_key=True,
+)
+
+
+async def find_user_id(documents: DocumentReader, email_hash: str) -> str | None:
+    """The id of the user with this address, or `None`."""
+    found = await documents.find(PROJECTION.collection, email_hash)
+    return None if found is None else PROJECTION.decode(found[1]).user_id

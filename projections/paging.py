@@ -1,0 +1,55 @@
+"""Pages of documents: how a listing walks an owner's documents without holding anything between two calls."""
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from domain.instant import Instant
+from eventstore.shards import shard_of
+from projections.documents import DocumentReader
+from projections.projection import Projection
+
+D = TypeVar("D", bound=Struct)
+
+Cursor = tuple[str, str]
+"""(sort, key) of the last document of a page: it survives a rebuild."""
+
+
+class Page(Struct, Generic[D], frozen=True, kw_only=True):
+    """Some documents of a listing, and where the next page begins; `None` on the last."""
+
+    items: Sequence[D]
+    next_after: Cursor | None
+
+
+def instant_sort(at: Instant, tie: str = "") -> str:
+    """A text that sorts as the instant does, then as `tie`."""
+    return f"{at:020d}{tie}"
+
+
+async def read_page(
+    documents: DocumentReader,
+    projection: Projection[D],
+    shards: int,
+    stream: str,
+    *,
+    limit: int,
+    after: Cursor | None = None,
+    newest_first: bool = True,
+) -> Page[D]:
+    """Up to `limit` documents of the stream's owner, newest first unless said otherwise."""
+    rows = await documents.page(
+        projection.collection,
+        shard_of(stream, shards),
+        stream.partition(":")[2],
+        limit=limit + 1,
+        newest_first=newest_first,
+        after=after,
+    )
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page(
+        items=[projection.decode(row.doc) for row in shown],
+        next_after=(shown[-1].sort, shown[-1].key) if more else None,
+    )

@@ -1,0 +1,50 @@
+"""Whose authority changed, in commit order: what every API process polls to drop cached identities within a second."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from domain.account.api_keys import ApiKeyRevoked, ApiKeyUpdated
+from domain.recorded import Recorded
+from domain.user import PasswordChanged, RoleGranted
+from projections.documents import DocumentReader
+from projections.projection import Projection
+
+
+class Stamp(Struct, frozen=True, kw_only=True):
+    """A principal and the place in its shard's log where its authority last changed."""
+
+    principal: str
+    """A key's or a user's id."""
+    seq: int
+
+
+def _key(recorded: Recorded) -> str:
+    match recorded.event:
+        case ApiKeyRevoked(key_id=key_id) | ApiKeyUpdated(key_id=key_id):
+            return key_id
+        case _:
+            return recorded.entity_id
+
+
+PROJECTION = Projection(
+    collection="stamps",
+    version=1,
+    document=Stamp,
+    events=[ApiKeyRevoked, ApiKeyUpdated, PasswordChanged, RoleGranted],
+    key=_key,
+    evolve=lambda _stamp, recorded: Stamp(principal=_key(recorded), seq=recorded.seq),
+    owner=lambda stamp: stamp.principal,
+    sort=lambda stamp: f"{stamp.seq:020d}",
+)
+
+
+async def stamps_after(
+    documents: DocumentReader, positions: Mapping[int, str], *, limit: int = 1_000
+) -> list[tuple[int, str, Stamp]]:
+    """(shard, position, stamp) of what changed behind the positions, which start at "" for every shard.
+
+    A shard's events become visible in the order of their `seq`, so nothing can appear behind a position later.
+    """
+    rows = await documents.newer(PROJECTION.collection, positions, limit)
+    return [(row.shard, row.sort, PROJECTION.decode(row.doc)) for row in rows]

@@ -1,0 +1,170 @@
+"""Every movement of an account's balance, one document each; their sum is the balance (I6)."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from domain.account.credits import CreditsGranted, GrantExpired
+from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.usage import Usage
+from domain.instant import Instant
+from domain.money import MicroCredits
+from domain.recorded import Recorded
+from eventstore.shards import shard_of
+from projections.documents import DocumentReader
+from projections.paging import Cursor, Page, read_page
+from projections.projection import Projection
+
+
+class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A movement. `amount` is signed; `balance` and `debt` are after it; `owed` is what became debt."""
+
+    id: str
+    account_id: str
+    kind: Literal["grant", "expiry", "charge", "correction"]
+    amount: MicroCredits
+    balance: MicroCredits
+    at: Instant
+    version: int
+    command_id: str
+    debt: MicroCredits = 0
+    owed: MicroCredits = 0
+    repaid: MicroCredits = 0
+    reason: str | None = None
+    source: str | None = None
+    reference: str | None = None
+    grant_id: str | None = None
+    hold_id: str | None = None
+    model: str | None = None
+    key_id: str | None = None
+    usage: Usage | None = None
+    price_version: str | None = None
+    request_id: str | None = None
+
+
+def transaction_id(account_id: str, version: int) -> str:
+    """The id of the transaction that the account's event number `version` made."""
+    return f"txn_{account_id.rpartition('_')[2]}_{version}"
+
+
+def _key(recorded: Recorded) -> str | None:
+    event = recorded.event
+    moved = not isinstance(event, HoldClosed) or event.cost > 0
+    return transaction_id(recorded.entity_id, recorded.version) if moved else None
+
+
+def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | None:
+    match recorded.event:
+        case CreditsGranted() as event:
+            return _granted(recorded, event)
+        case GrantExpired() as event:
+            return Transaction(
+                id=transaction_id(recorded.entity_id, recorded.version),
+                account_id=recorded.entity_id,
+                kind="expiry",
+                amount=-event.amount,
+                balance=event.balance,
+                at=recorded.at,
+                version=recorded.version,
+                command_id=recorded.metadata.command_id,
+                reason="expired",
+                grant_id=event.grant_id,
+            )
+        case HoldClosed() as event:
+            return _charged(recorded, event)
+        case HoldCorrected() as event:
+            return _corrected(recorded, event)
+        case _:
+            return None
+
+
+def _granted(recorded: Recorded, event: CreditsGranted) -> Transaction:
+    return Transaction(
+        id=transaction_id(recorded.entity_id, recorded.version),
+        account_id=recorded.entity_id,
+        kind="grant",
+        amount=event.amount - event.repaid,
+        balance=event.balance,
+        at=recorded.at,
+        version=recorded.version,
+        command_id=recorded.metadata.command_id,
+        debt=event.debt,
+        repaid=event.repaid,
+        reason=event.reason,
+        source=event.source,
+        reference=event.reference,
+        grant_id=event.grant_id,
+    )
+
+
+def _charged(recorded: Recorded, event: HoldClosed) -> Transaction:
+    return Transaction(
+        id=transaction_id(recorded.entity_id, recorded.version),
+        account_id=recorded.entity_id,
+        kind="charge",
+        amount=-event.charged,
+        balance=event.balance,
+        at=recorded.at,
+        version=recorded.version,
+        command_id=recorded.metadata.command_id,
+        debt=event.debt,
+        owed=event.owed,
+        reason=event.reason,
+        hold_id=event.hold_id,
+        model=event.model,
+        key_id=event.key_id,
+        usage=event.usage,
+        price_version=event.price_version,
+        request_id=event.request_id,
+    )
+
+
+def _corrected(recorded: Recorded, event: HoldCorrected) -> Transaction:
+    return Transaction(
+        id=transaction_id(recorded.entity_id, recorded.version),
+        account_id=recorded.entity_id,
+        kind="correction",
+        amount=max(-event.difference, 0) - event.repaid - event.charged,
+        balance=event.balance,
+        at=recorded.at,
+        version=recorded.version,
+        command_id=recorded.metadata.command_id,
+        debt=event.debt,
+        owed=event.owed,
+        repaid=event.repaid,
+        reason="late correction",
+        hold_id=event.hold_id,
+        model=event.model,
+        key_id=event.key_id,
+        usage=event.usage,
+        price_version=event.price_version,
+    )
+
+
+PROJECTION = Projection(
+    collection="transactions",
+    version=1,
+    document=Transaction,
+    events=[CreditsGranted, GrantExpired, HoldClosed, HoldCorrected],
+    key=_key,
+    evolve=_evolve,
+    owner=lambda transaction: transaction.account_id,
+    sort=lambda transaction: f"{transaction.version:012d}",
+)
+
+
+async def list_transactions(
+    documents: DocumentReader, shards: int, account_id: str, *, limit: int, after: Cursor | None = None
+) -> Page[Transaction]:
+    """The account's movements, newest first."""
+    return await read_page(documents, PROJECTION, shards, f"account:{account_id}", limit=limit, after=after)
+
+
+async def get_transaction(
+    documents: DocumentReader, shards: int, account_id: str, transaction: str
+) -> Transaction | None:
+    """One movement of the account."""
+    shard = shard_of(f"account:{account_id}", shards)
+    doc = await documents.get(PROJECTION.collection, shard, transaction)
+    found = None if doc is None else PROJECTION.decode(doc)
+    return found if found is not None and found.account_id == account_id else None
