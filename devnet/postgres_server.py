@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from devnet.child import kill_tree, spawn, wait_until
+from devnet.child import comes_up, kill_tree, spawn
 from devnet.scratch import (
     ServerStartError,
     ServerUnavailableError,
@@ -84,15 +84,10 @@ class PostgresServer:
         for name, value in self._configuration().items():
             argv += ["-c", f"{name}={value}"]
         # SIGQUIT is "stop at once": unlike SIGKILL it lets the server return its shared memory.
-        self._child = spawn(
-            argv, log=self.log, env=_environment(), cwd=self.data, user=_user(), death_signal=signal.SIGQUIT
-        )
-        wait_until(lambda: self._is_ready() or not self.is_running, timeout_s)
-        if not (self.is_running and self._is_ready()):
-            self.kill()
-            raise ServerStartError(
-                f"PostgreSQL did not come up within {timeout_s} s, see {self.log}{log_tail(self.log)}"
-            )
+        child = spawn(argv, log=self.log, env=_environment(), cwd=self.data, user=_user(), death_signal=signal.SIGQUIT)
+        if not comes_up(child, lambda: self._is_ready(child.pid), timeout_s):
+            raise ServerStartError(f"PostgreSQL did not come up, see {self.log}{log_tail(self.log)}")
+        self._child = child
         return self
 
     def stop(self, timeout_s: float = 20) -> None:
@@ -168,13 +163,13 @@ class PostgresServer:
         if child.wait(60) != 0:
             raise ServerStartError(f"initdb failed, see {self.log}{log_tail(self.log)}")
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, pid: int) -> bool:
         """What pg_ctl looks at: the pid file says whose it is and, in its eighth line, the state."""
         try:
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"  # noqa: PLR2004
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004
 
 
 def _user() -> str:

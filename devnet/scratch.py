@@ -45,9 +45,7 @@ def is_public(folder: Path) -> bool:
     """Whether every user may enter the folder and all above it. What does not exist yet does not hinder."""
     absolute = folder.absolute()
     return all(
-        stat.S_IMODE(place.stat().st_mode) & stat.S_IXOTH
-        for place in [absolute, *absolute.parents]
-        if place.exists()
+        stat.S_IMODE(place.stat().st_mode) & stat.S_IXOTH for place in [absolute, *absolute.parents] if place.exists()
     )
 
 
@@ -106,6 +104,6 @@ def _remove_abandoned(root: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime < _YOUNG_S or folder.stat().st_uid != os.geteuid():
                 continue
-            with (folder / ".owner").open("r+") as owner:
+            with (folder / ".owner").open("a") as owner:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
