@@ -78,10 +78,12 @@ $(UV): requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	@touch $(UV)
 
+# uv draws its progress for a person and lists 95 packages for a log, which needs none of that.
+quiet = $(if $(shell test -t 2 && echo person),,--quiet)
 # Bytecode is compiled once here, not at each process's first start. Plain pip is the way out where uv cannot
 # reach the index that pip is set up for.
 define install
-	@$(UV) pip install --quiet --compile-bytecode --python $(PY) --require-hashes $(1) \
+	@$(UV) pip install $(quiet) --compile-bytecode --python $(PY) --require-hashes $(1) \
 	  || { echo 'uv could not install; trying pip' >&2; $(PY) -m pip install --quiet --require-hashes $(1); }
 endef
 
