@@ -24,9 +24,7 @@ def sources(*suffixes: str) -> Iterator[Path]:
 
 def test_files_are_at_most_400_lines() -> None:
     """A file past the limit is split by sub-noun."""
-    lines = {
-        path: len((ROOT / path).read_text().splitlines()) for path in sources(".py", ".sql", ".js", ".css")
-    }
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in sources(".py", ".sql", ".js", ".css")}
     assert {str(path): count for path, count in lines.items() if count > FILE_LINES_MAX} == {}
 
 

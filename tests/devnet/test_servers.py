@@ -75,9 +75,7 @@ async def test_kafka_keeps_what_it_acknowledged_when_killed(kafka_server: KafkaS
     assert await produce(bootstrap_servers, topic, b"two") == 1
 
 
-def test_a_server_that_cannot_start_names_its_log(
-    postgres_server: PostgresServer, server_folder: Path
-) -> None:
+def test_a_server_that_cannot_start_names_its_log(postgres_server: PostgresServer, server_folder: Path) -> None:
     """A port that is taken is an error at once, with the reason and where to read more."""
     second = PostgresServer(server_folder / "second", port=postgres_server.port)
     with pytest.raises(ServerStartError, match=r"postgres\.log(.|\n)*Address already in use"):
