@@ -1,0 +1,1 @@
+"""The HTTP process: who may do what, what becomes a command, and what is answered."""

@@ -1,0 +1,53 @@
+"""Who is asking, and the one thing that finds it out."""
+
+from typing import Literal, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from domain.envelope import Actor
+from domain.user import Role
+
+Mode: TypeAlias = Literal["live", "test"]
+CallerKind: TypeAlias = Literal["user", "key", "anonymous"]
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """An authenticated user or key, or nobody in particular on a public route.
+
+    `scopes` are expanded (`read` brings `billing:read` and the like along), so that authorizing is one look-up.
+    """
+
+    kind: CallerKind
+    user_id: str = ""
+    """Of a key: the user who made it. Empty for `anonymous`."""
+    account_id: str = ""
+    """The acting account: whose money and limits a request is about."""
+    key_id: str | None = None
+    role: Role | None = None
+    scopes: frozenset[str] = frozenset()
+    mode: Mode = "live"
+    address: str = ""
+    user_agent: str = ""
+
+    @property
+    def principal(self) -> str:
+        """Whom an `Idempotency-Key` belongs to: the key, or the user."""
+        return self.key_id or self.user_id
+
+    def actor(self, origin: str | None = None) -> Actor:
+        """Who asked, as commands carry it; `origin` is the sealed address and user agent."""
+        return Actor(kind=self.kind, id=self.user_id, key_id=self.key_id, origin=origin)
+
+
+class Authenticator(Protocol):
+    """What the endpoint asks of `api.identities.Identities`."""
+
+    async def authenticate(
+        self, authorization: str | None, api_key: str | None, *, address: str, user_agent: str
+    ) -> Caller:
+        """The caller of the `Authorization` and `X-API-Key` headers.
+
+        `ApiError` `missing_credentials`, `invalid_api_key`, `invalid_token`, …: 401 with `WWW-Authenticate`, or 503
+        `auth_unavailable` where the caches cannot be confirmed.
+        """
+        ...

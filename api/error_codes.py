@@ -1,0 +1,128 @@
+"""Codes that any route can answer, and those of commands. Codes of one noun are declared in its route file."""
+
+from api.errors import declare
+
+AGAIN = "Try again after the seconds in Retry-After; with an Idempotency-Key the repeat has one effect."
+
+declare("invalid_json", "invalid", "The body is not valid JSON.", "Send UTF-8 JSON; the message names the place.")
+declare(
+    "invalid_request",
+    "invalid",
+    "A field of the body is missing, unknown or of the wrong type.",
+    "`param` names the field; compare with /openapi.json.",
+)
+declare(
+    "invalid_parameter",
+    "invalid",
+    "A parameter of the query or the path is wrong.",
+    "`param` names the parameter; compare with /openapi.json.",
+)
+declare("invalid_header", "invalid", "A header has a value that cannot be used.", "`param` names the header.")
+declare("invalid_http", "invalid", "The request is not valid HTTP/1.1.", "Use an HTTP library.")
+declare(
+    "invalid_cursor",
+    "invalid",
+    "The cursor is not one of this list.",
+    "Pass `next_cursor` of the same list unchanged, or leave `cursor` out to start again.",
+)
+declare(
+    "invalid_amount",
+    "invalid",
+    "The amount is not a decimal string of credits.",
+    'Send a string with at most six places, such as "12.500000".',
+)
+declare("invalid_expiry", "invalid", "The time of expiry is wrong.", "Send an RFC 3339 time in the future.")
+declare(
+    "missing_credentials",
+    "unauthenticated",
+    "This route needs credentials.",
+    "Send `Authorization: Bearer <key or token>` or `X-API-Key: <key>`.",
+)
+declare(
+    "missing_scope",
+    "forbidden",
+    "The credentials lack a scope that this route needs.",
+    "`required_scope` names it; use a key that has it.",
+)
+declare(
+    "missing_role",
+    "forbidden",
+    "The caller lacks the role that this route needs.",
+    "`required_role` names it; ask an operator (`python -m worker grant-role`).",
+)
+declare("not_found", "not_found", "There is nothing at this address.", "Compare the path with /openapi.json.")
+declare(
+    "method_not_allowed",
+    "method_not_allowed",
+    "This address has no such method.",
+    "The header Allow names those it has.",
+)
+declare(
+    "body_timeout",
+    "too_slow",
+    "The body did not arrive in time.",
+    "Send the body at once, with the right Content-Length.",
+)
+declare("body_incomplete", "invalid", "The connection ended before the body did.", "Send the body whole.")
+declare("body_too_large", "too_large", "The body is too large.", "`limit_bytes` is the largest that this route takes.")
+declare(
+    "command_too_large",
+    "too_large",
+    "What the request asks for does not fit into one command.",
+    "Send less in one request; `limit_bytes` is the largest command.",
+)
+declare(
+    "headers_too_large",
+    "headers_too_large",
+    "The request's headers are too large.",
+    "Send fewer or shorter headers; all together must stay under 32 kB.",
+)
+declare(
+    "unsupported_media_type",
+    "unsupported_media",
+    "The body must be application/json.",
+    "Send `Content-Type: application/json`.",
+)
+declare(
+    "idempotency_key_reused",
+    "reused",
+    "The Idempotency-Key was used for another request before.",
+    "Use a new key for every new request, and the same key only to repeat one.",
+)
+declare("internal_error", "internal", "Something broke on our side.", "Report the request id; repeating may help.")
+declare(
+    "starting",
+    "unavailable",
+    "The server is starting, or waits for its database or its log.",
+    "Look at /ready; try again in a second.",
+)
+declare("overloaded", "unavailable", "Too many requests wait for their outcome.", AGAIN)
+declare("bus_unavailable", "unavailable", "The command log cannot be reached; nothing was written.", AGAIN)
+declare("store_unavailable", "unavailable", "The database cannot be reached.", AGAIN)
+declare(
+    "outcome_unknown",
+    "unavailable",
+    "It is not known whether the command was written.",
+    "Ask `status_url`, or repeat with the same Idempotency-Key: it has one effect.",
+)
+declare(
+    "deadline_passed",
+    "deadline_passed",
+    "The command was reached too late and has had no effect.",
+    "Repeat the request; with the same Idempotency-Key it is decided anew.",
+)
+declare(
+    "command_failed",
+    "unavailable",
+    "The command could not be applied because of a fault on our side; repair is pending.",
+    "Ask `status_url` later, or repeat with the same Idempotency-Key.",
+)
+declare(
+    "command_quarantined",
+    "unavailable",
+    "The account is being repaired; the command is kept and applied, in order, after that.",
+    "Ask `status_url` later, or repeat with the same Idempotency-Key.",
+)
+declare(
+    "command_not_found", "not_found", "There is no such command.", "Use the id of a 202 answer of your own, unchanged."
+)

@@ -1,0 +1,97 @@
+"""Routes are data: routing, enforcement and `/openapi.json` all come from these tables."""
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+import api.routes
+from domain.user import Role
+
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+BODY_BYTES_MAX = 64 * 1024
+"""What a JSON route takes unless it says otherwise."""
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """Who may call a route. Private by default: only `PUBLIC` and `ANYONE` open one."""
+
+    scope: str | None = None
+    role: Role | None = None
+    public: bool = False
+    """Credentials are not even looked at."""
+    optional: bool = False
+    """Credentials are checked where there are any; without, the caller is anonymous."""
+
+
+PUBLIC = Access(public=True)
+ANYONE = Access(optional=True)
+
+
+def needs(scope: str, *, role: Role | None = None) -> Access:
+    """Access for callers that have the scope (and, if given, the role)."""
+    return Access(scope=scope, role=role)
+
+
+class Stream(Struct, frozen=True, kw_only=True):
+    """An answer that is no JSON of ours: its media type, and optionally a struct that describes it."""
+
+    media_type: str
+    schema: type[Struct] | None = None
+    description: str = ""
+
+
+Answers: TypeAlias = Mapping[int, type[Struct] | str | tuple[type[Struct] | str | Stream, ...] | Stream]
+"""By status: a struct (JSON), a media type, or several of these."""
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One operation. `path` has parameters as `{id}`, or `{name:path}` at the end for one that may hold slashes."""
+
+    method: Method
+    path: str
+    handler: Callable[[Any], Awaitable[Any]]
+    """`async def handler(call: Call[Body, Query]) -> Struct | Reply`; a `raw` one may answer an ASGI app."""
+    summary: str
+    description: str = ""
+    tag: str
+    access: Access
+    body: type[Struct] | None = None
+    """Decoded into `call.body`; for a `raw` route it only describes the body. Must forbid unknown fields."""
+    query: type[Struct] | None = None
+    """Decoded into `call.query`, from strings; every field needs a default or is required."""
+    answers: Answers
+    """The first status of the 200s is the one a plain struct is answered with."""
+    errors: tuple[str, ...] = ()
+    """Declared codes beyond those that the endpoint itself answers."""
+    write: bool = False
+    """Sends commands: accepts `Idempotency-Key` and `Prefer: respond-async`, may answer 202."""
+    raw: bool = False
+    """Takes the body's bytes as they are, and may answer an ASGI app (a Starlette `Response`) itself."""
+    early: bool = False
+    """Works before the store and the log can be reached (`call.services` is not there yet)."""
+    hidden: bool = False
+    """Left out of `/openapi.json`: aliases and pages."""
+    body_bytes_max: int = BODY_BYTES_MAX
+    path_examples: Mapping[str, str] = {}  # msgspec copies the default
+    example: Mapping[str, Any] | None = None
+    """A body that works, for the documentation."""
+    response_headers: tuple[str, ...] = ()
+    """Names of headers that successful answers carry, documented in `openapi.HEADERS`."""
+
+    @property
+    def status(self) -> int:
+        """The status of a plain answer."""
+        return next(status for status in self.answers if 200 <= status < 300)  # noqa: PLR2004  # the range of successes
+
+
+@cache
+def all_routes() -> tuple[Route, ...]:
+    """The routes of every module in `api.routes`, in alphabetical order of the modules."""
+    found: list[Route] = []
+    for module in sorted(each.name for each in pkgutil.iter_modules(api.routes.__path__, "api.routes.")):
+        found.extend(getattr(importlib.import_module(module), "ROUTES", ()))
+    return tuple(found)

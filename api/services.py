@@ -1,0 +1,52 @@
+"""Everything that a handler may use, in one frozen struct; built once by `api.wiring`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from domain.instant import Instant
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from api.commands import Commands
+    from api.gateway.metering import Metering
+    from api.identities import Identities
+    from api.llm_models import LlmModels
+    from api.login_throttle import LoginThrottle
+    from api.lookup import LookupHash
+    from api.passwords import Passwords
+    from api.plans import Plans
+    from api.sealing import Sealer
+    from api.settings import ApiSettings
+    from api.tokens import Tokens
+    from eventstore.store import Store
+    from projections.documents import DocumentReader
+
+ProcessMode: TypeAlias = Literal["devnet", "production"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """The parts of a running process. All of them are safe to use from any request at once."""
+
+    mode: ProcessMode
+    settings: "ApiSettings"
+    clock: Callable[[], Instant]
+    shards: int
+    store: "Store"
+    documents: "DocumentReader"
+    commands: "Commands"
+    lookup: "LookupHash"
+    """`digest(purpose, value: bytes) -> str`: HMAC under the lookup key, for what is looked up by."""
+    sealer: "Sealer"
+    identities: "Identities"
+    passwords: "Passwords"
+    login_throttle: "LoginThrottle"
+    tokens: "Tokens"
+    plans: "Plans"
+    llm_models: "LlmModels"
+    http: "aiohttp.ClientSession"
+    """The one outbound client."""
+    metering: "Metering"
+    """Process-wide state of the gateway: open estimates, progress, the buffer of settles."""
