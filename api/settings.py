@@ -1,0 +1,97 @@
+"""Settings of the HTTP process, read from the environment once, at its start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from api.environment import Environment
+
+TOPIC = "formstate.commands"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiSettings:
+    """See `docs/operating.md` for each. Secrets are by id, the first is current; none of them shows in a `repr`."""
+
+    database_url: str = field(repr=False)
+    kafka_bootstrap_servers: tuple[str, ...]
+    kafka_topic: str = TOPIC
+    jwt_secrets: Mapping[str, bytes] = field(repr=False)
+    api_key_peppers: Mapping[str, bytes] = field(repr=False)
+    master_keys: Mapping[str, bytes] = field(repr=False)
+    api_key_brand: str = "fs"
+    plans_file: Path | None = None
+    models_file: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    metrics_port: int | None = None
+    """Where `/metrics` is then, and nowhere else."""
+    log_level: str = "info"
+    limits: bool = True
+    """Rate limits and daily quotas; off only for development and benchmarks."""
+    cors_origins: tuple[str, ...] = ()
+    """Browsers' origins that may call the API; none by default."""
+    trusted_proxies: str = "127.0.0.1"
+    """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas."""
+    drain_s: int = 30
+    """How long open requests and streams may go on after the process was asked to stop."""
+
+
+def read_settings(variables: Mapping[str, str]) -> ApiSettings:
+    """The settings of a production process. `SettingsError` lists every variable that is missing or unusable."""
+    env = Environment(variables)
+    settings = ApiSettings(
+        database_url=env.url(
+            "DATABASE_URL",
+            ("postgresql", "postgres"),
+            example="postgresql://formstate:password@localhost:5432/formstate",
+        ),
+        kafka_bootstrap_servers=env.servers("KAFKA_BOOTSTRAP_SERVERS", example="localhost:9092"),
+        kafka_topic=env.text(
+            "KAFKA_TOPIC",
+            default=TOPIC,
+            expected="the name of a topic",
+            example=TOPIC,
+            pattern=r"[A-Za-z0-9._-]{1,200}",
+        ),
+        jwt_secrets=env.secrets("JWT_SECRETS"),
+        api_key_peppers=env.secrets("API_KEY_PEPPERS"),
+        master_keys=env.secrets("MASTER_KEYS"),
+        api_key_brand=env.text(
+            "API_KEY_BRAND",
+            default="fs",
+            expected="1 to 12 lower-case letters and digits, a letter first",
+            example="fs",
+            pattern=r"[a-z][a-z0-9]{0,11}",
+        ),
+        plans_file=env.file("PLANS_FILE"),
+        models_file=env.file("MODELS_FILE"),
+        host=env.text("HOST", default="127.0.0.1", expected="an address to listen on", example="0.0.0.0"),
+        port=env.number("PORT", default=8000, low=0, high=65535) or 0,
+        metrics_port=env.number("METRICS_PORT", default=None, low=1, high=65535),
+        log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), default="info"),
+        limits=env.choice("LIMITS", ("on", "off"), default="on") == "on",
+        cors_origins=_origins(env),
+        trusted_proxies=env.text(
+            "TRUSTED_PROXIES",
+            default="127.0.0.1",
+            expected="addresses or networks, separated by commas",
+            example="10.0.0.0/8",
+            pattern=r"[0-9a-fA-F.:/, ]+",
+        ),
+        drain_s=env.number("DRAIN_S", default=30, low=0, high=600) or 0,
+    )
+    env.check()
+    return settings
+
+
+def _origins(env: Environment) -> tuple[str, ...]:
+    """Exact origins only: a star would let any page spend its visitor's credits."""
+    value = env.text(
+        "CORS_ORIGINS",
+        default="",
+        expected="origins, separated by commas, without paths and without *",
+        example="https://app.example.com",
+        pattern=r"https?://[^\s/*,]+(\s*,\s*https?://[^\s/*,]+)*",
+    )
+    return tuple(each.strip() for each in value.split(",")) if value else ()
