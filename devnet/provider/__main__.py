@@ -43,12 +43,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     made.add_argument("--port", type=int, default=9100, help="port, 0 for a free one (default: %(default)s)")
     made.add_argument("--json", action="store_true", help="print the address as one JSON object")
-    made.add_argument(
-        "--model", action="append", dest="models", metavar="NAME", help="a model's name; repeat for more"
-    )
-    made.add_argument(
-        "--api-key", metavar="KEY", help="refuse other keys with 401 (better by the environment)"
-    )
+    made.add_argument("--model", action="append", dest="models", metavar="NAME", help="a model's name; repeat for more")
+    made.add_argument("--api-key", metavar="KEY", help="refuse other keys with 401 (better by the environment)")
     made.add_argument("--log-size-max", metavar="N", help="requests kept for /_control/requests")
     made.add_argument("--context-tokens-max", metavar="N", help="the context of every model")
     defaults = ProviderOptions()

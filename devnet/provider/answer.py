@@ -84,8 +84,7 @@ def composed(
         raise ProviderError(400, "invalid_value", f"More than {COMPLETION_TOKENS_MAX} tokens in all.", "n")
     reasoning = min(options.reasoning_tokens, room)
     choices = [
-        _choice(request, prompt.digest, index, options.completion_tokens, room - reasoning)
-        for index in range(n)
+        _choice(request, prompt.digest, index, options.completion_tokens, room - reasoning) for index in range(n)
     ]
     usage = Usage(
         prompt_tokens=prompt.tokens,
@@ -107,9 +106,7 @@ def room_for(request: ChatRequest, prompt_tokens: int, context: int) -> int:
     """Tokens that one choice may have; raises OpenAI's 400 `context_length_exceeded`."""
     wanted = request.max_output()
     if prompt_tokens >= context:
-        detail = (
-            f"your messages resulted in {prompt_tokens} tokens. Please reduce the length of the messages."
-        )
+        detail = f"your messages resulted in {prompt_tokens} tokens. Please reduce the length of the messages."
     elif wanted is not None and prompt_tokens + wanted > context:
         detail = (
             f"you requested {prompt_tokens + wanted} tokens ({prompt_tokens} in the messages, {wanted} in "

@@ -152,14 +152,10 @@ def _model(name: str) -> dict[str, object]:
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    refused = (
-        error if isinstance(error, ProviderError) else ProviderError(500, None, "The server had an error.")
-    )
+    refused = error if isinstance(error, ProviderError) else ProviderError(500, None, "The server had an error.")
     return Response(refused.body(), refused.status, media_type="application/json")
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return await _refused(
-        request, ProviderError(status, None, f"Invalid URL ({request.method} {request.url.path})")
-    )
+    return await _refused(request, ProviderError(status, None, f"Invalid URL ({request.method} {request.url.path})"))

@@ -172,9 +172,7 @@ def _refuse(reason: str) -> Never:
     if missing:
         name, inside = missing.groups()
         param = f"{inside}.{name}" if inside else name
-        raise ProviderError(
-            400, "missing_required_parameter", f"Missing required parameter: '{param}'.", param
-        )
+        raise ProviderError(400, "missing_required_parameter", f"Missing required parameter: '{param}'.", param)
     where = _WHERE.fullmatch(reason)
     what, param = where.groups() if where else (reason, "")
     code = "invalid_type" if ", got " in what else "invalid_value"
@@ -186,9 +184,7 @@ def _check_combinations(request: ChatRequest) -> None:
         message = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
         raise ProviderError(400, "invalid_parameter_combination", message, "max_tokens")
     if request.top_logprobs is not None and not request.logprobs:
-        raise ProviderError(
-            400, "invalid_value", "'top_logprobs' needs 'logprobs' to be true.", "top_logprobs"
-        )
+        raise ProviderError(400, "invalid_value", "'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
     if request.stream_options is not None and not request.stream:
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ProviderError(400, "invalid_value", message, "stream_options")

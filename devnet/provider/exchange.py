@@ -80,9 +80,7 @@ class Exchange:
         self.watch()
         await self.pause(GRACE_S)
         if self._connection is None:
-            raise ConnectionResetError(
-                "the provider was told to break off, and this server hides its connection"
-            )
+            raise ConnectionResetError("the provider was told to break off, and this server hides its connection")
         connection: Any = self._connection
         raw = connection.get_extra_info("socket")
         if raw is not None:

@@ -56,9 +56,7 @@ class Entry:
     def view(self) -> dict[str, Any]:
         """As JSON. Of `Authorization` only the SHA-256 of the header's whole value is shown."""
         shown: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "headers"}
-        headers = {
-            key.decode("latin-1"): value.decode("latin-1") for key, value in self.headers if key in INTEREST
-        }
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in self.headers if key in INTEREST}
         secret = next((value for key, value in self.headers if key == b"authorization"), None)
         shown["authorization_sha256"] = hashlib.sha256(secret).hexdigest() if secret is not None else None
         return {**shown, "headers": headers}

@@ -52,20 +52,23 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
         return self.provider.ledger
 
 
-def config(app: Starlette, *, loop: str = "auto") -> uvicorn.Config:
-    """How the provider is served: no access log, no lifespan, open requests are cut off when it stops."""
+def config(app: Starlette, *, log_level: str | None = None) -> uvicorn.Config:
+    """How the provider is served: no access log, no lifespan, open requests are cut off when it stops.
+
+    Without a `log_level` uvicorn's loggers, which a process has once, stay as they are.
+    """
     return uvicorn.Config(
         app,
         http=_Protocol,
         ws="none",
-        loop=loop,
+        loop="uvloop",
         lifespan="off",
-        log_level="critical",
+        log_level=log_level,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=0,
+        timeout_graceful_shutdown=1,
     )
 
 
@@ -87,6 +90,8 @@ async def running(
     try:
         yield Running(url=f"http://{host}:{bound}", port=bound, provider=provider)
     finally:
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
         server.should_exit = True
         await serving
         listener.close()
@@ -94,4 +99,4 @@ async def running(
 
 def serve(options: ProviderOptions, listener: socket.socket) -> None:
     """Serve on `listener` until SIGINT or SIGTERM."""
-    uvicorn.Server(config(create_app(options), loop="uvloop")).run(sockets=[listener])
+    uvicorn.Server(config(create_app(options), log_level="critical")).run(sockets=[listener])

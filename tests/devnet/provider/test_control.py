@@ -1,8 +1,10 @@
 """The control routes, the provider as a process of its own, and a thousand streams at once."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from devnet.provider import ProviderOptions, Running, running
-from tests.devnet.provider.conftest import BOUND_S, until
+from tests.devnet.provider.conftest import BOUND_S, client_of, until
 from tests.devnet.provider.test_answers import BODY, HELLO, said
 
 ROOT = Path(__file__).parents[3]
@@ -97,6 +100,23 @@ async def test_a_key_is_not_shown(provider: Running, http: aiohttp.ClientSession
     async with http.post("/v1/chat/completions", headers={"authorization": "Bearer very-secret"}, json=BODY):
         pass
     assert "very-secret" not in str(provider.ledger.view(10))
+
+
+async def test_it_stops_while_requests_are_open(caplog: pytest.LogCaptureFixture) -> None:
+    """Leaving the block ends open streams and hanging requests at once, and nobody logs an error for it."""
+    async with contextlib.AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(running())
+        async with client_of(provider) as client:
+            request: dict[str, Any] = {"model": "fs-basic", "stream": True}
+            stream = await client.chat.completions.create(messages=said("[[fail=hang-mid-stream]]"), **request)
+            hanging = asyncio.ensure_future(client.chat.completions.create(messages=said("[[fail=hang]]"), **request))
+            await until(lambda: provider.ledger.counts.open == 2)
+            await stack.aclose()
+            assert provider.ledger.counts.open == 0
+            with pytest.raises(openai.APIConnectionError):
+                await hanging
+            await stream.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_it_runs_as_a_process_of_its_own(process: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
