@@ -1,0 +1,211 @@
+"""The one chain from credentials to a caller: an API key or a login token, by `X-API-Key` or `Authorization: Bearer`.
+
+What looks like an API key is never tried as a token. A key never exceeds its creator: its scopes are cut to what the
+creator's role allows now, not when the key was made.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import NoReturn
+
+from api.api_key_format import ApiKeyFormat
+from api.caller import Caller
+from api.errors import ApiError, declare
+from api.identity_cache import Identity, IdentityCache, StampsPoller
+from api.scopes import AUTHORITY, expand, role_of_key
+from api.tokens import TokenRefused, Tokens
+from domain.instant import Instant
+from eventstore.errors import StoreError
+from eventstore.store import Store
+from projections.api_keys import find_api_key
+from projections.documents import DocumentReader
+from projections.users import get_user
+
+CREDENTIAL_SIZE_MAX = 4096
+UNKNOWN_MAX = 10_000
+UNKNOWN_S = 5.0
+"""How long a key that does not exist is refused unseen: short, since it may be created on another process."""
+EXPIRED = "The token has expired; log in again."
+
+declare(
+    "invalid_api_key",
+    "unauthenticated",
+    "The API key is mistyped, unknown, expired or revoked.",
+    "Check the key's status with GET /api-keys, or create a new one.",
+)
+declare(
+    "invalid_token",
+    "unauthenticated",
+    "The token is malformed, or no longer good.",
+    "Log in again: a token lasts 24 hours and ends when the password changes.",
+)
+declare(
+    "conflicting_credentials",
+    "invalid",
+    "X-API-Key and Authorization carry different credentials.",
+    "Send one of them, or the same key in both.",
+)
+declare(
+    "auth_unavailable",
+    "unavailable",
+    "Credentials cannot be checked at present.",
+    "Try again after the seconds in Retry-After; the credentials themselves may be fine.",
+)
+
+
+class Identities:
+    """See `api.caller.Authenticator`. `start` before the first request, `stop` after the last.
+
+    `clock` is the time of expiry, `now_s` monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        documents: DocumentReader,
+        shards: int,
+        keys: ApiKeyFormat,
+        tokens: Tokens,
+        clock: Callable[[], Instant],
+        now_s: Callable[[], float] = monotonic,
+    ) -> None:
+        self.keys = keys
+        """The format of API keys, for the route that makes them."""
+        self._documents = documents
+        self._shards = shards
+        self._tokens = tokens
+        self._clock = clock
+        self._now_s = now_s
+        self.cache = IdentityCache()
+        self.stamps = StampsPoller(self.cache, store, documents, clock=now_s)
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+
+    async def start(self) -> None:
+        """Begins to poll the stamps; does not wait for a store that is away."""
+        await self.stamps.start()
+
+    async def stop(self) -> None:
+        """Ends the polling."""
+        await self.stamps.stop()
+
+    async def authenticate(
+        self, authorization: str | None, api_key: str | None, *, address: str, user_agent: str
+    ) -> Caller:
+        """See `api.caller.Authenticator`. Microseconds when the credentials were seen lately."""
+        credential = _credential(authorization, api_key)
+        if not self.stamps.confirmed:
+            raise ApiError("auth_unavailable", headers={"Retry-After": "1"})
+        digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
+        identity = self.cache.get(digest)
+        if identity is None:
+            identity = await self._identified(credential, digest)
+        if identity.expires_at is not None and identity.expires_at <= self._clock():
+            self.cache.forget(digest)
+            if identity.key_id:
+                _refuse("invalid_api_key", "The API key has expired.")
+            _refuse("invalid_token", EXPIRED)
+        return Caller(
+            kind="key" if identity.key_id else "user",
+            user_id=identity.user_id,
+            account_id=identity.account_id,
+            key_id=identity.key_id,
+            role=identity.role,
+            scopes=identity.scopes,
+            mode=identity.mode,
+            address=address,
+            user_agent=user_agent,
+        )
+
+    async def _identified(self, credential: str, digest: bytes) -> Identity:
+        generation = self.cache.generation
+        is_key = self.keys.looks_like_key(credential)
+        try:
+            identity = await (self._of_key(credential) if is_key else self._of_token(credential))
+        except (StoreError, OSError) as error:
+            raise ApiError("auth_unavailable", headers={"Retry-After": "1"}) from error
+        self.cache.keep(digest, identity, generation)
+        return identity
+
+    async def _of_key(self, credential: str) -> Identity:
+        parsed = self.keys.parse(credential)
+        if parsed is None or self._is_unknown(parsed.key_id):
+            _refuse("invalid_api_key")
+        key = await find_api_key(self._documents, parsed.key_id)
+        if key is None:
+            self._remember_unknown(parsed.key_id)
+            _refuse("invalid_api_key")
+        if not self.keys.matches(credential, key.digest) or key.revoked_at is not None:
+            _refuse("invalid_api_key")
+        creator = await get_user(self._documents, self._shards, key.created_by)
+        if creator is None:
+            _refuse("invalid_api_key")
+        scopes = expand(key.scopes) & AUTHORITY[creator.role]
+        return Identity(
+            principals=(key.id, creator.id),
+            user_id=creator.id,
+            account_id=key.account_id,
+            key_id=key.id,
+            role=role_of_key(creator.role, scopes),
+            scopes=scopes,
+            mode=key.mode,
+            expires_at=key.expires_at,
+        )
+
+    async def _of_token(self, credential: str) -> Identity:
+        try:
+            claims = self._tokens.verify(credential, self._clock())
+        except TokenRefused as error:
+            _refuse("invalid_token", EXPIRED if error.expired else None)
+        user = await get_user(self._documents, self._shards, claims.user_id)
+        if user is None or user.ver != claims.ver:
+            _refuse("invalid_token")
+        return Identity(
+            principals=(user.id,),
+            user_id=user.id,
+            account_id=user.id,
+            key_id=None,
+            role=user.role,
+            scopes=AUTHORITY[user.role],
+            mode="live",
+            expires_at=claims.expires_at,
+        )
+
+    def _is_unknown(self, key_id: str) -> bool:
+        until = self._unknown.get(key_id)
+        if until is None:
+            return False
+        if until <= self._now_s():
+            del self._unknown[key_id]
+            return False
+        return True
+
+    def _remember_unknown(self, key_id: str) -> None:
+        self._unknown[key_id] = self._now_s() + UNKNOWN_S
+        if len(self._unknown) > UNKNOWN_MAX:
+            self._unknown.popitem(last=False)
+
+
+def _credential(authorization: str | None, api_key: str | None) -> str:
+    """The one credential of a request. 401 `missing_credentials`, 400 `conflicting_credentials`."""
+    bearer = ""
+    if authorization is not None:
+        scheme, _, rest = authorization.partition(" ")
+        bearer = rest.strip() if scheme.lower() == "bearer" else ""
+    key = "" if api_key is None else api_key.strip()
+    if bearer and key and bearer != key:
+        raise ApiError("conflicting_credentials")
+    credential = key or bearer
+    if not credential:
+        _refuse("missing_credentials")
+    if len(credential) > CREDENTIAL_SIZE_MAX:
+        _refuse("invalid_token")
+    return credential
+
+
+def _refuse(code: str, message: str | None = None) -> NoReturn:
+    """401 with a challenge (RFC 6750, 3). A credential that was sent and is wrong is an `invalid_token` there."""
+    challenge = "Bearer" if code == "missing_credentials" else 'Bearer error="invalid_token"'
+    raise ApiError(code, message, headers={"WWW-Authenticate": challenge})

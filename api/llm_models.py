@@ -1,0 +1,243 @@
+"""The language models behind the gateway: `llm_models.toml`, or the file that `FORMSTATE_MODELS_FILE` names."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, structs
+
+from api.toml_file import BadFile, TomlFile
+from domain.account.usage import Price
+from domain.errors import Invalid
+from domain.money import MicroCredits, parse_credits
+
+SHIPPED = Path(__file__).with_name("llm_models.toml")
+
+ProviderKind: TypeAlias = Literal["openai_compatible"]
+PriceStatus: TypeAlias = Literal["priced", "free", "unpriced"]
+Tokens: TypeAlias = Annotated[int, Meta(ge=1, le=100_000_000)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
+PRICES = ("input", "cached_input", "output")
+
+
+class _DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fallback as it is written; what is left out is as in the model's first deployment."""
+
+    provider: ProviderKind = "openai_compatible"
+    base_url: str
+    upstream_model: str | None = None
+    api_key_env: str | None = None
+    timeout_s: Seconds | None = None
+    connect_timeout_s: Seconds | None = None
+    first_byte_timeout_s: Seconds | None = None
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model as it is written."""
+
+    provider: ProviderKind
+    base_url: str
+    context: Tokens
+    max_output: Tokens | None = None
+    title: str | None = None
+    upstream_model: str | None = None
+    api_key_env: str | None = None
+    input: str | None = None
+    cached_input: str | None = None
+    output: str | None = None
+    free: bool = False
+    timeout_s: Seconds = 600.0
+    connect_timeout_s: Seconds = 5.0
+    first_byte_timeout_s: Seconds = 300.0
+    fallbacks: tuple[_DeploymentTable, ...] = ()
+    built_in: bool = False
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """One server that serves the model. `base_url` has no slash at its end."""
+
+    provider: ProviderKind
+    base_url: str
+    upstream_model: str
+    api_key: str | None
+    """The provider's key; never shown, logged or sent anywhere else."""
+    timeout_s: float
+    connect_timeout_s: float
+    first_byte_timeout_s: float
+
+    def __repr__(self) -> str:
+        return f"Deployment({self.base_url!r}, {self.upstream_model!r})"
+
+
+class LlmModel(Struct, frozen=True, kw_only=True):
+    """A model under the name that clients send.
+
+    `price` is micro-credits per million tokens; all zero if `free`, `None` if `unpriced`, which paid use refuses.
+    Its `version` is a short hash of the prices, so that a charge names what it was reckoned with.
+    """
+
+    id: str
+    title: str
+    status: PriceStatus
+    price: Price | None
+    context: int
+    max_output: int
+    deployments: tuple[Deployment, ...]
+    """The first, and its fallbacks in the order in which they are tried."""
+    built_in: bool = False
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest that any deployment may take for a whole answer."""
+        return max(deployment.timeout_s for deployment in self.deployments)
+
+
+class LlmModels(Mapping[str, LlmModel]):
+    """All models by name, in the file's order."""
+
+    def __init__(self, models: Mapping[str, LlmModel]) -> None:
+        self._models = dict(models)
+
+    def __getitem__(self, name: str) -> LlmModel:
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def built_in_at(self, base_url: str) -> "LlmModels":
+        """The same with the built-in provider at another address: devnet and stack choose its port at start."""
+
+        def moved(model: LlmModel) -> LlmModel:
+            if not model.built_in:
+                return model
+            there = base_url.rstrip("/")
+            return structs.replace(
+                model, deployments=tuple(structs.replace(each, base_url=there) for each in model.deployments)
+            )
+
+        return LlmModels({name: moved(model) for name, model in self._models.items()})
+
+    def with_model(self, model: LlmModel) -> "LlmModels":
+        """The same with one more model behind the others, or another one in its place."""
+        return LlmModels(self._models | {model.id: model})
+
+
+def upstream(
+    name: str,
+    base_url: str,
+    *,
+    api_key: str | None,
+    price_input: str,
+    price_output: str,
+    price_cached_input: str | None = None,
+    context: int = 131_072,
+    max_output: int | None = None,
+    timeout_s: float = 600.0,
+) -> LlmModel:
+    """The model of `--upstream URL --model NAME`: any OpenAI-compatible server at a stated price."""
+    table = _Table(
+        provider="openai_compatible",
+        base_url=base_url,
+        context=context,
+        max_output=max_output,
+        input=price_input,
+        cached_input=price_cached_input or price_input,
+        output=price_output,
+        timeout_s=timeout_s,
+    )
+    return _Reader(None, name, table, {}).model(api_key=api_key)
+
+
+def load_llm_models(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> LlmModels:
+    """The models of a file, or the shipped ones; providers' keys from `environ`. `BadFile` names what is wrong."""
+    file = TomlFile(path or SHIPPED)
+    tables = file.tables("models", _Table)
+    return LlmModels({name: _Reader(file, name, table, environ).model() for name, table in tables.items()})
+
+
+class _Reader:
+    """Makes one table a model."""
+
+    def __init__(self, file: TomlFile | None, name: str, table: _Table, environ: Mapping[str, str]) -> None:
+        self._file = file
+        self._name = name
+        self._table = table
+        self._environ = environ
+
+    def model(self, *, api_key: str | None = None) -> LlmModel:
+        table = self._table
+        first = _DeploymentTable(
+            provider=table.provider,
+            base_url=table.base_url,
+            upstream_model=table.upstream_model,
+            api_key_env=table.api_key_env,
+        )
+        max_output = table.context if table.max_output is None else table.max_output
+        if max_output > table.context:
+            raise self._wrong("max_output", "expected at most the context")
+        status, price = self._price()
+        return LlmModel(
+            id=self._name,
+            title=table.title or self._name,
+            status=status,
+            price=price,
+            context=table.context,
+            max_output=max_output,
+            deployments=tuple(self._deployment(each, api_key) for each in (first, *table.fallbacks)),
+            built_in=table.built_in,
+        )
+
+    def _deployment(self, written: _DeploymentTable, api_key: str | None) -> Deployment:
+        url = urlsplit(written.base_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment or url.username:
+            raise self._wrong("base_url", 'expected a URL such as "https://api.example.com/v1"')
+        if written.api_key_env is not None:
+            api_key = self._environ.get(written.api_key_env)
+            if not api_key:
+                raise self._wrong("api_key_env", f"the environment variable {written.api_key_env} is not set")
+        table = self._table
+        return Deployment(
+            provider=written.provider,
+            base_url=written.base_url.rstrip("/"),
+            upstream_model=written.upstream_model or table.upstream_model or self._name,
+            api_key=api_key,
+            timeout_s=written.timeout_s or table.timeout_s,
+            connect_timeout_s=written.connect_timeout_s or table.connect_timeout_s,
+            first_byte_timeout_s=written.first_byte_timeout_s or table.first_byte_timeout_s,
+        )
+
+    def _price(self) -> tuple[PriceStatus, Price | None]:
+        given = {name: value for name in PRICES if (value := getattr(self._table, name)) is not None}
+        if self._table.free:
+            if given:
+                raise self._wrong("free", "expected either free = true or prices, not both")
+            return "free", _priced(dict.fromkeys(PRICES, 0))
+        if not given:
+            return "unpriced", None
+        for name in PRICES:
+            if name not in given:
+                raise self._wrong(name, 'missing; input, cached_input and output go together, such as input = "1.25"')
+        return "priced", _priced({name: self._amount(name, text) for name, text in given.items()})
+
+    def _amount(self, name: str, text: str) -> MicroCredits:
+        try:
+            return parse_credits(text, name=name)
+        except Invalid as error:
+            raise self._wrong(name, error.message) from error
+
+    def _wrong(self, key: str, expected: str) -> BadFile:
+        if self._file is None:
+            return BadFile(f"model {self._name}: {key}: {expected}")
+        return self._file.wrong(("models", self._name, key), expected)
+
+
+def _priced(amounts: Mapping[str, MicroCredits]) -> Price:
+    entry = " ".join(f"{name}={amounts[name]}" for name in PRICES)
+    version = hashlib.sha256(entry.encode()).hexdigest()[:12]
+    return Price(**amounts, version=version)

@@ -1,0 +1,40 @@
+"""HMACs of what must be found again without being readable: email addresses, request fingerprints, signed ids."""
+
+import hmac
+import unicodedata
+
+from api.master_keys import MasterKeys
+from eventstore.store import SecretStore
+
+LOOKUP_SUBJECT = "lookup"
+
+
+class LookupHash:
+    """HMAC-SHA256 (RFC 2104) with the one lookup key of this installation, which is never rotated.
+
+    Each purpose has a name of its own in the message, so that a hash for one is worthless for another.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    async def load(cls, store: SecretStore, master_keys: MasterKeys) -> "LookupHash":
+        """The installation's lookup key; made here if this is the first process that asks for it."""
+        stored = await store.lookup_key(master_keys.new_data_key(LOOKUP_SUBJECT))
+        return cls(master_keys.unwrap(stored))
+
+    def digest(self, purpose: str, *parts: bytes) -> str:
+        """64 hexadecimal digits. Lengths are part of the message, so no two lists of parts give the same ones."""
+        message = b"".join([b"%d:%b" % (len(part), part) for part in (purpose.encode(), *parts)])
+        return hmac.digest(self._key, message, "sha256").hex()
+
+    def email(self, address: str) -> str:
+        """What keeps an address unique and finds its user: the same for any case and Unicode form of it."""
+        return self.digest("email", normal_email(address).encode())
+
+
+def normal_email(address: str) -> str:
+    """Lower case, in Unicode's NFKC: people type the same address in several ways."""
+    lowered = unicodedata.normalize("NFKC", address).lower()
+    return unicodedata.normalize("NFKC", lowered)
