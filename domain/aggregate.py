@@ -31,6 +31,7 @@ class Aggregate(Generic[S]):
     `due(state, at)` are events that time alone has caused by `at`; they are emitted before any command is decided, and
     asked for again until there are none.
     `next_due(state)` is when `due` will next have something to say: the sweeper wakes the stream then.
+    `sweep()` is the command that wakes an idle stream; it decides nothing itself.
     `answer(state, command, events)` is the outcome's data, read from the state after the events.
     """
 
@@ -46,6 +47,7 @@ class Aggregate(Generic[S]):
         answer: Callable[[S, Any, Sequence[Event]], Answer],
         due: Callable[[S, Instant], Sequence[Event]] = _nothing_due,
         next_due: Callable[[S], Instant | None] = _never,
+        sweep: Callable[[], Command] | None = None,
         state_version: int = 1,
     ) -> None:
         self.category = category
@@ -57,6 +59,7 @@ class Aggregate(Generic[S]):
         self.answer = answer
         self.due = due
         self.next_due = next_due
+        self.sweep = sweep
         self.state_version = state_version
         """Raised when the shape of the state changes: snapshots of another version are refolded from events."""
 

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from domain.aggregate import Aggregate
 from domain.envelope import Envelope, Header
+from domain.instant import Instant
 from domain.message import Command, Event
 from domain.recorded import Metadata, Recorded
 from domain.registry import aggregates, command_types, event_types
@@ -122,20 +123,20 @@ def recorded(stored: StoredEvent) -> Recorded:
     )
 
 
-def encode_state(state: Struct) -> bytes:
-    """A snapshot."""
-    return _encoder.encode(state)
+def encode_state(at: Instant, state: Struct) -> bytes:
+    """A snapshot: the state, and when the event happened that led to it."""
+    return _encoder.encode((at, state))
 
 
-def decode_state(aggregate: Aggregate[Any], snapshot: bytes) -> Struct:
-    """The state in a snapshot of the aggregate's own `state_version`."""
-    state: Struct = _state_decoder(aggregate.category).decode(snapshot)
-    return state
+def decode_state(aggregate: Aggregate[Any], snapshot: bytes) -> tuple[Instant, Any]:
+    """The instant and the state of a snapshot of the aggregate's own `state_version`."""
+    at_and_state: tuple[Instant, Any] = _state_decoder(aggregate.category).decode(snapshot)
+    return at_and_state
 
 
 @cache
 def _state_decoder(category: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(aggregates()[category].state)
+    return msgspec.json.Decoder(tuple[Instant, aggregates()[category].state])  # type: ignore[misc]  # built at run time
 
 
 class MacChain:
@@ -150,7 +151,7 @@ class MacChain:
         self._current = next(iter(keys))
 
     def sign(self, previous: bytes, event: StoredEvent) -> bytes:
-        """The mac of `event` behind an event with the mac `previous` (empty for the first)."""
+        """The mac of `event`, behind an event with the mac `previous` (empty for the first); its own is not read."""
         return self._mac(self._current, previous, event)
 
     def verify(self, previous: bytes, event: StoredEvent) -> bool:

@@ -72,10 +72,10 @@ class MemoryRound:
         for claim in claims:
             key = (claim.kind, claim.value)
             holder = self._claims.get(key) or self._store.claims.get(key)
-            if holder is not None and holder.stream != claim.stream:
-                lost.add(key)
-            else:
+            if holder is None:
                 self._claims[key] = claim
+            elif holder.stream != claim.stream:
+                lost.add(key)
         return lost
 
     async def write(self, batch: Batch) -> None:
@@ -86,7 +86,9 @@ class MemoryRound:
             if version != (stored.version if stored else 0):
                 raise VersionConflict(head.stream)
         for claim in batch.claims_freed:
-            self._claims.pop((claim.kind, claim.value), None)
+            taken = self._claims.get((claim.kind, claim.value))
+            if taken is not None and taken.command_id == claim.command_id:
+                del self._claims[claim.kind, claim.value]
         self.stage(lambda: self._store.apply(batch))
 
     def commit(self) -> None:
@@ -194,6 +196,25 @@ class MemoryStore:
             if (head.owner, head.epoch) == (worker, lease.epoch):
                 self._shard_heads[lease.shard] = replace(head, owner=None)
 
+    async def stop_shard(self, worker: str, lease: Lease, reason: str | None) -> None:
+        """See `store.ShardStore`."""
+        await self.pause()
+        self._fence(worker, [lease])
+        self._shard_heads[lease.shard] = replace(self._shard_heads[lease.shard], stopped=reason)
+
+    async def adopt(self, shard: int, next_offset: int, adopt_until: int) -> None:
+        """See `store.ShardStore`."""
+        head = self._shard_heads[shard]
+        self._shard_heads[shard] = replace(
+            head,
+            owner=None,
+            epoch=head.epoch + 1,
+            next_offset=next_offset,
+            last_digest=b"",
+            stopped=None,
+            adopt_until=adopt_until,
+        )
+
     async def shard_heads(self) -> list[ShardHead]:
         """See `store.ShardStore`."""
         return list(self._shard_heads.values())
@@ -244,8 +265,9 @@ class MemoryStore:
             self._put_head(head)
         self._outcomes |= {outcome.command_id: outcome for outcome in batch.outcomes}
         for claim in batch.claims_freed:
-            if self.holder((claim.kind, claim.value), claim.stream) is None:
-                self.claims.pop((claim.kind, claim.value), None)
+            holder = self.claims.get((claim.kind, claim.value))
+            if holder is not None and holder.command_id == claim.command_id:
+                del self.claims[claim.kind, claim.value]
         self._dead_letters |= {(letter.shard, letter.offset): letter for letter in batch.dead_letters}
         for each in batch.progress:
             self._shard_heads[each.shard] = replace(

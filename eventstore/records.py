@@ -21,6 +21,10 @@ class ShardHead(Struct, frozen=True, kw_only=True):
     """Events of this shard so far: gap-free and commit-ordered, because it is given under this row's lock."""
     last_digest: bytes
     """`digest` of the record at `next_offset` - 1; empty before the first. Tells a recreated topic."""
+    stopped: str | None = None
+    """Why nothing may be applied: the log and the store do not fit each other. `adopt-log` clears it."""
+    adopt_until: int = 0
+    """Records before this offset are applied whatever their deadline: an operator has adopted them."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -95,12 +99,13 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ClaimRow(Struct, frozen=True, kw_only=True):
-    """A unique value and the stream that holds it."""
+    """A unique value, the stream that holds it, and the command that took it (which alone can free it by a refusal)."""
 
     kind: str
     value: str
     shard: int
     stream: str
+    command_id: str
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):

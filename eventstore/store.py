@@ -38,7 +38,7 @@ class Round(Protocol):
     async def take_claims(self, claims: Sequence[ClaimRow]) -> set[tuple[str, str]]:
         """Takes each claim that is free, in the order given (sorted), and answers (kind, value) of those of others.
 
-        A claim that its own stream holds already is not lost.
+        A claim that its own stream holds already is not lost, and stays with the command that took it first.
         """
         ...
 
@@ -82,6 +82,17 @@ class ShardStore(Protocol):
 
     async def give_back(self, worker: str, leases: Sequence[Lease]) -> None:
         """Frees shards for others at once; those lost already are passed over."""
+        ...
+
+    async def stop_shard(self, worker: str, lease: Lease, reason: str | None) -> None:
+        """Says why a shard may not be applied, for every process to see; `None` clears it. `Fenced` if it is lost."""
+        ...
+
+    async def adopt(self, shard: int, next_offset: int, adopt_until: int) -> None:
+        """An operator's word that the log is right from `next_offset` on: frees the shard from its stop and its owner.
+
+        Its last digest is forgotten, its epoch raised, and deadlines do not count before `adopt_until`.
+        """
         ...
 
     async def shard_heads(self) -> list[ShardHead]:

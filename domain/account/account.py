@@ -71,4 +71,5 @@ AGGREGATE = Aggregate(
     answer=answer,
     due=due,
     next_due=next_due,
+    sweep=holds.Sweep,
 )

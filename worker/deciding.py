@@ -1,0 +1,303 @@
+"""The pure middle of a round: commands in, a batch of rows out. It reads no store and no clock."""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import structlog
+from msgspec import Raw, Struct, field, structs
+
+from domain.envelope import Envelope, Header
+from domain.errors import DeadlinePassed, DomainError
+from domain.instant import Instant
+from domain.message import Claim, Command, Event
+from domain.recorded import Metadata, Recorded
+from eventstore import codec
+from eventstore.records import Batch, ClaimRow, DeadLetter, Outcome, StoredEvent, StreamHead
+from worker.source import Record
+from worker.streams import LiveStream
+
+log = structlog.get_logger(__name__)
+
+SNAPSHOT_EVERY = 200
+"""Events of a stream between two snapshots: what a cold stream costs to fold at most."""
+ATTEMPTS_REMEMBERED = 100
+"""Refused attempts under one command id that are known for duplicates; older ones have long left the log."""
+
+
+class Incoming(Struct, frozen=True, kw_only=True):
+    """A record and the envelope in it, or why there is none."""
+
+    record: Record
+    envelope: Envelope | None
+    problem: str | None = None
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """Where a round stood before a command, to take back what an event that could not be evolved has left."""
+
+    events: int
+    version: int
+    mac: bytes
+    seq: int
+
+    @classmethod
+    def of(cls, decisions: "Decisions", live: LiveStream) -> "Mark":
+        """The place before the next command of `live`."""
+        return cls(events=len(decisions.recorded), version=live.version, mac=live.mac, seq=decisions.seqs[live.shard])
+
+    def restore(self, decisions: "Decisions", live: LiveStream) -> None:
+        """Takes back everything but the state, which is lost: the stream is to be quarantined."""
+        del decisions.recorded[self.events :]
+        del decisions.batch.events[self.events :]
+        live.version, live.mac, decisions.seqs[live.shard] = self.version, self.mac, self.seq
+
+
+class Decisions(Struct, kw_only=True):
+    """What a round has decided so far; `streams` are changed in place as it goes."""
+
+    at: Instant
+    macs: codec.MacChain
+    streams: dict[str, LiveStream]
+    outcomes: dict[str, Outcome]
+    """Those that exist already; the round's own are added, so a repeat inside the batch is seen."""
+    claims_lost: set[tuple[str, str]]
+    seqs: dict[int, int]
+    """The last sequence number of each shard."""
+    adopt_until: dict[int, int] = field(default_factory=dict)
+    """Offsets by shard before which deadlines do not count."""
+    poisoned: frozenset[tuple[int, int]] = frozenset()
+    """(shard, offset) of records whose rows the database refuses: they fail without being tried."""
+    batch: Batch = field(default_factory=Batch)
+    recorded: list[Recorded] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
+    """The version of each touched stream before the round."""
+    failures: int = 0
+    """Bugs of ours among the commands: too many in a row mean a bad deploy."""
+
+    def decide(self, incoming: Incoming) -> None:
+        """Decides one command, in order, seeing everything that was decided before it."""
+        if incoming.envelope is None:
+            self._dead_letter(incoming, "undecodable", incoming.problem or "")
+            return
+        header, command = incoming.envelope.header, incoming.envelope.body
+        known = self.outcomes.get(header.id)
+        if known is not None and (known.settles(header.attempt) or known.fingerprint != header.fingerprint):
+            return
+        live = self.streams[header.stream]
+        self.versions.setdefault(header.stream, live.version)
+        if live.quarantined:
+            self._set_aside(incoming, header)
+            return
+        mark = Mark.of(self, live)
+        try:
+            if (incoming.record.shard, incoming.record.offset) in self.poisoned:
+                _refused_by_database()
+            self._check_deadline(header, incoming.record, live)
+            self._apply(header, command, live, known)
+        except DomainError as refusal:
+            self._reject(header, command, refusal, known)
+        except EvolveFailed:
+            log.exception("stream_quarantined", stream=live.stream, command_id=header.id)
+            mark.restore(self, live)
+            live.quarantined = True
+            self._set_aside(incoming, header)
+        except Exception as error:
+            log.exception("command_failed", command_id=header.id, command=codec.tag_of(command))
+            self._fail(incoming, header, command, error)
+
+    def _check_deadline(self, header: Header, record: Record, live: LiveStream) -> None:
+        late = header.deadline is not None and max(self.at, live.last_at) > header.deadline
+        if late and record.offset >= self.adopt_until.get(record.shard, 0):
+            raise DeadlinePassed("deadline_passed", "The command came too late and was not applied; send it again.")
+
+    def _apply(self, header: Header, command: Command, live: LiveStream, known: Outcome | None) -> None:
+        at = max(self.at, live.last_at)
+        for claim in command.claims():
+            if (claim.kind, claim.value) in self.claims_lost:
+                raise claim.refused()
+        metadata = _metadata(header)
+        while events := live.aggregate.due(live.state, at):
+            self._append(live, events, at, metadata)
+        events = live.aggregate.decide(live.state, command, at)
+        self._append(live, events, at, metadata)
+        answer = live.aggregate.answer(live.state, command, events)
+        self._finish(
+            Outcome(
+                shard=live.shard,
+                command_id=header.id,
+                status="applied",
+                attempt=header.attempt,
+                stream=header.stream,
+                at=at,
+                fingerprint=header.fingerprint,
+                data=Raw(codec.encode_json(answer)),
+                secret=command.secret(),
+                refused=_refused_before(known),
+            )
+        )
+
+    def _append(self, live: LiveStream, events: Sequence[Event], at: Instant, metadata: Metadata) -> None:
+        """Numbers, chains and evolves events. An event that its own state cannot take quarantines the stream."""
+        encoded = codec.encode_json(metadata) if events else b""
+        for event in events:
+            seq = self.seqs[live.shard] + 1
+            draft = StoredEvent(
+                shard=live.shard,
+                stream=live.stream,
+                version=live.version + 1,
+                seq=seq,
+                at=at,
+                type=codec.tag_of(event),
+                schema_version=event.schema_version,
+                payload=codec.encode_json(event),
+                metadata=encoded,
+                mac=b"",
+            )
+            live.state = _evolve(live, event)
+            live.mac = self.macs.sign(live.mac, draft)
+            live.version, live.last_at = draft.version, at
+            self.seqs[live.shard] = seq
+            self.batch.events.append(structs.replace(draft, mac=live.mac))
+            self.recorded.append(_recorded(draft, metadata, event))
+
+    def _reject(self, header: Header, command: Command, refusal: DomainError, known: Outcome | None) -> None:
+        live = self.streams[header.stream]
+        self._free_claims(header, command.claims())
+        self._finish(
+            Outcome(
+                shard=live.shard,
+                command_id=header.id,
+                status="rejected",
+                attempt=header.attempt,
+                stream=header.stream,
+                at=max(self.at, live.last_at),
+                fingerprint=header.fingerprint,
+                data=Raw(codec.encode_json(_refusal(refusal))),
+                refused=_refused_before(known) if refusal.curable else (),
+                curable=refusal.curable,
+            )
+        )
+
+    def _fail(self, incoming: Incoming, header: Header, command: Command, error: Exception) -> None:
+        self.failures += 1
+        self._free_claims(header, command.claims())
+        self._dead_letter(incoming, "failed", f"{type(error).__name__} in {codec.tag_of(command)}", header)
+        self._finish(_unfinished(header, "failed", self.streams[header.stream].shard, self.at))
+
+    def _set_aside(self, incoming: Incoming, header: Header) -> None:
+        self._dead_letter(incoming, "quarantined", "the stream cannot be folded", header)
+        self._finish(_unfinished(header, "quarantined", incoming.record.shard, self.at))
+
+    def _finish(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.command_id] = outcome
+        self.batch.outcomes.append(outcome)
+
+    def _free_claims(self, header: Header, claims: Sequence[Claim]) -> None:
+        shard = self.streams[header.stream].shard
+        self.batch.claims_freed += [claim_row(claim, shard, header) for claim in claims]
+
+    def _dead_letter(self, incoming: Incoming, reason: Any, detail: str, header: Header | None = None) -> None:
+        record = incoming.record
+        self.batch.dead_letters.append(
+            DeadLetter(
+                shard=record.shard,
+                offset=record.offset,
+                reason=reason,
+                detail=detail,
+                record=record.value,
+                at=self.at,
+                command_id=header.id if header else None,
+                stream=header.stream if header else None,
+            )
+        )
+
+    def close(self) -> None:
+        """Adds the new heads of all touched streams to the batch, with a snapshot where one is due."""
+        for name, version in self.versions.items():
+            live = self.streams[name]
+            if live.version > version or live.quarantined != live.quarantine_stored:
+                self.batch.heads.append((version, _head(live)))
+
+
+def claim_row(claim: Claim, shard: int, header: Header) -> ClaimRow:
+    """The row by which a command takes a claim for its stream."""
+    return ClaimRow(kind=claim.kind, value=claim.value, shard=shard, stream=header.stream, command_id=header.id)
+
+
+def _head(live: LiveStream) -> StreamHead:
+    snapshot = None
+    live.quarantine_stored = live.quarantined
+    if live.version - live.snapshot_at >= SNAPSHOT_EVERY and not live.quarantined:
+        snapshot = codec.encode_state(live.last_at, live.state)
+        live.snapshot_at = live.version
+    return StreamHead(
+        shard=live.shard,
+        stream=live.stream,
+        version=live.version,
+        mac=live.mac,
+        due_at=None if live.quarantined else live.aggregate.next_due(live.state),
+        snapshot=snapshot,
+        snapshot_at=live.snapshot_at if snapshot else 0,
+        snapshot_version=live.aggregate.state_version if snapshot else 0,
+        quarantined=live.quarantined,
+    )
+
+
+def _evolve(live: LiveStream, event: Event) -> Any:
+    try:
+        return live.aggregate.evolve(live.state, event)
+    except Exception as error:
+        raise EvolveFailed(codec.tag_of(event)) from error
+
+
+def _refused_before(known: Outcome | None) -> tuple[str, ...]:
+    return () if known is None else (*known.refused, known.attempt)[-ATTEMPTS_REMEMBERED:]
+
+
+def _metadata(header: Header) -> Metadata:
+    return Metadata(command_id=header.id, account=header.account, actor=header.actor, trace=header.trace)
+
+
+def _recorded(stored: StoredEvent, metadata: Metadata, event: Event) -> Recorded:
+    return Recorded(
+        stream=stored.stream,
+        version=stored.version,
+        shard=stored.shard,
+        seq=stored.seq,
+        at=stored.at,
+        metadata=metadata,
+        event=event,
+    )
+
+
+def _refusal(refusal: DomainError) -> dict[str, Any]:
+    return {
+        "code": refusal.code,
+        "kind": refusal.kind,
+        "message": refusal.message,
+        "detail": refusal.detail,
+    }
+
+
+def _unfinished(header: Header, status: Any, shard: int, at: Instant) -> Outcome:
+    return Outcome(
+        shard=shard,
+        command_id=header.id,
+        status=status,
+        attempt=header.attempt,
+        stream=header.stream,
+        at=at,
+        fingerprint=header.fingerprint,
+    )
+
+
+class EvolveFailed(Exception):
+    """An event that its own state cannot take: the stream is of no use until it is repaired."""
+
+
+class RefusedByDatabase(Exception):
+    """The rows of this command can never be written."""
+
+
+def _refused_by_database() -> NoReturn:
+    raise RefusedByDatabase

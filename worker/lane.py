@@ -1,0 +1,208 @@
+"""A lane: some of a worker's shards with their own transaction, so one lane decides while another commits."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from eventstore.errors import DataError, Fenced, StoreError, Unavailable, VersionConflict
+from eventstore.records import Lease, ShardHead
+from eventstore.store import Store
+from worker.log_check import mismatch
+from worker.round import Applied, Rounds
+from worker.source import CommandSource, LogUnavailable, Record
+
+log = structlog.get_logger(__name__)
+
+BATCH_MIN, BATCH_MAX = 16, 2_000
+COMMIT_S_MAX = 1.0
+"""A batch that took longer is followed by one of half its size."""
+IDLE_S = 0.25
+RENEW_S = 1.0
+PAUSE_S_MAX = 2.0
+FAILURES_MAX = 50
+"""Commands in a row that fail through a bug of ours: the deploy is bad, stop before more is set aside."""
+
+
+class BadDeploy(Exception):
+    """So many commands in a row have failed that going on would only fill the dead letters."""
+
+
+class Lane:
+    """Applies the records of its shards until it is stopped. All waiting is bounded."""
+
+    def __init__(self, *, worker: str, store: Store, source: CommandSource, rounds: Rounds, lease_s: float) -> None:
+        self._worker = worker
+        self._store = store
+        self._source = source
+        self._rounds = rounds
+        self._lease_s = lease_s
+        self.leases: dict[int, Lease] = {}
+        self.positions: dict[int, int] = {}
+        self.stopped: dict[int, str] = {}
+        """Shards that are ours but must not be applied, with the reason."""
+        self._arriving: list[ShardHead] = []
+        self._leaving = 0
+        self._batch_size = BATCH_MIN
+        self._pause_s = 0.0
+        self._renewed = self._committed = 0.0
+        self._failures = 0
+        self.beat = time.monotonic()
+        """When the lane last came round; the watchdog looks at it."""
+        self.applied = 0
+        self.closing = False
+
+    @property
+    def shards(self) -> int:
+        """How many shards the lane has, those on their way included."""
+        return len(self.leases) + len(self._arriving) - self._leaving
+
+    def adopt(self, head: ShardHead) -> None:
+        """Hands a claimed shard to the lane; it starts with its next turn."""
+        self._arriving.append(head)
+
+    def surrender(self, count: int) -> None:
+        """Asks for shards back; they are freed between two batches."""
+        self._leaving += min(count, len(self.leases))
+
+    async def run(self) -> None:
+        """Comes round until `closing` is set; raises only `BadDeploy` and bugs."""
+        while not self.closing:
+            self.beat = time.monotonic()
+            try:
+                await self._turn()
+                self._pause_s = 0.0
+            except Fenced as fenced:
+                log.warning("shards_lost", shards=sorted(fenced.shards))
+                await self._forget(fenced.shards)
+            except VersionConflict as conflict:
+                log.warning("batch_conflicted", reason=str(conflict))
+                self._rounds.drop_shards(frozenset(self.leases))
+                await self._rewind()
+                await self._pause()
+            except (Unavailable, LogUnavailable, OSError) as error:
+                log.warning("lane_paused", reason=str(error) or type(error).__name__)
+                self._batch_size = max(BATCH_MIN, self._batch_size // 2)
+                await self._pause()
+                await self._rewind()
+
+    async def _turn(self) -> None:
+        await self._welcome()
+        await self._let_go()
+        if not self.positions:
+            await asyncio.sleep(IDLE_S / 5)
+        else:
+            records = await self._source.fetch(self._batch_size, IDLE_S)
+            if records:
+                await self._apply(records)
+        await self._keep()
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        started = time.monotonic()
+        await self._apply_or_bisect(records)
+        took = time.monotonic() - started
+        if took > COMMIT_S_MAX:
+            self._batch_size = max(BATCH_MIN, self._batch_size // 2)
+        elif len(records) >= self._batch_size and took < COMMIT_S_MAX / 3:
+            self._batch_size = min(BATCH_MAX, self._batch_size * 2)
+        if any(self.positions.get(record.shard, record.offset) <= record.offset for record in records):
+            await self._rewind()  # the round has left records for the next one, or given a shard up
+
+    async def _apply_or_bisect(self, records: Sequence[Record]) -> None:
+        """Where the database refuses a row, finds the one command it belongs to and lets the others pass."""
+        try:
+            self._done(await self._rounds.apply(self.leases, records))
+        except DataError as error:
+            if len(records) > 1:
+                half = len(records) // 2
+                await self._apply_or_bisect(records[:half])
+                await self._apply_or_bisect(records[half:])
+                return
+            log.warning("command_poisoned", shard=records[0].shard, offset=records[0].offset, reason=str(error))
+            poisoned = frozenset({(records[0].shard, records[0].offset)})
+            self._done(await self._rounds.apply(self.leases, records, poisoned))
+
+    def _done(self, applied: Applied) -> None:
+        now = time.monotonic()
+        self._renewed = now
+        self.positions |= {shard: at for shard, at in applied.positions.items() if shard in self.positions}
+        self.applied += applied.commands
+        self._failures = self._failures + applied.failures if applied.failures == applied.commands else 0
+        if self._failures >= FAILURES_MAX:
+            raise BadDeploy(f"{self._failures} commands in a row have failed")
+        for shard, reason in applied.newer_release.items():
+            log.error("shard_given_back", shard=shard, reason=reason)
+            self.stopped[shard] = reason
+            self.positions.pop(shard, None)
+
+    async def _welcome(self) -> None:
+        if not self._arriving:
+            return
+        arriving, self._arriving = self._arriving, []
+        for index, head in enumerate(arriving):
+            try:
+                await self._check(head)
+            except BaseException:
+                self._arriving += arriving[index:]
+                raise
+        await self._source.assign(self.positions)
+
+    async def _check(self, head: ShardHead) -> None:
+        lease = Lease(shard=head.shard, epoch=head.epoch)
+        reason = await mismatch(self._source, head)
+        if reason != head.stopped:
+            await self._store.stop_shard(self._worker, lease, reason)
+        self.leases[head.shard] = lease
+        if reason is None:
+            self.positions[head.shard] = head.next_offset
+        else:
+            log.error("shard_stopped", shard=head.shard, reason=reason)
+            self.stopped[head.shard] = reason
+
+    async def _let_go(self) -> None:
+        if self._leaving <= 0:
+            return
+        leaving = sorted(self.leases)[: self._leaving]
+        self._leaving = 0
+        await self._store.give_back(self._worker, [self.leases[shard] for shard in leaving])
+        await self._forget(frozenset(leaving))
+
+    async def _forget(self, shards: frozenset[int]) -> None:
+        for shard in shards:
+            self.leases.pop(shard, None)
+            self.positions.pop(shard, None)
+            self.stopped.pop(shard, None)
+        self._rounds.drop_shards(shards)
+        self._leaving = min(self._leaving, len(self.leases))
+        await self._rewind()
+
+    async def _rewind(self) -> None:
+        """Reads again from where the store is: a batch that was fetched and not applied must not be skipped."""
+        try:
+            await self._source.assign(self.positions)
+        except LogUnavailable as error:
+            log.warning("log_unavailable", reason=str(error))
+
+    async def _keep(self) -> None:
+        """Renews leases that no commit has renewed, and tells the log's lag tools where we are."""
+        now = time.monotonic()
+        if self.leases and now - self._renewed >= RENEW_S:
+            await self._store.renew(self._worker, list(self.leases.values()), self._lease_s)
+            self._renewed = now
+        if self.positions and now - self._committed >= RENEW_S:
+            self._committed = now
+            await self._source.commit(self.positions)
+
+    async def _pause(self) -> None:
+        self._pause_s = min(max(self._pause_s * 2, 0.05), PAUSE_S_MAX)
+        await asyncio.sleep(self._pause_s)
+
+    async def close(self) -> None:
+        """Gives back every shard, so that others need not wait for the leases to end."""
+        try:
+            await self._store.give_back(self._worker, list(self.leases.values()))
+            await self._source.commit(self.positions)
+        except (StoreError, LogUnavailable, OSError) as error:
+            log.warning("shards_not_given_back", reason=str(error))
+        await self._source.close()

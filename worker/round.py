@@ -1,0 +1,246 @@
+"""One round of a lane: records in, one committed transaction out (design, section 5).
+
+fence → known outcomes → streams → claims → decide → read models → write → commit. Nothing is kept in memory unless the
+transaction committed.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from domain.instant import Instant
+from domain.message import Claim
+from eventstore import codec
+from eventstore.errors import Unavailable, Undecodable, UnknownType
+from eventstore.records import ClaimRow, Lease, Outcome, Progress, ShardHead, StoredStream
+from eventstore.shards import shard_of
+from eventstore.store import Round, Store
+from projections.documents import DocumentStore
+from worker.deciding import Decisions, Incoming, claim_row
+from worker.projecting import DocumentCache, Touched
+from worker.source import Record
+from worker.streams import LiveStream, StreamCache, fold, new_stream, snapshot_outdated
+
+YIELD_EVERY = 200
+"""Commands between two chances for the event loop, so that leases are renewed while a large batch is decided."""
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """What a committed round has done."""
+
+    positions: dict[int, int]
+    """The next offset of each shard that it covered."""
+    commands: int
+    events: int
+    failures: int
+    newer_release: dict[int, str]
+    """Shards that met a command of a newer release, with its tag: to be given back."""
+
+
+class Rounds:
+    """Applies records for one lane; owns the lane's caches."""
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        store: Store,
+        documents: DocumentStore,
+        macs: codec.MacChain,
+        clock: Callable[[], Instant],
+        shards: int,
+    ) -> None:
+        self._worker = worker
+        self._store = store
+        self._documents = documents
+        self._macs = macs
+        self._clock = clock
+        self._shards = shards
+        self._streams = StreamCache()
+        self._cache = DocumentCache()
+        self.on_outcomes: Callable[[], None] = lambda: None
+        """Called after each commit; devnet wakes those who wait for outcomes."""
+
+    def drop_shards(self, shards: frozenset[int]) -> None:
+        """Forgets everything about shards that are no longer ours."""
+        self._streams.drop_shards(shards)
+        self._cache.drop_shards(shards)
+
+    async def apply(
+        self,
+        leases: Mapping[int, Lease],
+        records: Sequence[Record],
+        poisoned: frozenset[tuple[int, int]] = frozenset(),
+    ) -> Applied:
+        """Applies records of leased shards, all or none. Any `StoreError` means that nothing was written."""
+        incoming, newer = self._decode(records)
+        involved = sorted({each.record.shard for each in incoming})
+        if not involved:
+            return Applied(positions={}, commands=0, events=0, failures=0, newer_release=newer)
+        touched_streams = {each.envelope.header.stream for each in incoming if each.envelope}
+        try:
+            async with self._store.round(self._worker, [leases[shard] for shard in involved]) as round_:
+                incoming = _in_place(round_.heads, incoming)
+                decisions, taken = await self._decide(round_, incoming, poisoned)
+                touched = Touched(decisions.recorded)
+                documents = await self._project(round_, touched)
+                decisions.batch.progress = _progress(round_.heads, taken, decisions.seqs)
+                await round_.write(decisions.batch)
+                if documents:
+                    await self._documents.save(round_, touched.changes(documents))
+        except BaseException:
+            self._streams.drop(touched_streams)
+            raise
+        self._streams.put(decisions.streams.values())
+        self._cache.put(documents, touched.shards)
+        self.on_outcomes()
+        return Applied(
+            positions={each.shard: each.next_offset for each in decisions.batch.progress},
+            commands=len(taken),
+            events=len(decisions.batch.events),
+            failures=decisions.failures,
+            newer_release=newer,
+        )
+
+    def _decode(self, records: Sequence[Record]) -> tuple[list[Incoming], dict[int, str]]:
+        incoming: list[Incoming] = []
+        newer: dict[int, str] = {}
+        for record in records:
+            if record.shard in newer:
+                continue
+            try:
+                incoming.append(self._incoming(record))
+            except UnknownType as error:
+                newer[record.shard] = str(error)
+        return incoming, newer
+
+    def _incoming(self, record: Record) -> Incoming:
+        try:
+            envelope = codec.decode_command(record.value)
+        except Undecodable as error:
+            return Incoming(record=record, envelope=None, problem=str(error))
+        stream = envelope.header.stream
+        if stream.partition(":")[0] != envelope.body.category or shard_of(stream, self._shards) != record.shard:
+            return Incoming(record=record, envelope=None, problem="the command is not of this stream or shard")
+        return Incoming(record=record, envelope=envelope)
+
+    async def _decide(
+        self, round_: Round, incoming: list[Incoming], poisoned: frozenset[tuple[int, int]]
+    ) -> tuple[Decisions, list[Incoming]]:
+        outcomes = await round_.outcomes(
+            [(each.record.shard, each.envelope.header.id) for each in incoming if each.envelope]
+        )
+        incoming = _until_claimed_twice(incoming, outcomes)
+        streams = await self._load(round_, incoming)
+        claims = [row for _, row in _claims(incoming, outcomes)]
+        ordered = sorted(claims, key=lambda row: (row.kind, row.value))
+        decisions = Decisions(
+            at=self._clock(),
+            macs=self._macs,
+            streams=streams,
+            outcomes=outcomes,
+            claims_lost=await round_.take_claims(ordered) if ordered else set(),
+            seqs={shard: head.seq for shard, head in round_.heads.items()},
+            adopt_until={shard: head.adopt_until for shard, head in round_.heads.items()},
+            poisoned=poisoned,
+        )
+        for index, each in enumerate(incoming, start=1):
+            decisions.decide(each)
+            if index % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        decisions.close()
+        return decisions, incoming
+
+    async def _load(self, round_: Round, incoming: Sequence[Incoming]) -> dict[str, LiveStream]:
+        streams: dict[str, LiveStream] = {}
+        cold: dict[str, int] = {}
+        for each in incoming:
+            if each.envelope is None or each.envelope.header.stream in streams:
+                continue
+            name = each.envelope.header.stream
+            warm = self._streams.get(name)
+            if warm is None:
+                cold[name] = each.record.shard
+            else:
+                streams[name] = warm
+        if not cold:
+            return streams
+        stored = await round_.streams([(shard, name) for name, shard in cold.items()])
+        for name, shard in cold.items():
+            streams[name] = await self._live(shard, name, stored)
+        return streams
+
+    async def _live(self, shard: int, name: str, stored: Mapping[str, StoredStream]) -> LiveStream:
+        found = stored.get(name)
+        if found is None:
+            live = new_stream(shard, name)
+            assert live is not None, "the category was checked when the command was decoded"
+            return live
+        if snapshot_outdated(found):
+            whole = await self._store.stream(shard, name)
+            assert whole is not None, "the head was there a moment ago, and its shard is locked by us"
+            return fold(whole, whole=True)
+        return fold(found)
+
+    async def _project(self, round_: Round, touched: Touched) -> dict[tuple[str, str], object]:
+        missing = touched.missing(self._cache)
+        loaded = await self._documents.load(round_, missing) if missing else {}
+        return touched.fold(self._cache, loaded)
+
+
+def _in_place(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming]) -> list[Incoming]:
+    """Leaves out what was applied before. A gap would lose commands: it is refused, and the lane reads again."""
+    expected = {shard: head.next_offset for shard, head in heads.items()}
+    in_place = []
+    for each in incoming:
+        shard, offset = each.record.shard, each.record.offset
+        if offset < expected[shard]:
+            continue
+        if offset > expected[shard]:
+            raise Unavailable(f"shard {shard}: the log gave offset {offset} where {expected[shard]} was expected")
+        expected[shard] += 1
+        in_place.append(each)
+    return in_place
+
+
+def _claims(incoming: Sequence[Incoming], outcomes: Mapping[str, Outcome]) -> list[tuple[Incoming, ClaimRow]]:
+    rows: list[tuple[Incoming, ClaimRow]] = []
+    for each in incoming:
+        if each.envelope is None:
+            continue
+        header = each.envelope.header
+        known = outcomes.get(header.id)
+        if known is not None and known.settles(header.attempt):
+            continue
+        claims: tuple[Claim, ...] = each.envelope.body.claims()
+        rows += [(each, claim_row(claim, each.record.shard, header)) for claim in claims]
+    return rows
+
+
+def _until_claimed_twice(incoming: list[Incoming], outcomes: Mapping[str, Outcome]) -> list[Incoming]:
+    """Ends each shard's records before one that claims what another stream of the batch claims.
+
+    The first might be refused, and then its claim is free again: the second is decided in the next round, knowing.
+    """
+    holders: dict[tuple[str, str], str] = {}
+    cut: dict[int, int] = {}
+    for each, row in _claims(incoming, outcomes):
+        holder = holders.setdefault((row.kind, row.value), row.stream)
+        if holder != row.stream:
+            cut.setdefault(each.record.shard, each.record.offset)
+    return [each for each in incoming if each.record.offset < cut.get(each.record.shard, each.record.offset + 1)]
+
+
+def _progress(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming], seqs: Mapping[int, int]) -> list[Progress]:
+    last = {each.record.shard: each.record for each in incoming}
+    return [
+        Progress(
+            shard=shard,
+            next_offset=last[shard].offset + 1,
+            seq=seqs[shard],
+            last_digest=codec.digest(last[shard].value),
+        )
+        for shard in sorted(last)
+        if shard in heads
+    ]

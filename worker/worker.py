@@ -1,0 +1,128 @@
+"""One worker: lanes, the leases they share, the sweeper, and the watchdog that ends a process which is stuck."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from domain.instant import Instant
+from eventstore.errors import StoreError
+from eventstore.store import Store
+from worker.lane import Lane
+from worker.source import CommandSink, LogUnavailable
+from worker.sweeper import sweep
+
+log = structlog.get_logger(__name__)
+
+LEASE_S = 3.0
+TICK_S = 0.5
+PURGE_S = 60.0
+STUCK_S = 30.0
+
+
+class Stuck(Exception):
+    """A lane has not come round for so long that only a new process can help."""
+
+
+class Worker:
+    """Claims an even share of the shards, spreads them over its lanes, and keeps them while it lives."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: Store,
+        sink: CommandSink,
+        lanes: Sequence[Lane],
+        clock: Callable[[], Instant],
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self.name = name
+        self.lanes = tuple(lanes)
+        self._store = store
+        self._sink = sink
+        self._clock = clock
+        self._lease_s = lease_s
+        self._purged = time.monotonic()
+        self._closing = asyncio.Event()
+
+    @property
+    def shards(self) -> int:
+        """How many shards the worker has."""
+        return sum(lane.shards for lane in self.lanes)
+
+    async def run(self) -> None:
+        """Works until `close` is called. Raises what ended a lane: `BadDeploy`, `Stuck`, or a bug."""
+        lanes = [asyncio.create_task(lane.run(), name=f"lane-{number}") for number, lane in enumerate(self.lanes)]
+        try:
+            while not self._closing.is_set():
+                await self._tick()
+                await self._until_next_tick(lanes)
+        finally:
+            await self._wind_up(lanes)
+
+    def close(self) -> None:
+        """Asks the worker to finish its batches, give its shards back and return from `run`."""
+        self._closing.set()
+
+    async def _until_next_tick(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            done, _ = await asyncio.wait([closing, *lanes], timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closing.cancel()
+        for task in done:
+            if task is not closing:
+                task.result()
+        stuck = [lane for lane in self.lanes if time.monotonic() - lane.beat > STUCK_S]
+        if stuck:
+            raise Stuck(f"{len(stuck)} of {len(self.lanes)} lanes have not come round for {STUCK_S:.0f} s")
+
+    async def _tick(self) -> None:
+        try:
+            await self._share()
+            await self._sweep()
+            await self._purge()
+        except (StoreError, LogUnavailable, OSError) as error:
+            log.warning("worker_waits", reason=str(error) or type(error).__name__)
+
+    async def _share(self) -> None:
+        alive = await self._store.announce(self.name, self._lease_s)
+        total = await self._store.shards()
+        share = -(-total // max(alive, 1))
+        if self.shards > share:
+            self._give_up(self.shards - share)
+        elif self.shards < share:
+            heads = await self._store.claim(self.name, share - self.shards, self._lease_s)
+            for head in heads:
+                min(self.lanes, key=lambda lane: lane.shards).adopt(head)
+            if heads:
+                log.info("shards_claimed", shards=[head.shard for head in heads], alive=alive)
+
+    def _give_up(self, surplus: int) -> None:
+        for _ in range(surplus):
+            max(self.lanes, key=lambda lane: lane.shards).surrender(1)
+
+    async def _sweep(self) -> None:
+        mine = [shard for lane in self.lanes for shard in lane.positions]
+        if mine:
+            await sweep(self._store, self._sink, mine, self._clock(), await self._store.shards())
+
+    async def _purge(self) -> None:
+        if time.monotonic() - self._purged >= PURGE_S:
+            self._purged = time.monotonic()
+            await self._store.purge(self._clock())
+
+    async def _wind_up(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+        for lane in self.lanes:
+            lane.closing = True
+        _, late = await asyncio.wait(lanes, timeout=self._lease_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+        for lane in self.lanes:
+            await lane.close()
+        with suppress(StoreError, OSError):
+            await self._store.retire(self.name)
