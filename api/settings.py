@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api.environment import Environment
+from telemetry.environment import Environment
 
 TOPIC = "formstate.commands"
 
@@ -60,9 +60,9 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
         api_key_brand=env.text(
             "API_KEY_BRAND",
             default="fs",
-            expected="1 to 12 lower-case letters and digits, a letter first",
+            expected="2 to 16 lower-case letters and digits, a letter first",
             example="fs",
-            pattern=r"[a-z][a-z0-9]{0,11}",
+            pattern=r"[a-z][a-z0-9]{1,15}",
         ),
         plans_file=env.file("PLANS_FILE"),
         models_file=env.file("MODELS_FILE"),

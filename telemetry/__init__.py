@@ -1,1 +1,1 @@
-"""Logs, metrics and traces: the same in every process; imports none of the other packages."""
+"""Logs, metrics, traces and settings: the same in every process; imports none of the other packages."""

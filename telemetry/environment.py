@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 PREFIX = "FORMSTATE_"
 SECRET_BYTES = 32
-SECRET_EXAMPLE = '2026a:… with 32 random bytes in base64 (`echo "2026a:$(openssl rand -base64 32)"`)'
+SHOWN_FOR_SECRETS = '2026a:… with 32 random bytes in base64 (`echo "2026a:$(openssl rand -base64 32)"`)'
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _DISTINCT_BYTES_MIN = 12
 """32 random bytes have fewer than this many distinct values less than once in 10**20: anything below was typed."""
@@ -114,7 +114,7 @@ class Environment:
         value = self._variables.get(PREFIX + name, "").strip()
         expected = "id:base64, several separated by commas, each of 32 bytes, the current one first"
         if not value:
-            self.wrong(name, "is missing", expected=expected, example=SECRET_EXAMPLE)
+            self.wrong(name, "is missing", expected=expected, example=SHOWN_FOR_SECRETS)
             return {}
         found: dict[str, bytes] = {}
         for position, each in enumerate(value.split(","), start=1):
@@ -124,7 +124,7 @@ class Environment:
                 found[key_id] = secret
                 self._secrets[secret] = f"{PREFIX}{name}"
             else:
-                self.wrong(name, f"entry {position} {why}", expected=expected, example=SECRET_EXAMPLE)
+                self.wrong(name, f"entry {position} {why}", expected=expected, example=SHOWN_FOR_SECRETS)
         return found
 
     def _secret(self, name: str, key_id: str, encoded: str, found: Mapping[str, bytes]) -> tuple[bytes, str | None]:
