@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from domain.instant import SECOND, Instant
 from eventstore.errors import Fenced, Unavailable, VersionConflict
 from eventstore.records import (
+    SECRET_KEPT,
     Batch,
     ClaimRow,
     DataKey,
@@ -26,8 +27,6 @@ from eventstore.records import (
     StoredStream,
     StreamHead,
 )
-
-SECRET_KEPT: Instant = 24 * 3600 * SECOND
 
 
 async def _no_pause() -> None:

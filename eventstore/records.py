@@ -4,9 +4,12 @@ from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct, field
 
-from domain.instant import Instant
+from domain.instant import DAY, Instant
 
 Status: TypeAlias = Literal["applied", "rejected", "failed", "quarantined"]
+
+SECRET_KEPT: Instant = DAY
+"""How long an outcome keeps its secret."""
 
 
 class ShardHead(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,110 @@
+"""`outcomes`: what became of each command."""
+
+from collections.abc import Iterable, Sequence
+
+from asyncpg import Record
+from msgspec import Raw
+
+from domain.instant import Instant
+from eventstore.postgres.pool import Part
+from eventstore.postgres.statement import Change
+from eventstore.postgres.streams import Reader
+from eventstore.records import SECRET_KEPT, Outcome
+
+READ = """
+SELECT outcome.shard, outcome.command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable
+FROM unnest($1::integer[], $2::text[]) AS wanted (shard, command_id)
+JOIN outcomes AS outcome ON outcome.shard = wanted.shard AND outcome.command_id = wanted.command_id
+"""
+
+# Attempts are handed over as one text, an array in PostgreSQL's own notation: arrays of arrays cannot be unnested.
+WRITE = """
+INSERT INTO outcomes
+    (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
+SELECT shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused::text[], curable
+FROM unnest(
+    {0}::integer[], {1}::text[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::bytea[],
+    {8}::text[], {9}::text[], {10}::boolean[]
+) AS new (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
+ON CONFLICT (shard, command_id) DO UPDATE SET
+    status = excluded.status,
+    attempt = excluded.attempt,
+    stream = excluded.stream,
+    at = excluded.at,
+    fingerprint = excluded.fingerprint,
+    data = excluded.data,
+    secret = excluded.secret,
+    refused = excluded.refused,
+    curable = excluded.curable
+"""
+
+FORGET_SECRETS = """
+WITH stale AS (
+    SELECT shard, command_id FROM outcomes
+    WHERE secret IS NOT NULL AND at <= $1
+    ORDER BY at
+    LIMIT $2
+)
+UPDATE outcomes SET secret = NULL
+FROM stale
+WHERE outcomes.shard = stale.shard AND outcomes.command_id = stale.command_id AND secret IS NOT NULL
+RETURNING 1
+"""
+
+PURGED_AT_ONCE = 1_000
+"""Rows that one statement of a purge changes, so that none takes long."""
+
+
+async def read_outcomes(reader: Reader, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+    """The outcomes that exist, by command id."""
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    rows = await reader.fetch(READ, [shard for shard, _ in wanted], [command_id for _, command_id in wanted])
+    return {row["command_id"]: _outcome(row) for row in rows}
+
+
+def _outcome(row: Record) -> Outcome:
+    return Outcome(**{**row, "data": Raw(row["data"]), "refused": tuple(row["refused"])})
+
+
+def outcome_changes(outcomes: Sequence[Outcome]) -> list[Change]:
+    """Writes outcomes; one replaces what the command had, and of several for a command the last stays."""
+    if not outcomes:
+        return []
+    last = list({(outcome.shard, outcome.command_id): outcome for outcome in outcomes}.values())
+    arguments = [
+        [outcome.shard for outcome in last],
+        [outcome.command_id for outcome in last],
+        [outcome.status for outcome in last],
+        [outcome.attempt for outcome in last],
+        [outcome.stream for outcome in last],
+        [outcome.at for outcome in last],
+        [outcome.fingerprint for outcome in last],
+        [bytes(outcome.data) for outcome in last],
+        [outcome.secret for outcome in last],
+        [_array(outcome.refused) for outcome in last],
+        [outcome.curable for outcome in last],
+    ]
+    return [Change(name="outcomes_written", sql=WRITE, arguments=arguments)]
+
+
+def _array(texts: Sequence[str]) -> str:
+    """A `text[]` in PostgreSQL's notation (its documentation, 8.15.6)."""
+    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+    return "{" + ",".join(quoted) + "}"
+
+
+class Outcomes(Part):
+    """Outcomes as they are read outside a round."""
+
+    async def read_outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+        """See `store.LogStore`."""
+        return await read_outcomes(self._pool, ids)
+
+    async def forget_secrets(self, at: Instant) -> int:
+        """Removes secrets that were shown 24 hours before `at`, a bounded number at a time; answers how many."""
+        forgotten = 0
+        while rows := await self._pool.fetch(FORGET_SECRETS, at - SECRET_KEPT, PURGED_AT_ONCE):
+            forgotten += len(rows)
+        return forgotten

@@ -1,0 +1,173 @@
+"""`shard_head` inside a transaction: a round locks, reads and writes, and is fenced by its leases' epochs (I3)."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+
+from eventstore.errors import Fenced, Unavailable, VersionConflict
+from eventstore.postgres.claims import claim_changes, take_claims
+from eventstore.postgres.dead_letters import dead_letter_changes
+from eventstore.postgres.driver_errors import translated
+from eventstore.postgres.events import append
+from eventstore.postgres.outcomes import outcome_changes, read_outcomes
+from eventstore.postgres.pool import Connection, Part
+from eventstore.postgres.statement import Change, merged
+from eventstore.postgres.streams import head_changes, read_streams
+from eventstore.records import (
+    Batch,
+    ClaimRow,
+    Lease,
+    Outcome,
+    Progress,
+    ShardHead,
+    StoredStream,
+)
+
+LOCK = """
+SELECT shard, owner, epoch, next_offset, seq, last_digest, stopped, adopt_until
+FROM shard_head
+WHERE shard = ANY ($1::integer[])
+ORDER BY shard
+FOR UPDATE
+"""
+
+# Every shard of the round is prolonged; one without progress stays where it is.
+PROGRESS = """
+UPDATE shard_head AS head SET
+    next_offset = coalesce(progress.next_offset, head.next_offset),
+    seq = coalesce(progress.seq, head.seq),
+    last_digest = coalesce(progress.last_digest, head.last_digest),
+    lease_until = clock_timestamp() + make_interval(secs => head.lease_s)
+FROM unnest({0}::integer[], {1}::bigint[], {2}::bigint[], {3}::bytea[])
+    AS progress (shard, next_offset, seq, last_digest)
+WHERE head.shard = progress.shard
+"""
+
+
+class PostgresRound:
+    """See `store.Round`. One caller at a time: it is one connection."""
+
+    def __init__(self, connection: Connection, heads: dict[int, ShardHead]) -> None:
+        self._connection = connection
+        self._heads = heads
+        self._renewed = False
+        self._failure: BaseException | None = None
+
+    @property
+    def heads(self) -> Mapping[int, ShardHead]:
+        """See `store.Round`."""
+        return self._heads
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of one statement inside the round's transaction, for the document store too."""
+        with self._guarded():
+            return await self._connection.fetch(sql, *arguments)
+
+    async def outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+        """See `store.Round`."""
+        return await read_outcomes(self, ids)
+
+    async def streams(self, streams: Iterable[tuple[int, str]]) -> dict[str, StoredStream]:
+        """See `store.Round`."""
+        return await read_streams(self, streams)
+
+    async def take_claims(self, claims: Sequence[ClaimRow]) -> set[tuple[str, str]]:
+        """See `store.Round`."""
+        return await take_claims(self, claims)
+
+    async def write(self, batch: Batch) -> None:
+        """See `store.Round`."""
+        changes = [
+            *head_changes(batch.heads),
+            *outcome_changes(batch.outcomes),
+            *claim_changes(batch.claims_freed),
+            *dead_letter_changes(batch.dead_letters),
+            self._progress(batch.progress),
+        ]
+        sql, arguments = merged(changes)
+        with self._guarded():
+            counts = (await self._connection.fetch(sql, *arguments))[0]
+            if sum(counts[change.name] for change in changes if change.counted) != len(batch.heads):
+                raise VersionConflict("a stream has another version than the batch was decided on")
+            if batch.events:
+                await append(self._connection, batch.events)
+        self._renewed = True
+
+    async def commit(self) -> None:
+        """Makes it so, all or nothing; a round in which anything failed cannot be committed."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._renewed:
+            sql, arguments = merged([self._progress([])])
+            await self.fetch(sql, *arguments)
+        with self._guarded():
+            # PostgreSQL answers the COMMIT of a transaction that has failed with ROLLBACK, and no error.
+            if await self._connection.execute("COMMIT") != "COMMIT":
+                raise Unavailable("the transaction was rolled back")
+
+    def _progress(self, progress: Sequence[Progress]) -> Change:
+        reached = {each.shard: each for each in progress}
+        assert reached.keys() <= self._heads.keys(), "a round writes only the shards that it has locked"
+        each = [reached.get(shard) for shard in self._heads]
+        arguments = [
+            list(self._heads),
+            [found and found.next_offset for found in each],
+            [found and found.seq for found in each],
+            [found and found.last_digest for found in each],
+        ]
+        return Change(name="progress_made", sql=PROGRESS, arguments=arguments)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with translated():
+                yield
+        except BaseException as error:
+            self._failure = error
+            raise
+
+
+class Rounds(Part):
+    """See `store.ShardStore.round`."""
+
+    @asynccontextmanager
+    async def round(self, worker: str, leases: Sequence[Lease]) -> AsyncIterator[PostgresRound]:
+        """See `store.ShardStore`."""
+        connection = await self._pool.acquire()
+        try:
+            opened = await _open(connection, worker, leases)
+            yield opened
+            await opened.commit()
+        except BaseException:
+            await _roll_back(connection)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+
+async def _open(connection: Connection, worker: str, leases: Sequence[Lease]) -> PostgresRound:
+    """Begins the transaction and locks its shards, in order so that no two rounds can embrace."""
+    with translated():
+        await connection.execute("BEGIN")
+        rows = await connection.fetch(LOCK, [lease.shard for lease in leases])
+    heads = {row["shard"]: ShardHead(**row) for row in rows}
+    lost = [
+        lease.shard
+        for lease in leases
+        if (head := heads.get(lease.shard)) is None or (head.owner, head.epoch) != (worker, lease.epoch)
+    ]
+    if lost:
+        raise Fenced(lost)
+    return PostgresRound(connection, heads)
+
+
+async def _roll_back(connection: Connection) -> None:
+    """Frees the locks. A connection that cannot even do this is cut, which does the same."""
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        if connection.is_closed() or not connection.is_in_transaction():
+            return
+        await connection.execute("ROLLBACK")
+        return
+    connection.terminate()

@@ -1,0 +1,45 @@
+"""Several changes of several tables as one statement: one exchange with the server instead of one for each."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One `INSERT`, `UPDATE` or `DELETE` of its own rows. `sql` says `{0}`, `{1}`, … for its arguments."""
+
+    name: str
+    sql: str
+    arguments: Sequence[Any]
+    counted: bool = False
+    """The statement ends in `RETURNING`; how many rows that gave is answered."""
+
+
+def merged(changes: Sequence[Change]) -> tuple[str, list[Any]]:
+    """The text and arguments of one statement, whose one row has a number for each counted change, by its name.
+
+    All changes see the database as it was before: no two may touch the same row.
+    """
+    shape = tuple((change.name, change.sql, len(change.arguments), change.counted) for change in changes)
+    return _text(shape), [argument for change in changes for argument in change.arguments]
+
+
+@lru_cache(maxsize=1_000)
+def _text(shape: tuple[tuple[str, str, int, bool], ...]) -> str:
+    changes = []
+    first = 1
+    for name, sql, arity, _ in shape:
+        changes.append(f"{name} AS ({sql.format(*(f'${number}' for number in range(first, first + arity)))})")
+        first += arity
+    counts = [f"(SELECT count(*) FROM {name}) AS {name}" for name, _, _, counted in shape if counted]  # noqa: S608  # our names
+    return f"WITH {', '.join(changes)} SELECT {', '.join(counts) or '1'}"
+
+
+def columns(rows: Sequence[Struct], kind: type[Struct]) -> list[Sequence[Any]]:
+    """The rows of a struct as one sequence for each field, in the fields' order, for `unnest`."""
+    if not rows:
+        return [()] * len(kind.__struct_fields__)
+    return list(zip(*map(msgspec.structs.astuple, rows), strict=True))

@@ -1,0 +1,145 @@
+"""`stream_head`: where streams end, and what is read to fold them."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+from asyncpg import Record
+
+from domain.instant import Instant
+from eventstore.postgres.pool import Part
+from eventstore.postgres.statement import Change, columns
+from eventstore.records import StoredEvent, StoredStream, StreamHead
+
+HEADS = """
+SELECT head.shard, head.stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined
+FROM unnest($1::integer[], $2::text[]) AS wanted (shard, stream)
+JOIN stream_head AS head ON head.shard = wanted.shard AND head.stream = wanted.stream
+"""
+
+EVENTS_BEHIND = """
+SELECT event.shard, event.stream, version, seq, at, type, schema_version, payload, metadata, mac
+FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS wanted (shard, stream, behind)
+JOIN events AS event
+    ON event.shard = wanted.shard AND event.stream = wanted.stream AND event.version > wanted.behind
+ORDER BY event.stream, version
+"""
+
+# A head that was never written by an event, as of a stream in quarantine, may be there with version 0.
+NEW_HEADS = """
+INSERT INTO stream_head AS stored
+    (shard, stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined)
+SELECT * FROM unnest(
+    {0}::integer[], {1}::text[], {2}::bigint[], {3}::bytea[], {4}::bigint[], {5}::bytea[], {6}::bigint[],
+    {7}::integer[], {8}::boolean[]
+)
+ON CONFLICT (shard, stream) DO UPDATE SET
+    version = excluded.version,
+    mac = excluded.mac,
+    due_at = excluded.due_at,
+    snapshot = excluded.snapshot,
+    snapshot_at = excluded.snapshot_at,
+    snapshot_version = excluded.snapshot_version,
+    quarantined = excluded.quarantined
+WHERE stored.version = 0
+RETURNING 1
+"""
+
+# A head without a snapshot keeps the one that is stored.
+MOVED_HEADS = """
+UPDATE stream_head AS stored SET
+    version = moved.version,
+    mac = moved.mac,
+    due_at = moved.due_at,
+    snapshot = coalesce(moved.snapshot, stored.snapshot),
+    snapshot_at = CASE WHEN moved.snapshot IS NULL THEN stored.snapshot_at ELSE moved.snapshot_at END,
+    snapshot_version =
+        CASE WHEN moved.snapshot IS NULL THEN stored.snapshot_version ELSE moved.snapshot_version END,
+    quarantined = moved.quarantined
+FROM unnest(
+    {0}::integer[], {1}::text[], {2}::bigint[], {3}::bytea[], {4}::bigint[], {5}::bytea[], {6}::bigint[],
+    {7}::integer[], {8}::boolean[], {9}::bigint[]
+) AS moved
+    (shard, stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined, expected)
+WHERE stored.shard = moved.shard AND stored.stream = moved.stream AND stored.version = moved.expected
+RETURNING 1
+"""
+
+DUE = """
+SELECT due.stream, due.due_at
+FROM unnest($1::integer[]) AS wanted (shard)
+CROSS JOIN LATERAL (
+    SELECT stream, due_at FROM stream_head
+    WHERE stream_head.shard = wanted.shard AND due_at <= $2
+    ORDER BY due_at, stream
+    LIMIT $3
+) AS due
+ORDER BY due.due_at, due.stream
+LIMIT $3
+"""
+
+QUARANTINED = "SELECT stream FROM stream_head WHERE quarantined ORDER BY stream"
+
+
+class Reader(Protocol):
+    """Whoever can run a statement: a pool, or a round inside its transaction."""
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
+        """All rows of one statement."""
+        ...
+
+
+async def read_streams(
+    reader: Reader, streams: Iterable[tuple[int, str]], *, whole: bool = False
+) -> dict[str, StoredStream]:
+    """Heads, and the events after their snapshots or (`whole`) all of them, by stream."""
+    wanted = sorted(set(streams))
+    if not wanted:
+        return {}
+    rows = await reader.fetch(HEADS, [shard for shard, _ in wanted], [stream for _, stream in wanted])
+    heads = [StreamHead(**row) for row in rows]
+    behind = [(head, 0 if whole else head.snapshot_at) for head in heads]
+    moved = [(head, version) for head, version in behind if head.version > version]
+    events = await _read_events(reader, moved) if moved else {}
+    return {head.stream: StoredStream(head=head, events=events.get(head.stream, [])) for head in heads}
+
+
+async def _read_events(reader: Reader, behind: Sequence[tuple[StreamHead, int]]) -> dict[str, list[StoredEvent]]:
+    rows = await reader.fetch(
+        EVENTS_BEHIND,
+        [head.shard for head, _ in behind],
+        [head.stream for head, _ in behind],
+        [version for _, version in behind],
+    )
+    events = (StoredEvent(**row) for row in rows)
+    return {stream: list(found) for stream, found in groupby(events, key=lambda event: event.stream)}
+
+
+def head_changes(heads: Sequence[tuple[int, StreamHead]]) -> list[Change]:
+    """Writes heads whose streams have the version that was expected; fewer counted rows mean that one had not."""
+    new = [head for version, head in heads if version == 0]
+    moved = [(version, head) for version, head in heads if version > 0]
+    changes = []
+    if new:
+        changes.append(Change(name="new_heads", sql=NEW_HEADS, arguments=columns(new, StreamHead), counted=True))
+    if moved:
+        arguments = columns([head for _, head in moved], StreamHead)
+        arguments.append([version for version, _ in moved])
+        changes.append(Change(name="moved_heads", sql=MOVED_HEADS, arguments=arguments, counted=True))
+    return changes
+
+
+class Streams(Part):
+    """What is asked about streams outside a round."""
+
+    async def due(self, shards: Sequence[int], at: Instant, limit: int) -> list[tuple[str, Instant]]:
+        """See `store.ShardStore`."""
+        return [(row["stream"], row["due_at"]) for row in await self._pool.fetch(DUE, list(shards), at, limit)]
+
+    async def quarantined(self) -> list[str]:
+        """See `store.DeadLetterStore`."""
+        return [row["stream"] for row in await self._pool.fetch(QUARANTINED)]
+
+    async def stream(self, shard: int, stream: str) -> StoredStream | None:
+        """See `store.LogStore`."""
+        return (await read_streams(self._pool, [(shard, stream)], whole=True)).get(stream)
