@@ -32,6 +32,7 @@ class Projection(Generic[D]):
         owner: Callable[[D], str],
         sort: Callable[[D], str] = lambda _document: "",
         found_by_key: bool = False,
+        followed: bool = False,
     ) -> None:
         self.collection = collection
         self.version = version
@@ -44,6 +45,8 @@ class Projection(Generic[D]):
         self.sort = sort
         self.found_by_key = found_by_key
         """Documents are also looked up by key alone, where the reader cannot know the stream."""
+        self.followed = followed
+        """Readers ask for what is newer than a position (`DocumentReader.newer`)."""
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(document)
 

@@ -36,6 +36,7 @@ PROJECTION = Projection(
     evolve=lambda _stamp, recorded: Stamp(principal=_key(recorded), seq=recorded.seq),
     owner=lambda stamp: stamp.principal,
     sort=lambda stamp: f"{stamp.seq:020d}",
+    followed=True,
 )
 
 

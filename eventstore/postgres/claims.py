@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eventstore.postgres.statement import Change, columns
+from eventstore.postgres.statement import TableChange, columns
 from eventstore.postgres.streams import Reader
 from eventstore.records import ClaimRow
 
@@ -49,7 +49,7 @@ async def take_claims(reader: Reader, claims: Sequence[ClaimRow]) -> set[tuple[s
     return {(row["kind"], row["value"]) for row in rows}
 
 
-def claim_changes(freed: Sequence[ClaimRow]) -> list[Change]:
+def claim_changes(freed: Sequence[ClaimRow]) -> list[TableChange]:
     """Frees claims that the commands have taken which are named."""
     if not freed:
         return []
@@ -58,4 +58,4 @@ def claim_changes(freed: Sequence[ClaimRow]) -> list[Change]:
         [claim.value for claim in freed],
         [claim.command_id for claim in freed],
     ]
-    return [Change(name="claims_freed", sql=FREE, arguments=arguments)]
+    return [TableChange(name="claims_freed", sql=FREE, arguments=arguments)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eventstore.postgres.pool import Part
-from eventstore.postgres.statement import Change, columns
+from eventstore.postgres.statement import TableChange, columns
 from eventstore.records import DeadLetter
 
 WRITE = """
@@ -35,12 +35,12 @@ UPDATE dead_letters SET state = $3 WHERE shard = $1 AND "offset" = $2 AND state 
 """
 
 
-def dead_letter_changes(letters: Sequence[DeadLetter]) -> list[Change]:
+def dead_letter_changes(letters: Sequence[DeadLetter]) -> list[TableChange]:
     """Writes dead letters; a record that is one already is replaced."""
     if not letters:
         return []
     last = list({(letter.shard, letter.offset): letter for letter in letters}.values())
-    return [Change(name="dead_letters_written", sql=WRITE, arguments=columns(last, DeadLetter))]
+    return [TableChange(name="dead_letters_written", sql=WRITE, arguments=columns(last, DeadLetter))]
 
 
 class DeadLetters(Part):

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from domain.instant import Instant
 from eventstore.postgres.pool import Part
-from eventstore.postgres.statement import Change
+from eventstore.postgres.statement import TableChange
 from eventstore.postgres.streams import Reader
 from eventstore.records import SECRET_KEPT, Outcome
 
@@ -68,7 +68,7 @@ def _outcome(row: Record) -> Outcome:
     return Outcome(**{**row, "data": Raw(row["data"]), "refused": tuple(row["refused"])})
 
 
-def outcome_changes(outcomes: Sequence[Outcome]) -> list[Change]:
+def outcome_changes(outcomes: Sequence[Outcome]) -> list[TableChange]:
     """Writes outcomes; one replaces what the command had, and of several for a command the last stays."""
     if not outcomes:
         return []
@@ -86,7 +86,7 @@ def outcome_changes(outcomes: Sequence[Outcome]) -> list[Change]:
         [_array(outcome.refused) for outcome in last],
         [outcome.curable for outcome in last],
     ]
-    return [Change(name="outcomes_written", sql=WRITE, arguments=arguments)]
+    return [TableChange(name="outcomes_written", sql=WRITE, arguments=arguments)]
 
 
 def _array(texts: Sequence[str]) -> str:

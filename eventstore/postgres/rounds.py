@@ -13,7 +13,7 @@ from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.events import append
 from eventstore.postgres.outcomes import outcome_changes, read_outcomes
 from eventstore.postgres.pool import Connection, Part
-from eventstore.postgres.statement import Change, merged
+from eventstore.postgres.statement import TableChange, merged
 from eventstore.postgres.streams import head_changes, read_streams
 from eventstore.records import (
     Batch,
@@ -107,7 +107,7 @@ class PostgresRound:
             if await self._connection.execute("COMMIT") != "COMMIT":
                 raise Unavailable("the transaction was rolled back")
 
-    def _progress(self, progress: Sequence[Progress]) -> Change:
+    def _progress(self, progress: Sequence[Progress]) -> TableChange:
         reached = {each.shard: each for each in progress}
         assert reached.keys() <= self._heads.keys(), "a round writes only the shards that it has locked"
         each = [reached.get(shard) for shard in self._heads]
@@ -117,7 +117,7 @@ class PostgresRound:
             [found and found.seq for found in each],
             [found and found.last_digest for found in each],
         ]
-        return Change(name="progress_made", sql=PROGRESS, arguments=arguments)
+        return TableChange(name="progress_made", sql=PROGRESS, arguments=arguments)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class TableChange(Struct, frozen=True, kw_only=True):
     """One `INSERT`, `UPDATE` or `DELETE` of its own rows. `sql` says `{0}`, `{1}`, … for its arguments."""
 
     name: str
@@ -18,7 +18,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """The statement ends in `RETURNING`; how many rows that gave is answered."""
 
 
-def merged(changes: Sequence[Change]) -> tuple[str, list[Any]]:
+def merged(changes: Sequence[TableChange]) -> tuple[str, list[Any]]:
     """The text and arguments of one statement, whose one row has a number for each counted change, by its name.
 
     All changes see the database as it was before: no two may touch the same row.

@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from domain.instant import Instant
 from eventstore.postgres.pool import Part
-from eventstore.postgres.statement import Change, columns
+from eventstore.postgres.statement import TableChange, columns
 from eventstore.records import StoredEvent, StoredStream, StreamHead
 
 HEADS = """
@@ -115,17 +115,17 @@ async def _read_events(reader: Reader, behind: Sequence[tuple[StreamHead, int]])
     return {stream: list(found) for stream, found in groupby(events, key=lambda event: event.stream)}
 
 
-def head_changes(heads: Sequence[tuple[int, StreamHead]]) -> list[Change]:
+def head_changes(heads: Sequence[tuple[int, StreamHead]]) -> list[TableChange]:
     """Writes heads whose streams have the version that was expected; fewer counted rows mean that one had not."""
     new = [head for version, head in heads if version == 0]
     moved = [(version, head) for version, head in heads if version > 0]
     changes = []
     if new:
-        changes.append(Change(name="new_heads", sql=NEW_HEADS, arguments=columns(new, StreamHead), counted=True))
+        changes.append(TableChange(name="new_heads", sql=NEW_HEADS, arguments=columns(new, StreamHead), counted=True))
     if moved:
         arguments = columns([head for _, head in moved], StreamHead)
         arguments.append([version for version, _ in moved])
-        changes.append(Change(name="moved_heads", sql=MOVED_HEADS, arguments=arguments, counted=True))
+        changes.append(TableChange(name="moved_heads", sql=MOVED_HEADS, arguments=arguments, counted=True))
     return changes
 
 

@@ -1,0 +1,53 @@
+"""The tables of documents: one for each collection, made from what its projection says about itself."""
+
+import re
+from collections.abc import Iterable
+
+from eventstore.postgres.driver_errors import translated
+from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
+from eventstore.postgres.pool import DirectConnection
+from projections.projection import AnyProjection
+from projections.registry import all_projections
+
+# Room in the page for the next version of each document: then an update that changes no indexed column touches no
+# index. Texts compare bytewise, as they do in Python.
+TABLE = """
+CREATE TABLE IF NOT EXISTS {table} (
+    shard integer NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    owner text COLLATE "C" NOT NULL,
+    sort text COLLATE "C" NOT NULL,
+    doc jsonb NOT NULL,
+    PRIMARY KEY (shard, key)
+) WITH (fillfactor = 80);
+CREATE INDEX IF NOT EXISTS {table}_owned ON {table} (shard, owner, sort, key)
+"""
+
+BY_KEY = "CREATE INDEX IF NOT EXISTS {table}_by_key ON {table} (key)"
+NOT_BY_KEY = "DROP INDEX IF EXISTS {table}_by_key"
+NEWEST = "CREATE INDEX IF NOT EXISTS {table}_newest ON {table} (shard, sort, key)"
+NOT_NEWEST = "DROP INDEX IF EXISTS {table}_newest"
+
+
+def table_of(collection: str) -> str:
+    """The table of a collection; fit to stand in a statement as it is."""
+    assert re.fullmatch("[a-z][a-z0-9_]{0,40}", collection), f"{collection!r} cannot name a table"
+    return f"rm_{collection}"
+
+
+async def create_table(connection: DirectConnection, projection: AnyProjection, table: str) -> None:
+    """Makes a table for the projection's documents with the indexes they need; what is there already stays."""
+    by_key = BY_KEY if projection.found_by_key else NOT_BY_KEY
+    newest = NEWEST if projection.followed else NOT_NEWEST
+    for sql in (TABLE, by_key, newest):
+        await connection.execute(sql.format(table=table))
+
+
+async def migrate_documents(connection: DirectConnection, projections: Iterable[AnyProjection] | None = None) -> None:
+    """Makes the tables of all projections, or of those given; it does not matter how many processes do it at once."""
+    wanted = all_projections().values() if projections is None else projections
+    with translated():
+        async with connection.transaction():
+            await connection.execute(LOCK, ADVISORY_LOCK)
+            for projection in wanted:
+                await create_table(connection, projection, table_of(projection.collection))

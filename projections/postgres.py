@@ -1,0 +1,158 @@
+"""Documents in PostgreSQL: one table for each collection, written in the event store's own transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from eventstore.postgres.pool import Pool
+from eventstore.postgres.rounds import PostgresRound
+from eventstore.postgres.statement import TableChange, merged
+from eventstore.store import Round
+from projections.document_tables import table_of
+from projections.documents import Change, Row
+
+GET = "SELECT doc::text FROM {table} WHERE shard = $1 AND key = $2"
+
+FIND = "SELECT shard, doc::text FROM {table} WHERE key = $1 LIMIT 1"
+
+PAGE = """
+SELECT shard, key, sort, doc::text FROM {table}
+WHERE shard = $1 AND owner = $2{conditions}
+ORDER BY sort {direction}, key {direction}
+LIMIT $3
+"""
+
+NEWER = """
+SELECT newer.shard, newer.key, newer.sort, newer.doc::text
+FROM unnest($1::integer[], $2::text[]) AS reached (shard, sort)
+CROSS JOIN LATERAL (
+    SELECT shard, key, sort, doc FROM {table} AS document
+    WHERE document.shard = reached.shard AND document.sort > reached.sort
+    ORDER BY document.sort, document.key
+    LIMIT $3
+) AS newer
+ORDER BY newer.sort, newer.key
+LIMIT $3
+"""
+
+LOAD = """
+SELECT '{collection}' AS collection, document.key, doc::text
+FROM unnest({shards}::integer[], {keys}::text[]) AS wanted (shard, key)
+JOIN {table} AS document ON document.shard = wanted.shard AND document.key = wanted.key
+"""
+
+SAVE = """
+INSERT INTO {table} (shard, key, owner, sort, doc)
+SELECT shard, key, owner, sort, doc::jsonb
+FROM unnest({{0}}::integer[], {{1}}::text[], {{2}}::text[], {{3}}::text[], {{4}}::text[])
+    AS changed (shard, key, owner, sort, doc)
+ON CONFLICT (shard, key) DO UPDATE SET owner = excluded.owner, sort = excluded.sort, doc = excluded.doc
+"""
+
+REMOVE = """
+DELETE FROM {table} AS document
+USING unnest({{0}}::integer[], {{1}}::text[]) AS removed (shard, key)
+WHERE document.shard = removed.shard AND document.key = removed.key
+"""
+
+
+class PostgresDocuments:
+    """See `documents.DocumentStore`. The tables are made by `document_tables.migrate_documents`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, collection: str, shard: int, key: str) -> bytes | None:
+        """See `documents.DocumentReader`."""
+        doc = await self._pool.fetchval(GET.format(table=table_of(collection)), shard, key)
+        return None if doc is None else str(doc).encode()
+
+    async def find(self, collection: str, key: str) -> tuple[int, bytes] | None:
+        """See `documents.DocumentReader`."""
+        row = await self._pool.fetchrow(FIND.format(table=table_of(collection)), key)
+        return None if row is None else (row["shard"], row["doc"].encode())
+
+    async def page(
+        self,
+        collection: str,
+        shard: int,
+        owner: str,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        after: tuple[str, str] | None = None,
+        sort_from: str | None = None,
+        sort_to: str | None = None,
+    ) -> list[Row]:
+        """See `documents.DocumentReader`."""
+        arguments: list[Any] = [shard, owner, limit]
+        conditions = ""
+        for condition, value in (("sort >= {}", sort_from), ("sort < {}", sort_to)):
+            if value is not None:
+                arguments.append(value)
+                conditions += " AND " + condition.format(f"${len(arguments)}")
+        if after is not None:
+            conditions += (
+                f" AND (sort, key) {'<' if newest_first else '>'} (${len(arguments) + 1}, ${len(arguments) + 2})"
+            )
+            arguments += after
+        direction = "DESC" if newest_first else "ASC"
+        sql = PAGE.format(table=table_of(collection), conditions=conditions, direction=direction)
+        return [_row(row) for row in await self._pool.fetch(sql, *arguments)]
+
+    async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
+        """See `documents.DocumentReader`."""
+        sql = NEWER.format(table=table_of(collection))
+        return [_row(row) for row in await self._pool.fetch(sql, list(positions), list(positions.values()), limit)]
+
+    async def load(
+        self, round_: Round, wanted: Mapping[str, Iterable[tuple[int, str]]]
+    ) -> dict[tuple[str, str], bytes]:
+        """See `documents.DocumentStore`."""
+        assert isinstance(round_, PostgresRound)
+        selects: list[str] = []
+        arguments: list[list[Any]] = []
+        for collection, places in wanted.items():
+            pairs = list(places)
+            if pairs:
+                arguments += [[shard for shard, _ in pairs], [key for _, key in pairs]]
+                shards, keys = f"${len(arguments) - 1}", f"${len(arguments)}"
+                table = table_of(collection)
+                selects.append(LOAD.format(collection=collection, table=table, shards=shards, keys=keys))
+        if not selects:
+            return {}
+        rows = await round_.fetch("UNION ALL".join(selects), *arguments)
+        return {(row["collection"], row["key"]): row["doc"].encode() for row in rows}
+
+    async def save(self, round_: Round, changes: Mapping[str, Sequence[Change]]) -> None:
+        """See `documents.DocumentStore`."""
+        assert isinstance(round_, PostgresRound)
+        written = [each for collection, changed in changes.items() for each in _table_changes(collection, changed)]
+        if written:
+            sql, arguments = merged(written)
+            await round_.fetch(sql, *arguments)
+
+
+def _row(row: Any) -> Row:
+    return Row(shard=row["shard"], key=row["key"], sort=row["sort"], doc=row["doc"].encode())
+
+
+def _table_changes(collection: str, changed: Sequence[Change]) -> list[TableChange]:
+    """An upsert of what is kept and a deletion of what is removed; of several changes of a key the last stays."""
+    table = table_of(collection)
+    last = {(change.shard, change.key): change for change in changed}.values()
+    kept = [(change, change.doc.decode()) for change in last if change.doc is not None]
+    removed = [change for change in last if change.doc is None]
+    written = []
+    if kept:
+        arguments: list[list[Any]] = [
+            [change.shard for change, _ in kept],
+            [change.key for change, _ in kept],
+            [change.owner for change, _ in kept],
+            [change.sort for change, _ in kept],
+            [doc for _, doc in kept],
+        ]
+        written.append(TableChange(name=f"{table}_saved", sql=SAVE.format(table=table), arguments=arguments))
+    if removed:
+        arguments = [[change.shard for change in removed], [change.key for change in removed]]
+        written.append(TableChange(name=f"{table}_removed", sql=REMOVE.format(table=table), arguments=arguments))
+    return written
