@@ -37,6 +37,7 @@ class Worker:
         sink: CommandSink,
         lanes: Sequence[Lane],
         clock: Callable[[], Instant],
+        shards: int,
         lease_s: float = LEASE_S,
     ) -> None:
         self.name = name
@@ -44,6 +45,7 @@ class Worker:
         self._store = store
         self._sink = sink
         self._clock = clock
+        self._total = shards
         self._lease_s = lease_s
         self._purged = time.monotonic()
         self._closing = asyncio.Event()
@@ -90,8 +92,7 @@ class Worker:
 
     async def _share(self) -> None:
         alive = await self._store.announce(self.name, self._lease_s)
-        total = await self._store.shards()
-        share = -(-total // max(alive, 1))
+        share = -(-self._total // max(alive, 1))
         if self.shards > share:
             self._give_up(self.shards - share)
         elif self.shards < share:
@@ -108,7 +109,7 @@ class Worker:
     async def _sweep(self) -> None:
         mine = [shard for lane in self.lanes for shard in lane.positions]
         if mine:
-            await sweep(self._store, self._sink, mine, self._clock(), await self._store.shards())
+            await sweep(self._store, self._sink, mine, self._clock(), self._total)
 
     async def _purge(self) -> None:
         if time.monotonic() - self._purged >= PURGE_S:

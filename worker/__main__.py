@@ -1,0 +1,73 @@
+"""`python -m worker`: the queue reader, and what an operator does to the store and the log."""
+
+import argparse
+import asyncio
+import os
+import sys
+
+from aiokafka.errors import KafkaError
+
+from eventstore.command_topic import TopicUnusable
+from eventstore.errors import StoreError
+from telemetry import logs
+from telemetry.environment import SettingsError
+from worker.migrate import migrate
+from worker.run import run
+from worker.settings import WorkerSettings, read_settings
+
+EPILOG = """\
+settings (environment; docs/operating.md explains each):
+  FORMSTATE_DATABASE_URL             postgresql://user:password@host:5432/formstate
+  FORMSTATE_KAFKA_BOOTSTRAP_SERVERS  host:9092[,host:9092]
+  FORMSTATE_LOG_MAC_KEYS             id:base64 of 32 bytes, the current one first
+
+first steps:
+  python -m worker migrate    once, and again with each release
+  python -m worker run        as many as you like; shards share themselves out
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m worker",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("run", help="apply commands until SIGTERM or Ctrl-C").set_defaults(act=run)
+    migrating = commands.add_parser("migrate", help="make or upgrade tables and topic; safe at any time")
+    migrating.add_argument(
+        "--shards", type=int, help="how many shards; counts at the first migration only (default 32)"
+    )
+    migrating.add_argument("--activate", action="store_true", help="allow what only the new release can read")
+    migrating.set_defaults(act=migrate)
+    return top
+
+
+def main() -> int:
+    """Runs one command; 0 when it did what it says, 1 when not, 2 for wrong words or settings."""
+    words = vars(parser().parse_args())
+    act = words.pop("act")
+    words.pop("command")
+    try:
+        settings: WorkerSettings = read_settings(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure(settings.log_level, process="worker")
+    try:
+        said = asyncio.run(act(settings, **words))
+    except (StoreError, TopicUnusable, KafkaError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if said:
+        print(said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Puts a worker together from a store, documents and a log; the same for production, devnet and tests."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+from domain.instant import Instant
+from eventstore.codec import MacChain
+from eventstore.store import Store
+from projections.documents import DocumentStore
+from worker.lane import Lane
+from worker.round import Rounds
+from worker.source import CommandSink, CommandSource
+from worker.worker import LEASE_S, Worker
+
+
+def system_clock() -> Instant:
+    """The wall clock."""
+    return time.time_ns() // 1_000
+
+
+async def build_worker(
+    *,
+    store: Store,
+    documents: DocumentStore,
+    source: Callable[[], CommandSource],
+    sink: CommandSink,
+    macs: MacChain,
+    lanes: int = 2,
+    clock: Callable[[], Instant] = system_clock,
+    on_outcomes: Callable[[], None] | None = None,
+) -> Worker:
+    """A worker with a random name; `source` makes the view of the log that one lane reads.
+
+    `on_outcomes` is called after each commit: where API and worker share a process, waiters need not poll.
+    """
+    name = f"worker-{uuid.uuid4().hex[:12]}"
+    shards = await store.shards()
+
+    def lane() -> Lane:
+        rounds = Rounds(worker=name, store=store, documents=documents, macs=macs, clock=clock, shards=shards)
+        if on_outcomes is not None:
+            rounds.on_outcomes = on_outcomes
+        return Lane(worker=name, store=store, source=source(), rounds=rounds, lease_s=LEASE_S)
+
+    return Worker(name=name, store=store, sink=sink, lanes=[lane() for _ in range(lanes)], clock=clock, shards=shards)

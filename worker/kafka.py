@@ -1,0 +1,193 @@
+"""The log in Kafka, as a lane reads it: `assign` and `seek`, no group membership (design, section 5)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from eventstore.command_topic import CONSUMER_GROUP
+from worker.source import LogBounds, LogUnavailable, Record
+
+FETCH_WAIT_MS = 50
+"""How long a broker keeps an empty fetch waiting; longer shows up as latency when shards move."""
+PROBE_TIMEOUT_MS = 3_000
+REQUEST_TIMEOUT_MS = 5_000
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+class KafkaSource:
+    """See `worker.source.CommandSource`. Connects when it is first used, and again after an error."""
+
+    def __init__(self, servers: tuple[str, ...], topic: str) -> None:
+        self._servers = list(servers)
+        self._topic = topic
+        self._reader: AIOKafkaConsumer | None = None
+        self._probe: AIOKafkaConsumer | None = None
+        self._probing = asyncio.Lock()
+        self._assigned: dict[int, int] = {}
+
+    async def _started(self) -> AIOKafkaConsumer:
+        if self._reader is None:
+            reader = AIOKafkaConsumer(
+                bootstrap_servers=self._servers,
+                group_id=CONSUMER_GROUP,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                fetch_max_wait_ms=FETCH_WAIT_MS,
+                max_partition_fetch_bytes=1024 * 1024,
+                fetch_max_bytes=8 * 1024 * 1024,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+            )
+            with _translated():
+                await reader.start()
+            self._reader = reader
+            self._point(reader)
+        return self._reader
+
+    def _point(self, reader: AIOKafkaConsumer) -> None:
+        """No await in here: a partition without a position would be reset by the client."""
+        reader.assign([TopicPartition(self._topic, shard) for shard in self._assigned])
+        for shard, offset in self._assigned.items():
+            reader.seek(TopicPartition(self._topic, shard), offset)
+
+    async def assign(self, positions: Mapping[int, int]) -> None:
+        """See `worker.source.CommandSource`."""
+        self._assigned = dict(positions)
+        reader = await self._started()
+        self._point(reader)
+
+    async def fetch(self, limit: int, timeout_s: float) -> list[Record]:
+        """See `worker.source.CommandSource`."""
+        reader = await self._started()
+        try:
+            with _translated():
+                batches = await reader.getmany(timeout_ms=int(timeout_s * 1_000), max_records=limit)
+        except LogUnavailable:
+            await self._drop_reader()
+            raise
+        records: list[Record] = []
+        for partition, messages in batches.items():
+            records += [
+                Record(shard=partition.partition, offset=message.offset, value=message.value or b"")
+                for message in messages
+            ]
+        return records
+
+    @asynccontextmanager
+    async def _prober(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """A second consumer, so that looking around never moves what `fetch` reads."""
+        async with self._probing:
+            if self._probe is None:
+                probe = AIOKafkaConsumer(
+                    bootstrap_servers=self._servers,
+                    auto_offset_reset="none",
+                    fetch_max_wait_ms=FETCH_WAIT_MS,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
+                )
+                with _translated():
+                    await probe.start()
+                self._probe = probe
+            try:
+                with _translated():
+                    yield self._probe
+            except LogUnavailable:
+                probe, self._probe = self._probe, None
+                await _stop(probe)
+                raise
+
+    async def bounds(self, shard: int) -> LogBounds:
+        """See `worker.source.CommandSource`."""
+        place = TopicPartition(self._topic, shard)
+        async with self._prober() as probe:
+            first = (await probe.beginning_offsets([place]))[place]
+            end = (await probe.end_offsets([place]))[place]
+        reader = await self._started()
+        with _translated():
+            committed = await reader.committed(place)
+        return LogBounds(first=first, end=end, committed=committed)
+
+    async def read_one(self, shard: int, offset: int) -> Record | None:
+        """See `worker.source.CommandSource`."""
+        place = TopicPartition(self._topic, shard)
+        async with self._prober() as probe:
+            probe.assign([place])
+            probe.seek(place, offset)
+            batches = await probe.getmany(place, timeout_ms=PROBE_TIMEOUT_MS, max_records=1)
+        for message in batches.get(place, []):
+            if message.offset == offset:
+                return Record(shard=shard, offset=offset, value=message.value or b"")
+        return None
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """See `worker.source.CommandSource`."""
+        if not positions:
+            return
+        reader = await self._started()
+        offsets = {
+            TopicPartition(self._topic, shard): OffsetAndMetadata(offset, "") for shard, offset in positions.items()
+        }
+        with _translated():
+            await reader.commit(offsets)
+
+    async def _drop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        await _stop(reader)
+
+    async def close(self) -> None:
+        """See `worker.source.CommandSource`."""
+        await self._drop_reader()
+        probe, self._probe = self._probe, None
+        await _stop(probe)
+
+
+async def _stop(consumer: AIOKafkaConsumer | None) -> None:
+    if consumer is not None:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
+                await consumer.stop()
+        except (KafkaError, OSError, TimeoutError):
+            pass  # it is of no use any more, and its connections die with it
+
+
+class KafkaSink:
+    """See `worker.source.CommandSink`. Duplicates are the worker's own to recognise, so idempotence stays off."""
+
+    def __init__(self, servers: tuple[str, ...], topic: str) -> None:
+        self._servers = list(servers)
+        self._topic = topic
+        self._producer: AIOKafkaProducer | None = None
+
+    async def send(self, shard: int, key: bytes, value: bytes) -> None:
+        """See `worker.source.CommandSink`."""
+        try:
+            with _translated():
+                if self._producer is None:
+                    producer = AIOKafkaProducer(
+                        bootstrap_servers=self._servers, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS
+                    )
+                    await producer.start()
+                    self._producer = producer
+                await self._producer.send_and_wait(self._topic, value, key=key, partition=shard)
+        except LogUnavailable:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Frees connections."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
+                    await producer.stop()
+            except (KafkaError, OSError, TimeoutError):
+                pass

@@ -1,0 +1,26 @@
+"""`python -m worker migrate`: makes or upgrades the tables, the read models' tables, and the topic."""
+
+from eventstore.command_topic import check_topic, create_topic
+from eventstore.postgres import migrations
+from projections.postgres import migrate_documents
+from worker.settings import WorkerSettings
+
+
+async def migrate(settings: WorkerSettings, *, shards: int | None, activate: bool) -> str:
+    """Safe to run at any time and twice at once. Answers what was done, for the operator.
+
+    `shards` counts at the first migration only, and is fixed from then on.
+    """
+    connection = await migrations.connect(settings.database_url)
+    try:
+        migrated = await migrations.migrate(connection, shards=shards, activate=activate)
+        await migrate_documents(connection)
+    finally:
+        await connection.close()
+    made = await create_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, migrated.shards)
+    await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, migrated.shards)
+    return (
+        f"store at level {migrated.level} with {migrated.shards} shards; "
+        f"applied: {', '.join(migrated.applied) or 'nothing new'}; "
+        f"topic {settings.kafka_topic}: {'made' if made else 'there already'}"
+    )

@@ -1,0 +1,85 @@
+"""`python -m worker run`: applies commands until it is told to stop."""
+
+import asyncio
+import signal
+
+import structlog
+from aiokafka.errors import KafkaError
+from prometheus_client import start_http_server
+
+from eventstore.codec import MacChain
+from eventstore.command_topic import TopicUnusable, check_topic
+from eventstore.errors import Unavailable, Unmigrated
+from eventstore.postgres.pool import WORKER
+from eventstore.postgres.store import PostgresStore
+from projections.postgres import PostgresDocuments
+from telemetry.metrics import REGISTRY
+from worker.assembly import build_worker
+from worker.kafka import KafkaSink, KafkaSource
+from worker.settings import WorkerSettings
+from worker.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
+
+
+async def run(settings: WorkerSettings) -> None:
+    """Waits for PostgreSQL and Kafka, saying so, then works until SIGTERM or SIGINT.
+
+    A second signal ends at once: nothing is lost by that either.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=REGISTRY)
+    store = await PostgresStore.open(settings.database_url, WORKER, connections_max=settings.lanes * 2 + 4)
+    sink = KafkaSink(settings.kafka_bootstrap_servers, settings.kafka_topic)
+    try:
+        if await _dependencies(store, settings, stopping):
+            await _work(store, sink, settings, stopping)
+    finally:
+        await sink.close()
+        await store.close()
+
+
+async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping: asyncio.Event) -> bool:
+    """True once both are there and fit each other; False when told to stop before."""
+    while not stopping.is_set():
+        try:
+            await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
+        except (Unavailable, Unmigrated, TopicUnusable, KafkaError, OSError) as error:
+            log.warning("worker_waits", reason=str(error) or type(error).__name__)
+        else:
+            return True
+        try:
+            async with asyncio.timeout(RETRY_S):
+                await stopping.wait()
+        except TimeoutError:
+            continue
+    return False
+
+
+async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
+    worker = await build_worker(
+        store=store,
+        documents=PostgresDocuments(store.pool),
+        source=lambda: KafkaSource(settings.kafka_bootstrap_servers, settings.kafka_topic),
+        sink=sink,
+        macs=MacChain(dict(settings.log_mac_keys)),
+        lanes=settings.lanes,
+    )
+    log.info("worker_started", worker=worker.name, lanes=settings.lanes)
+    closer = asyncio.create_task(_close_when(stopping, worker))
+    try:
+        await worker.run()
+    finally:
+        closer.cancel()
+    log.info("worker_stopped", worker=worker.name)
+
+
+async def _close_when(stopping: asyncio.Event, worker: Worker) -> None:
+    await stopping.wait()
+    worker.close()

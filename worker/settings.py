@@ -1,0 +1,48 @@
+"""Settings of the worker, read from the environment once, at its start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from telemetry.environment import Environment
+
+TOPIC = "formstate.commands"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """See `docs/operating.md` for each. No secret shows in a `repr`."""
+
+    database_url: str = field(repr=False)
+    kafka_bootstrap_servers: tuple[str, ...]
+    kafka_topic: str = TOPIC
+    log_mac_keys: Mapping[str, bytes] = field(repr=False)
+    lanes: int = 2
+    """Transactions under way at once: one lane decides while another commits."""
+    metrics_port: int | None = None
+    log_level: str = "info"
+
+
+def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
+    """The settings of a worker. `SettingsError` lists every variable that is missing or unusable."""
+    env = Environment(variables)
+    settings = WorkerSettings(
+        database_url=env.url(
+            "DATABASE_URL",
+            ("postgresql", "postgres"),
+            example="postgresql://formstate:password@localhost:5432/formstate",
+        ),
+        kafka_bootstrap_servers=env.servers("KAFKA_BOOTSTRAP_SERVERS", example="localhost:9092"),
+        kafka_topic=env.text(
+            "KAFKA_TOPIC",
+            default=TOPIC,
+            expected="the name of a topic",
+            example=TOPIC,
+            pattern=r"[A-Za-z0-9._-]{1,200}",
+        ),
+        log_mac_keys=env.secrets("LOG_MAC_KEYS"),
+        lanes=env.number("WORKER_LANES", default=2, low=1, high=8) or 2,
+        metrics_port=env.number("WORKER_METRICS_PORT", default=None, low=1, high=65535),
+        log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), default="info"),
+    )
+    env.check()
+    return settings
