@@ -1,0 +1,61 @@
+"""Notices that a client has left while a provider is being waited for, without costing short calls anything."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Self
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+PATIENCE_S = 0.05
+"""Most calls are over before anybody needs to listen."""
+
+
+class ClientGone(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
+class ClientWatch:
+    """`async with ClientWatch(receive): …` cancels what runs inside when the client leaves, and raises `ClientGone`.
+
+    Works as `asyncio.timeout` does: a cancellation from elsewhere stays one. The body must have been read already, so
+    that `receive` has nothing but the disconnect to tell (ASGI, "Disconnect - receive event").
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[Any] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cancelling = 0
+        self.gone = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(PATIENCE_S, self._begin)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        assert self._timer is not None
+        assert self._task is not None
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+        if not self.gone:
+            return
+        if self._task.uncancel() <= self._cancelling and (kind is None or kind is asyncio.CancelledError):
+            raise ClientGone from error
+
+    def _begin(self) -> None:
+        self._listener = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        assert self._task is not None
+        self._task.cancel()

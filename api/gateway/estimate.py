@@ -1,0 +1,55 @@
+"""How much a request can cost at most, before it is made: what its hold sets aside."""
+
+from msgspec import Struct
+
+from api.gateway.request import ChatRequest
+from domain.account.usage import TOKENS_PER_PRICE, Price, Usage, cost
+from domain.money import AMOUNT_MAX, MicroCredits
+
+OUTPUT_TOKENS_MIN = 16
+"""An answer that must be shorter than this to be affordable is refused: it would be paid for and of no use."""
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """Tokens on the safe side, and what the hold asks for."""
+
+    prompt: int
+    output: int
+    """Of all choices together."""
+    amount: MicroCredits
+    amount_min: MicroCredits
+    """With less the request is refused; between the two its output is cut to what is affordable."""
+
+
+def estimate(request: ChatRequest, price: Price, *, context: int, max_output: int) -> Estimate:
+    """The most that a request can use on a model with this context and output, in tokens and micro-credits.
+
+    No token is shorter than a byte, so the prompt has at most as many tokens as bytes; nor more than the context.
+    Without a `max_tokens` of the client's own, the output may be cut to what is affordable.
+    """
+    prompt = context if request.media else min(request.prompt_bytes, context)
+    each = min(request.max_tokens or max_output, context)
+    output = each * request.n
+    least = output if request.max_tokens else min(each, OUTPUT_TOKENS_MIN) * request.n
+    return Estimate(
+        prompt=prompt, output=output, amount=_amount(prompt, output, price), amount_min=_amount(prompt, least, price)
+    )
+
+
+def _amount(prompt: int, output: int, price: Price) -> MicroCredits:
+    """At the dearest price that the prompt can have: a cache may turn out empty."""
+    rate = max(price.input, price.cached_input)
+    dearest = Price(input=rate, cached_input=rate, output=price.output, version=price.version)
+    return min(cost(Usage(source="estimated", input=prompt, output=output), dearest), AMOUNT_MAX)
+
+
+def affordable_tokens(request: ChatRequest, wanted: Estimate, granted: MicroCredits, price: Price, context: int) -> int:
+    """The `max_tokens` of one choice that a hold of `granted`, less than was asked for, pays for.
+
+    Prompt and `max_tokens` together must fit into the context, or the provider refuses them; as the estimate of the
+    prompt is a bound that real text stays far below, half of its bytes is taken for that where the bound does not fit.
+    """
+    left = granted - _amount(wanted.prompt, 0, price)
+    paid = left * TOKENS_PER_PRICE // price.output // request.n if price.output else wanted.output // request.n
+    room = max(context - wanted.prompt, context - -(-request.prompt_bytes // 2), OUTPUT_TOKENS_MIN)
+    return max(1, min(paid, wanted.output // request.n, room))

@@ -1,0 +1,237 @@
+"""The life of one hold as the gateway leads it: placed, reported on, and ended by exactly one settle or release."""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from api.bus import BusError
+from api.commands import data_of
+from api.errors import ApiError, declare
+from api.gateway.metering import Metering
+from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
+from domain.account.usage import Price, Usage, cost
+from domain.envelope import Envelope
+from domain.message import Command
+from domain.money import MicroCredits
+from eventstore.records import Outcome
+
+if TYPE_CHECKING:
+    from api.commands import Draft
+
+DECIDED_S = 10.0
+"""How long the decision on a hold is waited for."""
+OUTCOME_S = 0.25
+"""How long an acknowledged settle is waited for, so that the next read agrees."""
+FIRST_REPORT_S = 1.0
+REPORT_EVERY_S = 5.0
+
+declare(
+    "hold_undecided",
+    "unavailable",
+    "The account's credits could not be reserved in time; nothing was charged.",
+    "Try again after the seconds in Retry-After.",
+)
+declare(
+    "settlement_unknown",
+    "unavailable",
+    "The charge could not be written, so the answer is withheld; what was charged all the same is given back.",
+    "Try again after the seconds in Retry-After; `command_id` names the charge.",
+)
+
+
+class Placed(Struct, frozen=True, kw_only=True):
+    """A hold that was decided. `granted` may be less than was asked for; `available` is what is left beside it."""
+
+    granted: MicroCredits
+    available: MicroCredits
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What a call came to. `settled` is False while its outcome is not known yet: `remaining` is reckoned then."""
+
+    cost: MicroCredits
+    remaining: MicroCredits
+    settled: bool
+
+
+class Hold:
+    """One metered call's hold. Its further commands have ids derived from the first, so repeats are harmless (I2)."""
+
+    def __init__(self, metering: Metering, draft: "Draft", command: PlaceHold) -> None:
+        self._metering = metering
+        self._draft = draft
+        self._command = command
+        self._account_id = draft.call.caller.account_id
+        self._envelope: Envelope | None = None
+        self._placed: Placed | None = None
+        self._reserved = False
+        self._began = time.monotonic()
+        self._usage: Callable[[], Usage | None] | None = None
+        self._next_report = 0.0
+        self._reports = 0
+        self._reported: Usage | None = None
+        self.ended = False
+        """A settle or a release is on its way, or needless."""
+
+    @property
+    def id(self) -> str:
+        """The hold's id."""
+        return self._command.hold_id
+
+    @property
+    def price(self) -> Price:
+        """What it is settled at."""
+        return self._command.price
+
+    @property
+    def command_id(self) -> str:
+        """Of the command that places it."""
+        return self._draft.command_id
+
+    async def outcome(self) -> Outcome:
+        """Sends the command and waits for its outcome, whoever's attempt has won.
+
+        503 `hold_undecided` when there is none in time; a hold that is placed later all the same is released.
+        """
+        self._reserve(self._command.amount)
+        self._envelope = envelope = await self._draft.envelope(self._command, wait_s=DECIDED_S)
+        header = envelope.header
+        try:
+            ack = await self._metering.send(envelope)
+            outcome = None
+            if ack is not None:
+                commands = self._metering.commands
+                outcome = await commands.outcome(ack.shard, header.id, header.attempt, DECIDED_S)
+        except BaseException:
+            self.drop("undecided")
+            raise
+        if outcome is None:
+            self.drop("undecided")
+            raise ApiError("hold_undecided", headers={"Retry-After": "1"})
+        return outcome
+
+    def accept(self, outcome: Outcome) -> Placed:
+        """The hold of an outcome that this attempt has won; raises the `ApiError` of a refusal."""
+        if outcome.status != "applied":
+            self._close()
+            self._draft.refuse(outcome)
+        data = data_of(outcome)
+        self._placed = Placed(granted=data.get("amount", self._command.amount), available=data["available"])
+        self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
+        return self._placed
+
+    async def place(self) -> Placed:
+        """`outcome` and `accept`, where no other attempt can win."""
+        return self.accept(await self.outcome())
+
+    def report(self, usage: Callable[[], Usage | None]) -> None:
+        """Reports what `usage` tells after 1 s and then every 5 s; `None` means that nothing was delivered."""
+        self._usage = usage
+        self._next_report = time.monotonic() + FIRST_REPORT_S
+        self._metering.report_on(self)
+
+    def tick(self, now: float) -> Envelope | None:
+        """See `metering.Reporting`."""
+        if self.ended or self._usage is None or now < self._next_report:
+            return None
+        usage = self._usage()
+        if usage is None or usage == self._reported:
+            return None
+        self._next_report = now + REPORT_EVERY_S
+        self._reports += 1
+        self._reported = usage
+        return self._follow(f"progress-{self._reports}", ReportProgress(hold_id=self.id, usage=usage))
+
+    def reckoned(self, usage: Usage) -> Settlement:
+        """What settling comes to as far as one can tell without having settled."""
+        assert self._placed is not None
+        total = cost(usage, self.price)
+        remaining = max(self._placed.available + self._placed.granted - total, 0)
+        return Settlement(cost=total, remaining=remaining, settled=False)
+
+    async def settle(self, usage: Usage, *, request_id: str) -> Settlement | None:
+        """Charges the usage; `None` when no acknowledgement came: the caller decides what becomes of it.
+
+        Cancelled in between, the settle is delivered in the background.
+        """
+        envelope = self._settling(usage, request_id)
+        self._close()
+        try:
+            ack = await self._metering.send(envelope)
+            if ack is None:
+                return None
+            header = envelope.header
+            outcome = await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
+        except BaseException:
+            self._metering.deliver(envelope)
+            raise
+        reckoned = self.reckoned(usage)
+        if outcome is None or outcome.status != "applied":
+            return reckoned
+        data = data_of(outcome)
+        self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
+        return Settlement(cost=data.get("cost", reckoned.cost), remaining=data["available"], settled=True)
+
+    def settle_later(self, usage: Usage, *, request_id: str) -> None:
+        """Charges the usage in the background, until it is acknowledged."""
+        envelope = self._settling(usage, request_id)
+        self._close()
+        self._metering.deliver(envelope)
+
+    async def release(self, reason: str) -> None:
+        """Gives everything back, and waits a moment for it, so that the next read agrees."""
+        if self.ended:
+            return
+        envelope = self._follow("release", ReleaseHold(hold_id=self.id, reason=reason))
+        self._close()
+        try:
+            ack = await self._metering.send(envelope)
+            if ack is not None:
+                header = envelope.header
+                await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
+                return
+        except (BusError, ApiError):
+            pass
+        except BaseException:
+            self._metering.deliver(envelope)
+            raise
+        self._metering.deliver(envelope)
+
+    def drop(self, reason: str) -> None:
+        """Gives everything back in the background, also what was settled already: the answer is withheld."""
+        self._close()
+        if self._envelope is not None:
+            self._metering.deliver(self._follow("release", ReleaseHold(hold_id=self.id, reason=reason)))
+
+    def _settling(self, usage: Usage, request_id: str) -> Envelope:
+        latency_ms = int((time.monotonic() - self._began) * 1_000)
+        settle = SettleHold(hold_id=self.id, usage=usage, latency_ms=latency_ms, request_id=request_id)
+        return self._follow("settle", settle)
+
+    def _follow(self, step: str, command: Command) -> Envelope:
+        """A later command on the hold: same actor and stream, no deadline, and an id of its own for ever."""
+        assert self._envelope is not None
+        header = structs.replace(
+            self._envelope.header,
+            id=str(uuid.uuid5(uuid.UUID(self.command_id), step)),
+            attempt=uuid.uuid4().hex,
+            issued_at=self._metering.clock(),
+            deadline=None,
+            fingerprint=None,
+        )
+        return Envelope(header=header, body=command)
+
+    def _reserve(self, amount: MicroCredits) -> None:
+        self._metering.reserve(self._account_id, amount)
+        self._reserved = True
+
+    def _close(self) -> None:
+        self.ended = True
+        self._usage = None
+        self._metering.forget(self)
+        if self._reserved:
+            self._reserved = False
+            self._metering.reserve(self._account_id, -self._command.amount)

@@ -1,0 +1,199 @@
+"""What all metered calls of a process share: what is open, who has ample credits, and commands that must not be lost.
+
+Progress of long calls is reported from one loop, and commands whose acknowledgement nobody waits for leave through one
+bounded buffer: no call has a task or a timer of its own for either.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+
+from api.bus import Ack, BusError
+from api.commands import Commands
+from api.errors import ApiError, declare
+from domain.envelope import Envelope
+from domain.instant import Instant
+from domain.money import MicroCredits
+from eventstore.errors import StoreError
+from projections.credits import get_credits
+from projections.documents import DocumentReader
+
+ACK_S = 5.0
+"""How long the acknowledgement of a settle is waited for."""
+AMPLE_FACTOR = 10
+"""Credits are ample when this many times the estimate is free: then the provider need not wait for the hold."""
+VIEW_S = 5.0
+"""How old a known balance may be for that. It only ever saves waiting: the hold itself is always decided."""
+VIEWS_MAX = 50_000
+UNSENT_MAX = 10_000
+SENT_AT_ONCE = 256
+TICK_S = 0.25
+PAUSE_S_MAX = 5.0
+
+declare(
+    "metering_overloaded",
+    "unavailable",
+    "Too many charges wait for the command log.",
+    "Try again after the seconds in Retry-After; nothing was charged.",
+)
+
+_log = structlog.get_logger()
+
+
+class Reporting(Protocol):
+    """An open call that says now and then what it has delivered."""
+
+    def tick(self, now: float) -> Envelope | None:
+        """A report that is due at `now` (monotonic seconds), if any."""
+        ...
+
+
+class _View(Struct, frozen=True):
+    available: MicroCredits
+    until: float
+
+
+class Metering:
+    """See the module. `start` in the running loop; `close` sends what is left, for a bounded time."""
+
+    def __init__(
+        self, *, commands: Commands, documents: DocumentReader, shards: int, clock: Callable[[], Instant]
+    ) -> None:
+        self.commands = commands
+        self.documents = documents
+        self.shards = shards
+        self.clock = clock
+        self._views: OrderedDict[str, _View] = OrderedDict()
+        self._reserved: dict[str, MicroCredits] = {}
+        self._unsent: deque[Envelope] = deque()
+        self._waiting = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._reporting: set[Reporting] = set()
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Starts the two loops."""
+        self._loops = [asyncio.create_task(self._deliver_all()), asyncio.create_task(self._tick_all())]
+
+    async def close(self, timeout_s: float = 10.0) -> None:
+        """Sends what waits in the buffer, as far as that is possible in time, and stops."""
+        if self._loops:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), timeout_s)
+        if self._unsent:
+            _log.error("settles_abandoned", count=len(self._unsent))
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+
+    @property
+    def unsent(self) -> int:
+        """Commands that wait to be sent, for `/ready` and the metrics."""
+        return len(self._unsent)
+
+    def admit(self) -> None:
+        """503 when the buffer is half full: no new debts to the log before the old ones are paid."""
+        if len(self._unsent) > UNSENT_MAX // 2:
+            raise ApiError("metering_overloaded", headers={"Retry-After": "5"})
+
+    # What an account has, as far as this process knows.
+
+    def reserve(self, account_id: str, amount: MicroCredits) -> None:
+        """Counts an open estimate of this process; a negative amount takes one back."""
+        total = self._reserved.get(account_id, 0) + amount
+        if total:
+            self._reserved[account_id] = total
+        else:
+            self._reserved.pop(account_id, None)
+
+    def saw(self, account_id: str, available: MicroCredits) -> None:
+        """Remembers what an outcome has told."""
+        self._views[account_id] = _View(available, time.monotonic() + VIEW_S)
+        self._views.move_to_end(account_id)
+        if len(self._views) > VIEWS_MAX:
+            self._views.popitem(last=False)
+
+    async def has_ample(self, account_id: str, amount: MicroCredits) -> bool:
+        """Whether what is available, less this process's open estimates, is ten times the amount."""
+        view = self._views.get(account_id)
+        if view is None or view.until < time.monotonic():
+            try:
+                credits = await get_credits(self.documents, self.shards, account_id)
+            except StoreError:
+                return False
+            self.saw(account_id, credits.available if credits.debt == 0 else 0)
+            view = self._views[account_id]
+        return view.available - self._reserved.get(account_id, 0) >= AMPLE_FACTOR * amount
+
+    # Progress.
+
+    def report_on(self, call: Reporting) -> None:
+        """From now on the call is asked for its progress."""
+        self._reporting.add(call)
+
+    def forget(self, call: Reporting) -> None:
+        """The call has ended."""
+        self._reporting.discard(call)
+
+    async def _tick_all(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            due = [envelope for call in tuple(self._reporting) if (envelope := call.tick(now)) is not None]
+            for start in range(0, len(due), SENT_AT_ONCE):
+                await self._send_all(due[start : start + SENT_AT_ONCE])
+
+    # Commands that must not be lost.
+
+    async def send(self, envelope: Envelope) -> Ack | None:
+        """Sends and waits for the acknowledgement; `None` when there is none in time: it may have arrived or not."""
+        try:
+            async with asyncio.timeout(ACK_S):
+                return await self.commands.send(envelope)
+        except (BusError, TimeoutError):
+            return None
+
+    def deliver(self, envelope: Envelope) -> None:
+        """Sends in the background, again and again until it is acknowledged; its id makes repeats harmless."""
+        if len(self._unsent) >= UNSENT_MAX:
+            lost = self._unsent.popleft()
+            _log.error("settle_dropped", command_id=lost.header.id, stream=lost.header.stream)
+        self._unsent.append(envelope)
+        self._waiting.set()
+        self._empty.clear()
+
+    async def _deliver_all(self) -> None:
+        pause = 0.0
+        while True:
+            await self._waiting.wait()
+            batch = [self._unsent[index] for index in range(min(len(self._unsent), SENT_AT_ONCE))]
+            acks = await self._send_all(batch)
+            sent = {id(envelope) for envelope, acked in zip(batch, acks, strict=True) if acked}
+            if len(sent) == len(batch):
+                pause = 0.0
+            else:
+                pause = min(max(pause * 2, TICK_S), PAUSE_S_MAX)
+                _log.warning("settles_delayed", count=len(self._unsent) - len(sent), retry_in_s=pause)
+            self._unsent = deque(envelope for envelope in self._unsent if id(envelope) not in sent)
+            if not self._unsent:
+                self._waiting.clear()
+                self._empty.set()
+            await asyncio.sleep(pause)
+
+    async def _send_all(self, envelopes: Iterable[Envelope]) -> list[bool]:
+        """Sends side by side, in order; answers which were acknowledged."""
+        acks = await asyncio.gather(*(self.send(each) for each in envelopes), return_exceptions=True)
+        for ack in acks:
+            if isinstance(ack, ApiError):
+                _log.error("metering_command_refused", code=ack.code)
+            elif isinstance(ack, BaseException):
+                _log.error("metering_command_failed", error=type(ack).__name__)
+        return [ack is not None and not isinstance(ack, Exception) for ack in acks]

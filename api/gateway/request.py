@@ -1,0 +1,183 @@
+"""The body of a chat completion as far as metering must understand it; everything else passes through untouched.
+
+OpenAI API reference, "Create chat completion". Fields that are unknown here belong to the provider.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from api.errors import ApiError, declare
+
+DEPTH_MAX = 64
+"""Levels of objects and arrays. Schemas of tools are the deepest that people send; they need about twenty."""
+TEXT_PARTS = frozenset({"text", "refusal"})
+METERED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
+
+declare(
+    "missing_required_parameter",
+    "invalid",
+    "A parameter that every chat completion needs is missing.",
+    "`param` names it.",
+)
+declare(
+    "invalid_type", "invalid", "A parameter of the chat completion has the wrong type.", "`param` names the parameter."
+)
+declare("invalid_value", "invalid", "A parameter of the chat completion is out of range.", "`param` names it.")
+
+Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message: only what tells text from media."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class ChatFields(Struct, frozen=True, kw_only=True):
+    """What is read of the body. Absent and null mean the same, as in OpenAI's API."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """A valid request: its fields as the client wrote them, and what metering needs of them."""
+
+    fields: dict[str, Raw]
+    """The top level, each name once: a second `max_tokens` cannot tell the provider something else than us."""
+    model: str
+    stream: bool
+    usage_asked: bool
+    """The client itself asked for the usage chunk of a stream."""
+    stream_options: dict[str, Any]
+    max_tokens: int | None
+    """The client's own bound on the tokens of one choice."""
+    n: int
+    prompt_bytes: int
+    """Of everything that becomes prompt tokens; no token is shorter than a byte."""
+    media: bool
+    """There are images, sounds or files, whose tokens cannot be told from their bytes."""
+
+    def upstream_body(self, model: str, max_tokens: int | None) -> bytes:
+        """The body for a deployment that calls the model `model`; `max_tokens` is added where the hold asks for it.
+
+        Streams always ask for the usage, which is what a request is billed by.
+        """
+        fields: dict[str, Any] = self.fields
+        if model != self.model or max_tokens is not None or (self.stream and not self.usage_asked):
+            fields = dict(fields)
+            fields["model"] = model
+            if max_tokens is not None:
+                fields["max_tokens"] = max_tokens
+            if self.stream and not self.usage_asked:
+                fields["stream_options"] = {**self.stream_options, "include_usage": True}
+        return _encoder.encode(fields)
+
+
+_encoder = msgspec.json.Encoder()
+_fields_decoder = msgspec.json.Decoder(ChatFields)
+_raw_decoder = msgspec.json.Decoder(dict[str, Raw])
+_any_decoder = msgspec.json.Decoder()
+
+
+def decode_request(body: bytes) -> ChatRequest:
+    """The request in `body`. `ApiError` 400 in OpenAI's words for anything that is none."""
+    try:
+        if not body.isascii():
+            body.decode()
+        fields = _raw_decoder.decode(body)
+        chat = _fields_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ApiError("invalid_json", f"The body could not be read as JSON: {why}.") from error
+    _refuse_strange(body, fields)
+    options = chat.stream_options or {}
+    return ChatRequest(
+        fields=fields,
+        model=chat.model,
+        stream=bool(chat.stream),
+        usage_asked=options.get("include_usage") is True,
+        stream_options=options,
+        max_tokens=max(chat.max_tokens or 0, chat.max_completion_tokens or 0) or None,
+        n=chat.n or 1,
+        prompt_bytes=_prompt_bytes(fields),
+        media=any(_has_media(message) for message in chat.messages),
+    )
+
+
+def _prompt_bytes(fields: dict[str, Raw]) -> int:
+    """All but the few fields that never reach the model's prompt: names we do not know may well."""
+    return sum(memoryview(value).nbytes for name, value in fields.items() if name not in METERED or name == "messages")
+
+
+def _has_media(message: Message) -> bool:
+    content = message.content
+    return isinstance(content, list) and any(part.get("type") not in TEXT_PARTS for part in content)
+
+
+def _refuse_strange(body: bytes, fields: dict[str, Raw]) -> None:
+    """What is valid JSON, and yet would mean one thing to us and another to some provider."""
+    for name in fields:
+        if name not in METERED and name.lower() in METERED:
+            message = f"Unknown parameter: '{name}'. Did you mean '{name.lower()}'?"
+            raise ApiError("invalid_value", message, param=name)
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(_any_decoder.decode(body)) > DEPTH_MAX:
+        raise ApiError("invalid_json", f"The body is nested more than {DEPTH_MAX} levels deep.")
+    if b"\\u0000" in body and _has_nul(_any_decoder.decode(body)):
+        raise ApiError("invalid_request", "A string holds a NUL character.")
+
+
+def _depth(value: Any) -> int:
+    """How many containers lie inside each other, found level by level so that no input exhausts the stack."""
+    depth, level = 0, [value]
+    while level:
+        below: list[Any] = []
+        for each in level:
+            if type(each) is dict:
+                below.extend(each.values())
+            elif type(each) is list:
+                below.extend(each)
+        depth += any(type(each) is dict or type(each) is list for each in level)
+        level = below
+    return depth
+
+
+def _has_nul(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if type(each) is str:
+            if "\0" in each:
+                return True
+        elif type(each) is dict:
+            waiting.extend(each)
+            waiting.extend(each.values())
+        elif type(each) is list:
+            waiting.extend(each)
+    return False
+
+
+def _refusal(reason: str) -> ApiError:
+    """What msgspec has found, in OpenAI's words, with the parameter's path."""
+    what, _, place = reason.partition(" - at `$")
+    param = place.rstrip("`").lstrip(".").replace("[...]", "") or None
+    if what.startswith("Object missing required field `"):
+        name = what.split("`")[1]
+        param = f"{param}.{name}" if param else name
+        return ApiError("missing_required_parameter", f"Missing required parameter: '{param}'.", param=param)
+    if "`object`, got" in what and param is None:
+        return ApiError("invalid_json", "The body must be a JSON object.")
+    if "Number out of range" in what:
+        return ApiError("invalid_json", "The body has a number that is out of range.", param=param)
+    code = "invalid_type" if ", got " in what else "invalid_value"
+    return ApiError(code, f"Invalid value for '{param or 'body'}': {what}.", param=param)

@@ -1,0 +1,257 @@
+"""Watches a stream of server-sent events go by: counts what is delivered, finds the usage, an error and the end.
+
+Bytes pass through as they are (WHATWG HTML, "Server-sent events"; OpenAI API reference, "Streaming"). An event is held
+back until it is complete, for no client can use a part of one; never more than `EVENT_BYTES_MAX`.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+EVENT_BYTES_MAX = 256 * 1024
+"""A longer event is passed on in pieces, unread."""
+DONE = b"[DONE]"
+
+
+class Delta(Struct, frozen=True, kw_only=True):
+    """What a chunk adds; `tool_calls` and other parts are measured as they stand."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: Raw | None = None
+    function_call: Raw | None = None
+
+    def size(self) -> int:
+        """Bytes of text in it."""
+        size = 0
+        for text in (self.content, self.refusal, self.reasoning_content, self.reasoning):
+            if text:
+                size += len(text) if text.isascii() else len(text.encode())
+        if self.tool_calls is not None and bytes(self.tool_calls) != b"null":
+            size += arguments_size(self.tool_calls)
+        if self.function_call is not None and bytes(self.function_call) != b"null":
+            size += len(bytes(self.function_call))
+        return size
+
+
+class _Function(Struct, frozen=True, kw_only=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct, frozen=True, kw_only=True):
+    function: _Function | None = None
+
+
+class StreamChoice(Struct, frozen=True, kw_only=True):
+    """One choice of a chunk."""
+
+    delta: Delta | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(Struct, frozen=True, kw_only=True):
+    """One `chat.completion.chunk`, or an error in its place."""
+
+    choices: list[StreamChoice] | None = None
+    usage: Raw | None = None
+    error: Raw | None = None
+
+
+class LooseChunk(Struct, frozen=True, kw_only=True):
+    """A chunk whose choices have a shape that is not OpenAI's."""
+
+    choices: Any = None
+    usage: Raw | None = None
+    error: Raw | None = None
+
+
+_chunks = msgspec.json.Decoder(Chunk)
+_loose_chunks = msgspec.json.Decoder(LooseChunk)
+_calls = msgspec.json.Decoder(list[_ToolCall])
+
+
+def arguments_size(calls: Raw) -> int:
+    """Bytes of names and arguments in a list of tool calls; of the whole list where it has another shape."""
+    try:
+        found = _calls.decode(calls)
+    except msgspec.MsgspecError:
+        return len(bytes(calls))
+    functions = [call.function for call in found if call.function is not None]
+    return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in functions)
+
+
+class Delivered(Struct, kw_only=True):
+    """What went by so far."""
+
+    chunks: int = 0
+    """That had text, refusals, reasoning or tool calls in them."""
+    text_bytes: int = 0
+
+
+class SseScanner:
+    """Feed it what arrives, send on what it answers.
+
+    `done` turns true at `data: [DONE]`, which is kept in `done_event` and not sent on: the cost goes before it.
+    `error` is an upstream's error, `broken` an event that is no JSON; neither is sent on, and nothing behind them is.
+    With `strip_usage` the chunk that has the usage and nothing else is not sent on, as its client did not ask for it.
+    """
+
+    def __init__(self, *, strip_usage: bool) -> None:
+        self._strip_usage = strip_usage
+        self._rest = b""
+        self._overflowing = False
+        self.done = False
+        self.done_event = b""
+        self.usage: Raw | None = None
+        self.error: Raw | None = None
+        self.broken = False
+        self.finished = False
+        """Some choice has told its `finish_reason`."""
+        self.delivered = Delivered()
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will be sent on."""
+        return self.done or self.broken or self.error is not None
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that can go on to the client now."""
+        if self.ended:
+            return b""
+        buffered = self._rest + data if self._rest else data
+        if self._overflowing:
+            return self._pass_overflow(buffered)
+        end = _last_boundary(buffered)
+        self._rest = buffered[end:]
+        complete = buffered[:end]
+        sent = self._events(complete) if complete else b""
+        if len(self._rest) > EVENT_BYTES_MAX and not self.ended:
+            self._overflowing = True
+            sent += self._pass_overflow(self._rest)
+        return sent
+
+    def close(self) -> bytes:
+        """At the upstream's end: a last event that lacks its blank line is read all the same."""
+        rest, self._rest = self._rest, b""
+        if self.ended or not rest.strip() or self._overflowing:
+            return b"" if self.ended else rest
+        if not rest.lstrip().startswith(b"data:"):
+            return b""
+        return self._events(rest + b"\n\n")
+
+    def _pass_overflow(self, buffered: bytes) -> bytes:
+        """The middle of an event that is too long: all but what may be the first half of its blank line."""
+        end, length = _first_boundary(buffered)
+        if end < 0:
+            keep = min(2, len(buffered))
+            passed, self._rest = buffered[:-keep], buffered[-keep:]
+            self.delivered.text_bytes += len(passed)
+            return passed
+        self._overflowing = False
+        self._rest = b""
+        self.delivered.chunks += 1
+        self.delivered.text_bytes += end
+        return buffered[: end + length] + self.feed(buffered[end + length :])
+
+    def _events(self, complete: bytes) -> bytes:
+        """Reads whole events; answers those that are sent on, which mostly are all of them, uncopied."""
+        pieces: list[bytes] | None = None
+        start, size = 0, len(complete)
+        while start < size:
+            end, length = _first_boundary(complete, start)
+            event_end = end + length
+            if not self._event(complete[start:end]):
+                pieces = [complete[:start]] if pieces is None else pieces
+                if self.done:
+                    self.done_event = complete[start:event_end]
+                if self.ended:
+                    return b"".join(pieces)
+            elif pieces is not None:
+                pieces.append(complete[start:event_end])
+            start = event_end
+        return complete if pieces is None else b"".join(pieces)
+
+    def _event(self, event: bytes) -> bool:
+        """Reads one event, without its blank line; answers whether it is sent on."""
+        if event.startswith(b"data:") and b"\n" not in event and b"\r" not in event:
+            data = event[5:].strip()
+        else:
+            data = _data_of(event)
+            if not data:
+                return True
+        if data == DONE:
+            self.done = True
+            return False
+        try:
+            chunk = _chunks.decode(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return self._strange(data)
+        return self._chunk(chunk)
+
+    def _chunk(self, chunk: Chunk) -> bool:
+        text = 0
+        for choice in chunk.choices or ():
+            if choice.delta is not None:
+                text += choice.delta.size()
+            if choice.finish_reason is not None:
+                self.finished = True
+        if text:
+            self._count(text)
+        return self._told(chunk)
+
+    def _strange(self, data: bytes) -> bool:
+        """Choices of another shape count as they stand; what is no JSON would break every client, so it ends here."""
+        try:
+            chunk = _loose_chunks.decode(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            self.broken = True
+            return False
+        if chunk.choices:
+            self._count(len(data))
+        return self._told(chunk)
+
+    def _told(self, chunk: Chunk | LooseChunk) -> bool:
+        """Error and usage; answers whether the event is sent on."""
+        if chunk.error is not None and bytes(chunk.error) != b"null":
+            self.error = chunk.error
+            return False
+        if chunk.usage is None or bytes(chunk.usage) == b"null":
+            return True
+        self.usage = chunk.usage
+        return bool(chunk.choices) or not self._strip_usage
+
+    def _count(self, text_bytes: int) -> None:
+        self.delivered.chunks += 1
+        self.delivered.text_bytes += text_bytes
+
+
+def _data_of(event: bytes) -> bytes:
+    """The data of an event of several lines: comments and other fields are left out."""
+    lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    return b"\n".join([line[5:].strip() for line in lines if line.startswith(b"data:")])
+
+
+def _last_boundary(data: bytes) -> int:
+    """Where the last complete event ends, its blank line included; 0 if none does."""
+    end = data.rfind(b"\n\n") + 2
+    if end == 1:
+        end = 0
+    if b"\r" in data:
+        end = max(end, data.rfind(b"\n\r\n") + 3 if b"\n\r\n" in data else 0)
+        end = max(end, data.rfind(b"\r\r") + 2 if b"\r\r" in data else 0)
+    return end
+
+
+def _first_boundary(data: bytes, start: int = 0) -> tuple[int, int]:
+    """Where the first event's lines end, and how long the blank line behind them is; (-1, 0) if there is none."""
+    at, length = data.find(b"\n\n", start), 2
+    if data.find(b"\r", start) >= 0:
+        for mark in (b"\n\r\n", b"\r\r"):
+            found = data.find(mark, start)
+            if found >= 0 and (at < 0 or found < at):
+                at, length = found, len(mark)
+    return (at, length) if at >= 0 else (-1, 0)
