@@ -108,13 +108,8 @@ class Call(Generic[B, Q]):
     @property
     def fingerprint(self) -> str:
         """HMAC of method, path, query and body: recognises a repeat, never the request itself (design, 4)."""
-        message = b"%b %b?%b\n%b" % (
-            self.method.encode(),
-            self.url_path.encode("utf-8", "surrogateescape"),
-            self.query_string,
-            self.raw_body,
-        )
-        return self.services.lookup.digest("request", message)
+        path = self.url_path.encode("utf-8", "surrogateescape")
+        return self.services.lookup.digest("request", self.method.encode(), path, self.query_string, self.raw_body)
 
     def header(self, name: str) -> str | None:
         """One request header by its lower-case name."""

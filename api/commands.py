@@ -2,25 +2,42 @@
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from api.bus import Ack, CommandBus
+import msgspec
+
+from api.bus import Ack, BusUncertain, CommandBus
+from api.command_token import CommandToken
+from api.errors import ApiError, refusal
+from api.ids import derived, random_hex, uuid7
 from api.outcomes import OutcomePoller
-from domain.envelope import Envelope
+from domain.envelope import Envelope, Header
+from domain.instant import MINUTE, SECOND, Instant
 from domain.message import Command
+from eventstore.codec import COMMAND_SIZE_BYTES_MAX, encode_command
 from eventstore.records import Outcome
+from eventstore.shards import shard_of
+from telemetry import metrics
 
 if TYPE_CHECKING:
     from api.call import Call
 
 WAIT_S = 10.0
+"""How long a write waits for its outcome before it answers 202."""
+DEADLINE: Instant = 30 * SECOND
+"""How long a command may still be applied after it was issued: its client has given up long before."""
+DEADLINE_ASYNC: Instant = 10 * MINUTE
+"""The same for a client that said it would not wait."""
+
+_sends = metrics.histogram("command_send_seconds", "From a command to its acknowledgement by the log.")
+_waits = metrics.histogram("command_wait_seconds", "From acknowledgement to outcome.")
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Accepted(Exception):
-    """202: the command is on its way. The endpoint turns it into the answer; `status` is `pending` or `unknown`."""
+    """202: the command is on its way. The endpoint turns it into the answer; `public_id` is its signed id."""
 
-    def __init__(self, public_id: str, status: str) -> None:
-        super().__init__(status)
+    def __init__(self, public_id: str) -> None:
+        super().__init__(public_id)
         self.public_id = public_id
-        self.status = status
 
 
 class Commands:
@@ -33,22 +50,33 @@ class Commands:
 
     def shard(self, stream: str) -> int:
         """The shard of a stream."""
-        raise NotImplementedError
+        return shard_of(stream, self._shards)
 
     async def send(self, envelope: Envelope) -> Ack:
         """Writes the envelope to the log: 413 `command_too_large`; `BusUnavailable`, `BusUncertain` otherwise."""
-        raise NotImplementedError
+        record = encode_command(envelope)
+        if len(record) > COMMAND_SIZE_BYTES_MAX:
+            raise ApiError("command_too_large", limit_bytes=COMMAND_SIZE_BYTES_MAX)
+        stream = envelope.header.stream
+        with _sends.time():
+            return await self._bus.send(shard_of(stream, self._shards), stream.encode(), record)
 
-    async def outcome(self, shard: int, command_id: str, attempt: str, timeout_s: float) -> Outcome | None:
-        """The outcome that settles the attempt, or `None` when there is none within `timeout_s`."""
-        raise NotImplementedError
+    async def outcome(
+        self, shard: int, command_id: str, attempt: str, timeout_s: float, *, fingerprint: str | None = None
+    ) -> Outcome | None:
+        """The outcome that settles the attempt, or `None` when there is none within `timeout_s`.
+
+        With a `fingerprint`, also the outcome of another request under the same id; see `refuse_reuse`.
+        """
+        with _waits.time():
+            return await self._poller.wait(shard, command_id, attempt, timeout_s, fingerprint=fingerprint)
 
 
 class Draft:
     """One command in the making: its id is known before its body is.
 
     `command_id` is a UUIDv7 (RFC 9562), or with an `Idempotency-Key` uuid5 of principal, acting account, method, actual
-    path and key. `attempt` is random.
+    path and key. `attempt` is random. Made by `Call.draft`.
     """
 
     def __init__(
@@ -61,18 +89,64 @@ class Draft:
         command_id: str | None,
         fingerprint: str | None,
     ) -> None:
-        self.call = call
-        self.stream = stream
-        self.command_id = ""
-        self.attempt = ""
+        self._call = call
+        self._stream = stream
+        self._fingerprint = fingerprint
+        self.account = call.caller.account_id if account is None else account
+        self.attempt = random_hex()
+        key = call.idempotency_key
+        if command_id is not None:
+            self.command_id = command_id
+        elif key is not None:
+            who = call.caller.principal if principal is None else principal
+            self.command_id = derived(who, self.account, call.method, call.url_path, key)
+        else:
+            self.command_id = uuid7()
+        self.repeatable = command_id is not None or key is not None
+        """Another request may come under the same id, so the request's fingerprint goes along."""
 
     def new_id(self, noun: str) -> str:
         """`key_<32 hex>` for the noun `key`: uuid5 of command id and noun, so that a repeat meets the same entity."""
-        raise NotImplementedError
+        return f"{noun}_{derived(self.command_id, noun).replace('-', '')}"
 
-    async def envelope(self, command: Command, *, stream: str | None = None, wait_s: float = WAIT_S) -> Envelope:
-        """The command with its header; deadline and all. For those who send it themselves."""
-        raise NotImplementedError
+    @property
+    def fingerprint(self) -> str | None:
+        """The request's fingerprint, where another request could come under the same command id."""
+        if self._fingerprint is None and self.repeatable:
+            self._fingerprint = self._call.fingerprint
+        return self._fingerprint
+
+    async def envelope(self, command: Command, *, stream: str | None = None) -> Envelope:
+        """The command with its header, for those who send it themselves. What must never be lost has no deadline."""
+        services = self._call.services
+        issued_at = services.clock()
+        patience = DEADLINE_ASYNC if self._call.respond_async else DEADLINE
+        stream = stream or self._stream
+        if stream is None:
+            raise ValueError("a command needs a stream")
+        return Envelope(
+            header=Header(
+                id=self.command_id,
+                attempt=self.attempt,
+                stream=stream,
+                account=self.account,
+                actor=self._call.caller.actor(await self._origin(stream)),
+                issued_at=issued_at,
+                deadline=issued_at + patience if command.shed else None,
+                trace=self._call.traceparent,
+                fingerprint=self.fingerprint,
+            ),
+            body=command,
+        )
+
+    async def _origin(self, stream: str) -> str | None:
+        """Address and user agent under the author's own data key; of a new user under the key that is made for it."""
+        caller = self._call.caller
+        subject = f"user:{caller.user_id}" if caller.user_id else stream
+        if not subject.startswith("user:"):
+            return None
+        origin = msgspec.json.encode({"address": caller.address, "user_agent": caller.user_agent})
+        return await self._call.services.sealer.seal(subject, "origin", origin)
 
     async def submit(self, command: Command, *, stream: str | None = None, wait_s: float = WAIT_S) -> Outcome:
         """Sends the command and waits for its outcome, which was applied if this returns.
@@ -80,13 +154,53 @@ class Draft:
         `ApiError` of a rejected outcome, 422 for another fingerprint, 503 `outcome_unknown` when nobody knows whether
         it was written; `Accepted` (202) when `wait_s` passes or the client prefers not to wait.
         """
-        raise NotImplementedError
+        envelope = await self.envelope(command, stream=stream)
+        commands = self._call.services.commands
+        shard = commands.shard(envelope.header.stream)
+        try:
+            ack = await commands.send(envelope)
+        except BusUncertain:
+            raise self.unknown(shard) from None
+        public_id = self.public_id(ack.shard, ack.offset)
+        if self._call.respond_async:
+            raise Accepted(public_id)
+        outcome = await commands.outcome(
+            shard, self.command_id, self.attempt, wait_s, fingerprint=envelope.header.fingerprint
+        )
+        if outcome is None:
+            raise Accepted(public_id)
+        if outcome.status != "applied" or outcome.fingerprint != envelope.header.fingerprint:
+            self.refuse(outcome, public_id)
+        return outcome
 
-    def refuse(self, outcome: Outcome) -> NoReturn:
-        """Raises what a rejected, failed or quarantined outcome means for the client."""
-        raise NotImplementedError
+    def public_id(self, shard: int, offset: int | None) -> str:
+        """The signed id for `GET /commands/{id}`."""
+        token = CommandToken(
+            shard=shard, offset=offset, command_id=self.command_id, attempt=self.attempt, owner=self.account
+        )
+        return token.sign(self._call.services.lookup)
+
+    def unknown(self, shard: int) -> ApiError:
+        """503 `outcome_unknown`: the log has not answered whether it has the command."""
+        return _with_status("outcome_unknown", self.public_id(shard, None))
+
+    def refuse(self, outcome: Outcome, public_id: str) -> NoReturn:
+        """Raises what a rejected, failed or quarantined outcome, or another request's, means for the client."""
+        if outcome.fingerprint != self.fingerprint:
+            raise ApiError("idempotency_key_reused", param="Idempotency-Key")
+        match outcome.status:
+            case "rejected":
+                raise refusal(outcome.data)
+            case "failed":
+                raise _with_status("command_failed", public_id)
+            case _:
+                raise _with_status("command_quarantined", public_id)
+
+
+def _with_status(code: str, public_id: str) -> ApiError:
+    return ApiError(code, headers={"Retry-After": "1"}, command_id=public_id, status_url=f"/commands/{public_id}")
 
 
 def data_of(outcome: Outcome) -> dict[str, Any]:
     """The answer's data of an applied outcome: plain JSON values, money in micro-credits."""
-    raise NotImplementedError
+    return _decode(outcome.data)

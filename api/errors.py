@@ -7,7 +7,7 @@ that raise them or, for those that any route can raise, in `error_codes`; each c
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -165,12 +165,17 @@ _refusals = msgspec.json.Decoder(Refusal)
 
 def refusal(data: bytes | msgspec.Raw) -> ApiError:
     """The error of a rejected outcome's data, with the domain's own code, message and detail."""
-    refused = _refusals.decode(data)
-    detail = dict(refused.detail)
-    param = detail.pop("param", None)
-    kind: Kind = refused.kind if refused.kind in get_args(Kind) else "internal"  # type: ignore[assignment]  # narrowed
-    retry = {"Retry-After": "1"} if kind in ("deadline_passed", "too_many") else None
-    return ApiError(refused.code, refused.message, param=param, headers=retry, kind=kind, **detail)
+    found = _refusals.decode(data)
+    return refused(found.code, found.kind, found.message, found.detail)
+
+
+def refused(code: str, kind: str, message: str, detail: Mapping[str, Any]) -> ApiError:
+    """The error of a refusal of the domain; `kind` is a `DomainError`'s."""
+    public_detail = dict(detail)
+    param = public_detail.pop("param", None)
+    known: Kind = kind if kind in KINDS else "internal"
+    retry = {"Retry-After": "1"} if known in ("deadline_passed", "too_many") else None
+    return ApiError(code, message, param=param, headers=retry, kind=known, **public_detail)
 
 
 def reason(status: int) -> str:

@@ -1,0 +1,135 @@
+"""The ASGI application: request id, routing, CORS, access lines; `api.endpoint` does the rest of each request."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import structlog
+
+from api.answer import Sender
+from api.call import Receive, Reply
+from api.cors import Cors
+from api.endpoint import Endpoint, Exchange
+from api.errors import ApiError
+from api.ids import request_id
+from api.process import Process
+from api.route import Route, all_routes
+from api.router import Router
+from api.services import Services
+from telemetry import logs, metrics
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+_seconds = metrics.histogram("http_request_seconds", "From request to the end of its answer.", ("route", "method"))
+_answers = metrics.counter("http_answers", "Answers by route and status.", ("route", "method", "status"))
+_NOWHERE = "(none)"
+
+
+def create_app(services: Services, routes: Iterable[Route] | None = None) -> "Application":
+    """The application over parts that are there already, as devnet and tests have them."""
+    process = Process(services.settings, services.mode)
+    process.services = services
+    return Application(process, routes)
+
+
+class Application:
+    """Routes come from `api.routes` unless others are given. `lifespan` is entered at start and left at the end."""
+
+    def __init__(
+        self, process: Process, routes: Iterable[Route] | None = None, *, lifespan: Lifespan | None = None
+    ) -> None:
+        self.process = process
+        self.routes = tuple(all_routes() if routes is None else routes)
+        process.routes = self.routes
+        endpoints = [Endpoint(route, process) for route in self.routes]
+        self._router = Router([(each.route.method, each.route.path, each) for each in endpoints])
+        self._cors = Cors(process.settings.cors_origins)
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification, version 3."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if self._lifespan is None:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        else:
+            try:
+                async with self._lifespan():
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+            except Exception as error:
+                logs.get().exception("process_failed")
+                await send({"type": "lifespan.startup.failed", "message": repr(error)})
+                raise
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = time.perf_counter()
+        headers = dict(scope["headers"])
+        client = scope.get("client")
+        exchange = Exchange(
+            scope=scope,
+            url_path=scope["path"],
+            query_string=scope.get("query_string", b""),
+            headers=headers,
+            address=client[0] if client else "",
+            request_id=request_id(headers.get(b"x-request-id")),
+            receive=receive,
+            sender=None,  # type: ignore[arg-type]  # set below, it needs the id
+        )
+        exchange.sender = Sender(send, exchange.request_id, self._cors.headers(headers))
+        tokens = structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        endpoint: Endpoint | None = None
+        try:
+            endpoint = await self._route(exchange, scope["method"])
+        finally:
+            self._finished(exchange, scope["method"], endpoint, time.perf_counter() - begun)
+            structlog.contextvars.reset_contextvars(**tokens)
+
+    async def _route(self, exchange: Exchange, method: str) -> Endpoint | None:
+        match = self._router.find(exchange.url_path)
+        if match is None:
+            await exchange.sender.error(ApiError("not_found"), exchange.request_id)
+            return None
+        found = match.of("GET" if method == "HEAD" else method)
+        if found is not None:
+            endpoint, path = found
+            await endpoint.run(exchange, path)
+            return endpoint
+        methods = match.methods
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+        if method == "OPTIONS":
+            headers = {"Allow": allowed, **self._cors.preflight(exchange.headers, allowed)}
+            await exchange.sender.reply(Reply(status=204, headers=headers))
+        else:
+            await exchange.sender.error(ApiError("method_not_allowed", headers={"Allow": allowed}), exchange.request_id)
+        return None
+
+    def _finished(self, exchange: Exchange, method: str, endpoint: Endpoint | None, took_s: float) -> None:
+        """The access line: the route's template and never the address itself, which clients make up."""
+        status = exchange.sender.status
+        route = _NOWHERE if endpoint is None else endpoint.route.path
+        known = method if endpoint is not None else "-"
+        _seconds.labels(route, known).observe(took_s)
+        _answers.labels(route, known, str(status)).inc()
+        caller = exchange.caller
+        logs.get().info(
+            "request_finished",
+            method=known,
+            route=route,
+            status=status,
+            duration_ms=round(took_s * 1000, 3),
+            user_id=caller.user_id if caller is not None else "",
+            key_id=caller.key_id if caller is not None else None,
+        )

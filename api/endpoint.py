@@ -1,0 +1,174 @@
+"""What alone runs a request: authenticate → decode → authorize → act → encode, and every error in one shape.
+
+Request ids, routing and access lines are the application's (`api.app`); everything else of a route happens here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from api.answer import Sender
+from api.bus import BusError, BusUncertain
+from api.call import Call, Reply
+from api.caller import Caller
+from api.commands import Accepted
+from api.decode import body_decoder, check_media, check_path, idempotency_key, query_decoder
+from api.errors import ApiError, refused
+from api.process import Process
+from api.request_body import Gone, drain, read_body
+from api.route import Access, Route
+from domain.errors import DomainError
+from eventstore.errors import StoreError
+from telemetry import logs, trace
+
+USER_AGENT_MAX = 256
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Exchange(Struct, kw_only=True):
+    """One request on its way through: what came, and who turned out to ask."""
+
+    scope: Any
+    url_path: str
+    query_string: bytes
+    headers: Mapping[bytes, bytes]
+    address: str
+    request_id: str
+    receive: Any
+    sender: Sender
+    caller: Caller | None = None
+    body_read: bool = False
+
+
+class Endpoint:
+    """One route with its decoders, built once."""
+
+    def __init__(self, route: Route, process: Process) -> None:
+        self.route = route
+        self._process = process
+        self._decode_body = body_decoder(route)
+        self._decode_query = query_decoder(route)
+        self._takes_body = route.method in _WITH_BODY and (route.body is not None or route.raw)
+        self._status = route.status
+
+    async def run(self, exchange: Exchange, path: Mapping[str, str]) -> None:
+        """Answers the request. Raises only where the answer had begun already; the connection is closed then."""
+        sender = exchange.sender
+        try:
+            await self._run(exchange, path)
+        except Accepted as accepted:
+            await sender.accepted(accepted, preferred=b"prefer" in exchange.headers)
+        except Gone:
+            logs.get().info("client_gone")
+        except Exception as error:
+            if sender.started:
+                logs.get().exception("answer_broken_off")
+                raise
+            await self._refuse(exchange, _as_api_error(error))
+
+    async def _run(self, exchange: Exchange, path: Mapping[str, str]) -> None:
+        route = self.route
+        if self._process.services is None and not route.early:
+            raise ApiError("starting")
+        caller = exchange.caller = await self._authenticate(exchange)
+        # Rate limits belong here: the caller is known, nothing of the body has been read.
+        call = await self._decode(exchange, caller, path)
+        _authorize(route.access, caller)
+        result = await route.handler(call)
+        if isinstance(result, Struct) and type(result) is not Reply:
+            await exchange.sender.struct(self._status, result)
+        elif type(result) is Reply:
+            await exchange.sender.reply(result)
+        else:
+            await self._answer_raw(exchange, result)
+
+    async def _authenticate(self, exchange: Exchange) -> Caller:
+        access = self.route.access
+        headers = exchange.headers
+        agent = headers.get(b"user-agent", b"")[:USER_AGENT_MAX].decode("latin-1")
+        authorization, key = headers.get(b"authorization"), headers.get(b"x-api-key")
+        if access.public or (access.optional and authorization is None and key is None):
+            return Caller(kind="anonymous", address=exchange.address, user_agent=agent)
+        services = self._process.services
+        if services is None:
+            raise ApiError("starting")
+        return await services.identities.authenticate(
+            None if authorization is None else authorization.decode("latin-1"),
+            None if key is None else key.decode("latin-1"),
+            address=exchange.address,
+            user_agent=agent,
+        )
+
+    async def _decode(self, exchange: Exchange, caller: Caller, path: Mapping[str, str]) -> Call[Any, Any]:
+        route, headers = self.route, exchange.headers
+        if path:
+            check_path(path)
+        query = self._decode_query(exchange.query_string)
+        key = idempotency_key(headers.get(b"idempotency-key")) if route.write else None
+        raw_body = b""
+        if self._takes_body:
+            if route.body is not None:
+                check_media(headers.get(b"content-type"))
+            raw_body = await read_body(exchange.receive, headers, route.body_bytes_max)
+            exchange.body_read = True
+        given = headers.get(b"traceparent")
+        return Call(
+            process=self._process,
+            route=route,
+            caller=caller,
+            request_id=exchange.request_id,
+            traceparent=(trace.parse(given.decode("latin-1")) if given else None) or trace.new(),
+            url_path=exchange.url_path,
+            query_string=exchange.query_string,
+            headers=headers,
+            receive=exchange.receive,
+            path=path,
+            raw_body=raw_body,
+            body=self._decode_body(raw_body),
+            query=query,
+            idempotency_key=key,
+            respond_async=route.write and b"respond-async" in headers.get(b"prefer", b""),
+        )
+
+    async def _answer_raw(self, exchange: Exchange, result: Any) -> None:
+        if not (isinstance(result, Response) or callable(result)):
+            raise TypeError(f"{self.route.path} answered a {type(result).__name__}")
+        await result(exchange.scope, exchange.receive, exchange.sender)
+
+    async def _refuse(self, exchange: Exchange, error: ApiError) -> None:
+        waiting = not exchange.body_read and exchange.headers.get(b"content-length", b"0") != b"0"
+        if waiting or (not exchange.body_read and b"transfer-encoding" in exchange.headers):
+            await drain(exchange.receive)
+        await exchange.sender.error(error, exchange.request_id)
+
+
+def _authorize(access: Access, caller: Caller) -> None:
+    """403 `missing_scope` and `missing_role` say what is missing."""
+    if access.scope is not None and access.scope not in caller.scopes:
+        raise ApiError("missing_scope", f"This needs the scope {access.scope}.", required_scope=access.scope)
+    if access.role is not None and caller.role not in {access.role, "admin"}:
+        raise ApiError("missing_role", f"This needs the role {access.role}.", required_role=access.role)
+
+
+def _as_api_error(error: Exception) -> ApiError:
+    """What an exception means for the client; anything unforeseen is logged whole and shown as `internal_error`."""
+    match error:
+        case ApiError():
+            if error.status >= 500:  # noqa: PLR2004  # our side's, not the client's
+                logs.get().warning("request_failed", code=error.code, cause=repr(error.__cause__))
+            return error
+        case DomainError():
+            return refused(error.code, error.kind, error.message, error.detail)
+        case BusUncertain():
+            return ApiError("outcome_unknown")
+        case BusError():
+            logs.get().warning("bus_failed", error=repr(error))
+            return ApiError("bus_unavailable")
+        case StoreError() | OSError():
+            logs.get().warning("store_failed", error=repr(error))
+            return ApiError("store_unavailable")
+        case _:
+            logs.get().error("request_crashed", exc_info=error)
+            return ApiError("internal_error")

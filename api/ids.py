@@ -1,0 +1,37 @@
+"""Ids of commands and requests."""
+
+import os
+import re
+import time
+import uuid
+from typing import Final
+
+NAMESPACE: Final = uuid.UUID("7c1b6a0e-5b0f-5d5e-9a57-0f4ddc6f5f5e")
+"""The name space of every derived id; never changed, or repeats would no longer meet their first try."""
+_SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
+
+
+def uuid7() -> str:
+    """A UUIDv7 (RFC 9562, 5.7): milliseconds of the clock, then random bits."""
+    millis = time.time_ns() // 1_000_000
+    raw = int.from_bytes(os.urandom(10), "big")
+    value = (millis & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (raw >> 62 & 0xFFF) << 64 | 0b10 << 62 | raw & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def derived(*parts: str) -> str:
+    """uuid5 of the parts: the same for the same parts, whatever process asks. Lengths count, so parts cannot blur."""
+    return str(uuid.uuid5(NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts)))
+
+
+def random_hex() -> str:
+    """128 random bits as 32 hexadecimal digits."""
+    return os.urandom(16).hex()
+
+
+def request_id(given: bytes | None) -> str:
+    """The client's `X-Request-Id` if it is sane (up to 128 harmless characters), else one of our own."""
+    if given is not None and _SANE.fullmatch(given):
+        return given.decode("ascii")
+    return f"req_{random_hex()}"
