@@ -1,0 +1,88 @@
+"""Demo data, made by real calls over HTTP: a user with credits and an API key, and an admin."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from msgspec import Struct
+
+SEED_CREDITS = "1000.000000"
+READY_S = 60.0
+
+
+class Seeded(Struct, frozen=True, kw_only=True):
+    """What a developer needs to make the first call."""
+
+    account_id: str
+    user_token: str
+    admin_token: str
+    api_key: str
+    email: str
+    password: str
+
+
+class SeedError(Exception):
+    """A call that must work did not."""
+
+
+async def wait_until_ready(url: str, timeout_s: float = READY_S) -> None:
+    """Returns once `/ready` answers 200; `SeedError` with its last answer when it does not in time."""
+    end = time.monotonic() + timeout_s
+    said = "no answer"
+    async with aiohttp.ClientSession() as http:
+        while time.monotonic() < end:
+            try:
+                async with http.get(f"{url}/ready") as response:
+                    if response.status == 200:  # noqa: PLR2004 (HTTP)
+                        return
+                    said = await response.text()
+            except aiohttp.ClientError as error:
+                said = str(error)
+            await asyncio.sleep(0.02)
+    raise SeedError(f"{url}/ready is not ready after {timeout_s:.0f} s: {said}")
+
+
+async def seed(url: str, make_admin: Callable[[str], Awaitable[None]]) -> Seeded:
+    """Registers a user and an admin, gives both credits, and makes the user's API key.
+
+    `make_admin(user_id)` is the operator's part: no call over HTTP makes the first admin.
+    """
+    password = f"demo-{secrets.token_urlsafe(12)}"
+    async with aiohttp.ClientSession(url) as http:
+        user, admin = await asyncio.gather(
+            _post(http, "/auth/register", _person("demo@example.com", "Demo", password)),
+            _post(http, "/auth/register", _person("admin@example.com", "Admin", password)),
+        )
+        await make_admin(admin["user_id"])
+        for person in (user, admin):
+            grant = {
+                "account_id": person["account_id"],
+                "amount": SEED_CREDITS,
+                "reference": f"seed-{person['account_id']}",
+                "reason": "demo credits",
+            }
+            await _post(http, "/billing/credits/add", grant, admin["token"])
+        key = await _post(http, "/api-keys", {"name": "demo"}, user["token"])
+    return Seeded(
+        account_id=user["account_id"],
+        user_token=user["token"],
+        admin_token=admin["token"],
+        api_key=key["key"],
+        email="demo@example.com",
+        password=password,
+    )
+
+
+def _person(email: str, name: str, password: str) -> dict[str, str]:
+    return {"email": email, "password": password, "display_name": name}
+
+
+async def _post(http: aiohttp.ClientSession, path: str, body: Any, token: str | None = None) -> Any:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with http.post(path, json=body, headers=headers) as response:
+        if response.status >= 300:  # noqa: PLR2004 (HTTP)
+            raise SeedError(f"POST {path} answered {response.status}: {await response.text()}")
+        return await response.json()

@@ -1,0 +1,58 @@
+"""Keeps processes running: one that dies is started again, with growing pauses when it dies at once."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable
+
+import structlog
+
+from devnet.child import kill_tree
+
+log = structlog.get_logger(__name__)
+
+PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
+WELL_S = 10.0
+"""A process that lived this long died of something new: it is started again at once."""
+CHECK_S = 0.1
+
+
+class Supervised:
+    """One process and how to start it."""
+
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name = name
+        self._start = start
+        self._process = start()
+        self._started = time.monotonic()
+        self._pause_s = PAUSE_S_MIN
+
+    @property
+    def pid(self) -> int:
+        """The pid of the process as it runs now."""
+        return self._process.pid
+
+    async def keep(self) -> None:
+        """Starts the process again whenever it ends; runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            if self._process.poll() is None:
+                continue
+            lived_s = time.monotonic() - self._started
+            log.warning("process_died", process=self.name, code=self._process.returncode, lived_s=round(lived_s, 1))
+            if lived_s > WELL_S:
+                self._pause_s = PAUSE_S_MIN
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, PAUSE_S_MAX)
+            self._process = self._start()
+            self._started = time.monotonic()
+            log.info("process_started", process=self.name, pid=self._process.pid)
+
+    def stop(self, timeout_s: float) -> None:
+        """Asks the process to end, and makes it after `timeout_s`. Blocks."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            kill_tree(self._process)
