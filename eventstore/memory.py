@@ -41,6 +41,8 @@ class MemoryRound:
         self.heads = heads
         self.ended = False
         """Set when somebody claims a shard that this round has locked: its transaction is gone."""
+        self.failure: VersionConflict | None = None
+        """A round in which a write failed cannot be committed, even if its caller goes on."""
         self._staged: list[Callable[[], None]] = []
         self._claims: dict[tuple[str, str], ClaimRow] = {}
 
@@ -83,7 +85,8 @@ class MemoryRound:
         for version, head in batch.heads:
             stored = self._store.heads.get(head.stream)
             if version != (stored.version if stored else 0):
-                raise VersionConflict(head.stream)
+                self.failure = VersionConflict(head.stream)
+                raise self.failure
         for claim in batch.claims_freed:
             taken = self._claims.get((claim.kind, claim.value))
             if taken is not None and taken.command_id == claim.command_id:
@@ -92,6 +95,8 @@ class MemoryRound:
 
     def commit(self) -> None:
         """Applies what was staged; no step lies inside."""
+        if self.failure is not None:
+            raise self.failure
         lost = [key for key, claim in self._claims.items() if self._store.holder(key, claim.stream)]
         if lost:
             raise VersionConflict(f"claims {lost}")
@@ -113,6 +118,7 @@ class MemoryStore:
             for shard in range(shards)
         }
         self._lease_until = dict.fromkeys(range(shards), 0)
+        self._lease_s = dict.fromkeys(range(shards), 0.0)
         self._workers: dict[str, Instant] = {}
         self._locks: dict[int, MemoryRound] = {}
         self._lookup_key: DataKey | None = None
@@ -145,7 +151,7 @@ class MemoryStore:
             await opened.step()
             self._fence(worker, leases)
             opened.commit()
-            self._prolong(leases, 3.0)
+            self._prolong(leases)
         finally:
             for shard in opened.heads:
                 if self._locks.get(shard) is opened:
@@ -179,14 +185,16 @@ class MemoryStore:
             frozen.ended = True
         head = self._shard_heads[shard]
         self._shard_heads[shard] = replace(head, owner=worker, epoch=head.epoch + 1)
-        self._lease_until[shard] = self._clock() + int(lease_s * SECOND)
+        self._lease_s[shard] = lease_s
+        self._prolong([Lease(shard=shard, epoch=head.epoch + 1)])
         return self._shard_heads[shard]
 
     async def renew(self, worker: str, leases: Sequence[Lease], lease_s: float) -> None:
         """See `store.ShardStore`."""
         await self.pause()
         self._fence(worker, leases)
-        self._prolong(leases, lease_s)
+        self._lease_s |= {lease.shard: lease_s for lease in leases}
+        self._prolong(leases)
 
     async def give_back(self, worker: str, leases: Sequence[Lease]) -> None:
         """See `store.ShardStore`."""
@@ -237,9 +245,9 @@ class MemoryStore:
         if lost:
             raise Fenced(lost)
 
-    def _prolong(self, leases: Sequence[Lease], lease_s: float) -> None:
+    def _prolong(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
-            self._lease_until[lease.shard] = self._clock() + int(lease_s * SECOND)
+            self._lease_until[lease.shard] = self._clock() + int(self._lease_s[lease.shard] * SECOND)
 
     # What rounds read and write
 
@@ -306,7 +314,7 @@ class MemoryStore:
 
     async def purge(self, at: Instant) -> int:
         """See `store.LogStore`."""
-        stale = [each for each in self._outcomes.values() if each.secret and each.at <= at - SECRET_KEPT]
+        stale = [each for each in self._outcomes.values() if each.secret is not None and each.at <= at - SECRET_KEPT]
         self._outcomes |= {outcome.command_id: replace(outcome, secret=None) for outcome in stale}
         gone = [answer.command_id for answer in self._answers.values() if answer.expires_at <= at]
         for command_id in gone:
@@ -341,7 +349,8 @@ class MemoryStore:
 
     async def dead_letters(self, *, state: str = "open", limit: int = 100) -> list[DeadLetter]:
         """See `store.DeadLetterStore`."""
-        return [letter for letter in self._dead_letters.values() if letter.state == state][:limit]
+        found = [letter for letter in self._dead_letters.values() if letter.state == state]
+        return sorted(found, key=lambda letter: (letter.at, letter.shard, letter.offset))[:limit]
 
     async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
         """See `store.DeadLetterStore`."""
