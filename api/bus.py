@@ -1,4 +1,4 @@
-"""The way to the command log: what the API needs of it, and Kafka."""
+"""The way to the command log: what the API needs of it. `api.kafka_bus` is Kafka, devnet has its own in memory."""
 
 from typing import Protocol
 
@@ -32,8 +32,4 @@ class CommandBus(Protocol):
 
         `BusUnavailable` when it was not written, `BusUncertain` when nobody knows. Cancelling does not unsend.
         """
-        ...
-
-    def problem(self) -> str | None:
-        """Why the log cannot be used just now, for `/ready`; `None` while all is well."""
         ...

@@ -45,7 +45,8 @@ class Commands:
 
     def __init__(self, bus: CommandBus, poller: OutcomePoller, shards: int) -> None:
         self._bus = bus
-        self._poller = poller
+        self.poller = poller
+        """`poke` it after commits, where API and worker share a process."""
         self._shards = shards
 
     def shard(self, stream: str) -> int:
@@ -69,7 +70,7 @@ class Commands:
         With a `fingerprint`, also the outcome of another request under the same id; see `refuse_reuse`.
         """
         with _waits.time():
-            return await self._poller.wait(shard, command_id, attempt, timeout_s, fingerprint=fingerprint)
+            return await self.poller.wait(shard, command_id, attempt, timeout_s, fingerprint=fingerprint)
 
 
 class Draft:

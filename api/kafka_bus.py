@@ -1,0 +1,151 @@
+"""Commands to Kafka, through a producer that is replaced after a failure.
+
+The worker applies a command once however often it arrives, so the producer needs no idempotence of its own, which in
+this client can lock itself up for good.
+After a failed send nothing more is handed to the producer until a new one has reached the brokers: meanwhile every
+send fails at once, certain not to have been written.
+"""
+
+import asyncio
+import contextlib
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from api.bus import Ack, BusUnavailable, BusUncertain
+from api.errors import ApiError
+from eventstore.codec import COMMAND_SIZE_BYTES_MAX
+from eventstore.command_topic import TopicUnusable, check_topic
+from telemetry import logs, metrics
+
+REQUEST_TIMEOUT_MS = 3_000
+SEND_S = 5.0
+"""An upper bound for one send, should the producer not keep its own."""
+BATCH_BYTES_MAX = 1024 * 1024
+RETRY_S = 0.5
+STOP_S = 5.0
+
+_failures = metrics.counter("bus_failures", "Sends to the command log that failed.", ("error",))
+_rebuilds = metrics.counter("bus_rebuilds", "Producers that were replaced after a failure.")
+
+
+class KafkaBus:
+    """See `bus.CommandBus`. `start` returns once Kafka was reached, `stop` sends what is under way."""
+
+    def __init__(self, servers: tuple[str, ...], topic: str, shards: int) -> None:
+        self._servers = servers
+        self._topic = topic
+        self._shards = shards
+        self._producer: AIOKafkaProducer | None = None
+        self._reached: dict[int, int] = {}
+        self._why: str | None = "not started"
+        self._broken = asyncio.Event()
+        self._rebuilder: asyncio.Task[None] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._log = logs.get(part="bus", topic=topic)
+
+    async def start(self) -> None:
+        """Connects. `TopicUnusable` for a topic of another store or a compacted one, `KafkaError` without brokers."""
+        self._producer = await self._connected()
+        self._why = None
+        self._rebuilder = asyncio.create_task(self._rebuild(), name="kafka-bus")
+
+    async def stop(self) -> None:
+        """Delivers what was handed over, within a bound, and disconnects."""
+        if self._rebuilder is not None:
+            self._rebuilder.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._rebuilder
+        producer, self._producer = self._producer, None
+        self._why = "stopped"
+        if producer is not None:
+            await _close(producer)
+        if self._stopping:
+            await asyncio.wait(self._stopping, timeout=STOP_S)
+
+    def problem(self) -> str | None:
+        """Why the log cannot be used just now, for `/ready`; `None` while all is well."""
+        return self._why
+
+    def reached(self) -> dict[int, int]:
+        """By shard, the offset behind the last record that this process wrote; for the lag."""
+        return self._reached
+
+    async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
+        """See `bus.CommandBus`."""
+        producer = self._producer
+        if producer is None:
+            raise BusUnavailable(self._why or "not connected")
+        delivery: asyncio.Future[object] | None = None
+        try:
+            async with asyncio.timeout(SEND_S):
+                delivery = await producer.send(self._topic, value=value, key=key, partition=shard)
+                written = await asyncio.shield(delivery)
+        except MessageSizeTooLargeError:
+            raise ApiError("command_too_large", limit_bytes=COMMAND_SIZE_BYTES_MAX) from None
+        except (KafkaError, TimeoutError, OSError, AssertionError) as error:
+            if delivery is not None and not delivery.done():
+                delivery.add_done_callback(_forget)
+            self._fail(producer, error)
+            raise BusUncertain(type(error).__name__) from error
+        offset: int = written.offset
+        self._reached[shard] = offset + 1
+        return Ack(shard=shard, offset=offset)
+
+    def _fail(self, producer: AIOKafkaProducer, error: BaseException) -> None:
+        _failures.labels(type(error).__name__).inc()
+        if self._producer is producer:
+            self._why = f"{type(error).__name__}: {error}"
+            self._log.warning("bus_broke", error=self._why)
+            self._producer = None
+            self._broken.set()
+            # What it has in hand may still arrive: its senders are told that they cannot know.
+            closing = asyncio.create_task(_close(producer))
+            self._stopping.add(closing)
+            closing.add_done_callback(self._stopping.discard)
+
+    async def _rebuild(self) -> None:
+        while True:
+            await self._broken.wait()
+            try:
+                self._producer = await self._connected()
+            except (KafkaError, TopicUnusable, OSError, TimeoutError) as error:
+                self._why = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._why = None
+            self._broken.clear()
+            _rebuilds.inc()
+            self._log.info("bus_recovered")
+
+    async def _connected(self) -> AIOKafkaProducer:
+        await check_topic(self._servers, self._topic, self._shards)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=list(self._servers),
+            acks="all",
+            enable_idempotence=False,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=2 * BATCH_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            retry_backoff_ms=50,
+        )
+        try:
+            await producer.start()
+            await producer.partitions_for(self._topic)
+        except BaseException:
+            await _close(producer)
+            raise
+        return producer
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(STOP_S):
+            await producer.stop()
+
+
+def _forget(delivery: "asyncio.Future[object]") -> None:
+    """Takes note of a late error, so that nobody is told about an unread one."""
+    if not delivery.cancelled():
+        delivery.exception()

@@ -1,0 +1,109 @@
+"""Puts the parts of an HTTP process together; devnet and tests do the same over other stores and another bus."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+
+from api.api_key_format import ApiKeyFormat
+from api.bus import CommandBus
+from api.commands import Commands
+from api.gateway.metering import Metering
+from api.identities import Identities
+from api.llm_models import LlmModels
+from api.login_throttle import LoginThrottle
+from api.lookup import LookupHash
+from api.master_keys import MasterKeys
+from api.outcomes import OutcomePoller
+from api.passwords import Passwords
+from api.plans import Plans
+from api.sealing import Sealer
+from api.services import ProcessMode, Services
+from api.settings import ApiSettings
+from api.tokens import Tokens
+from domain.instant import Instant
+from eventstore.store import Store
+from projections.documents import DocumentReader
+
+UPSTREAM_CONNECTIONS_MAX = 4_000
+READ_BUFFER_BYTES = 16 * 1024
+
+
+def system_clock() -> Instant:
+    """The wall clock."""
+    return time.time_ns() // 1_000
+
+
+def outbound_http() -> aiohttp.ClientSession:
+    """The one outbound client: bounded connections, kept open between calls; each call brings its own time limits.
+
+    Small read buffers, because a thousand open streams have one each.
+    """
+    connector = aiohttp.TCPConnector(limit=UPSTREAM_CONNECTIONS_MAX, ttl_dns_cache=60, keepalive_timeout=30.0)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=READ_BUFFER_BYTES,
+    )
+
+
+@asynccontextmanager
+async def running_services(
+    *,
+    mode: ProcessMode,
+    settings: ApiSettings,
+    store: Store,
+    documents: DocumentReader,
+    bus: CommandBus,
+    plans: Plans,
+    llm_models: LlmModels,
+    clock: Callable[[], Instant] = system_clock,
+    passwords: Passwords | None = None,
+    http: aiohttp.ClientSession | None = None,
+) -> AsyncIterator[Services]:
+    """Everything that handlers use, started; stopped in reverse order when left.
+
+    The store must be reachable and migrated, the bus started; neither is closed here. An `http` session that is
+    passed in stays open as well. In one process with the worker, call `services.commands.poller.poke` after commits.
+    """
+    async with AsyncExitStack() as stack:
+        shards = await store.shards()
+        master_keys = MasterKeys(settings.master_keys)
+        lookup = await LookupHash.load(store, master_keys)
+        poller = OutcomePoller(store)
+        await poller.start()
+        stack.push_async_callback(poller.stop)
+        tokens = Tokens(settings.jwt_secrets)
+        keys = ApiKeyFormat(settings.api_key_peppers, brand=settings.api_key_brand)
+        identities = Identities(store=store, documents=documents, shards=shards, keys=keys, tokens=tokens, clock=clock)
+        await identities.start()
+        stack.push_async_callback(identities.stop)
+        passwords = passwords or Passwords()
+        stack.callback(passwords.close)
+        if http is None:
+            http = await stack.enter_async_context(outbound_http())
+        commands = Commands(bus, poller, shards)
+        metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
+        metering.start()
+        stack.push_async_callback(metering.close)
+        yield Services(
+            mode=mode,
+            settings=settings,
+            clock=clock,
+            shards=shards,
+            store=store,
+            documents=documents,
+            commands=commands,
+            lookup=lookup,
+            sealer=Sealer(store, master_keys),
+            identities=identities,
+            passwords=passwords,
+            login_throttle=LoginThrottle(),
+            tokens=tokens,
+            plans=plans,
+            llm_models=llm_models,
+            http=http,
+            metering=metering,
+        )
