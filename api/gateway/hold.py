@@ -1,7 +1,6 @@
 """The life of one hold as the gateway leads it: placed, reported on, and ended by exactly one settle or release."""
 
 import time
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,14 @@ from api.bus import BusError
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.gateway.metering import Metering
+from api.ids import derived, random_hex
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
 from domain.account.usage import Price, Usage, cost
 from domain.envelope import Envelope
 from domain.message import Command
 from domain.money import MicroCredits
 from eventstore.records import Outcome
+from telemetry import logs
 
 if TYPE_CHECKING:
     from api.commands import Draft
@@ -33,12 +34,6 @@ declare(
     "unavailable",
     "The account's credits could not be reserved in time; nothing was charged.",
     "Try again after the seconds in Retry-After.",
-)
-declare(
-    "settlement_unknown",
-    "unavailable",
-    "The charge could not be written, so the answer is withheld; what was charged all the same is given back.",
-    "Try again after the seconds in Retry-After; `command_id` names the charge.",
 )
 
 
@@ -58,14 +53,18 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
 
 class Hold:
-    """One metered call's hold. Its further commands have ids derived from the first, so repeats are harmless (I2)."""
+    """One metered call's hold. Its further commands have ids derived from the first, so repeats are harmless (I2).
+
+    Its id is of the attempt, not of the command: an attempt that did not win can then never end the winner's hold.
+    """
 
     def __init__(self, metering: Metering, draft: "Draft", command: PlaceHold) -> None:
         self._metering = metering
         self._draft = draft
         self._command = command
-        self._account_id = draft.call.caller.account_id
+        self._account_id = draft.account
         self._envelope: Envelope | None = None
+        self._public_id = ""
         self._placed: Placed | None = None
         self._reserved = False
         self._began = time.monotonic()
@@ -91,20 +90,37 @@ class Hold:
         """Of the command that places it."""
         return self._draft.command_id
 
+    @property
+    def attempt(self) -> str:
+        """This attempt's id, by which an outcome names its winner."""
+        return self._draft.attempt
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The request's, where its command can come again."""
+        return self._draft.fingerprint
+
+    @property
+    def public_id(self) -> str:
+        """The same, signed, for `GET /commands/{id}`."""
+        return self._public_id
+
     async def outcome(self) -> Outcome:
         """Sends the command and waits for its outcome, whoever's attempt has won.
 
         503 `hold_undecided` when there is none in time; a hold that is placed later all the same is released.
         """
         self._reserve(self._command.amount)
-        self._envelope = envelope = await self._draft.envelope(self._command, wait_s=DECIDED_S)
-        header = envelope.header
         try:
+            self._envelope = envelope = await self._draft.envelope(self._command)
+            header = envelope.header
             ack = await self._metering.send(envelope)
             outcome = None
             if ack is not None:
-                commands = self._metering.commands
-                outcome = await commands.outcome(ack.shard, header.id, header.attempt, DECIDED_S)
+                self._public_id = self._draft.public_id(ack.shard, ack.offset)
+                outcome = await self._metering.commands.outcome(
+                    ack.shard, header.id, header.attempt, DECIDED_S, fingerprint=header.fingerprint
+                )
         except BaseException:
             self.drop("undecided")
             raise
@@ -115,9 +131,9 @@ class Hold:
 
     def accept(self, outcome: Outcome) -> Placed:
         """The hold of an outcome that this attempt has won; raises the `ApiError` of a refusal."""
-        if outcome.status != "applied":
+        if outcome.status != "applied" or outcome.fingerprint != self._draft.fingerprint:
             self._close()
-            self._draft.refuse(outcome)
+            self._draft.refuse(outcome, self._public_id)
         data = data_of(outcome)
         self._placed = Placed(granted=data.get("amount", self._command.amount), available=data["available"])
         self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
@@ -128,13 +144,12 @@ class Hold:
         return self.accept(await self.outcome())
 
     def report(self, usage: Callable[[], Usage | None]) -> None:
-        """Reports what `usage` tells after 1 s and then every 5 s; `None` means that nothing was delivered."""
+        """Lets `tick` report what `usage` tells after 1 s and then every 5 s; `None`: nothing was delivered yet."""
         self._usage = usage
         self._next_report = time.monotonic() + FIRST_REPORT_S
-        self._metering.report_on(self)
 
     def tick(self, now: float) -> Envelope | None:
-        """See `metering.Reporting`."""
+        """The report that is due at `now` (monotonic seconds), if any."""
         if self.ended or self._usage is None or now < self._next_report:
             return None
         usage = self._usage()
@@ -169,7 +184,10 @@ class Hold:
             self._metering.deliver(envelope)
             raise
         reckoned = self.reckoned(usage)
-        if outcome is None or outcome.status != "applied":
+        if outcome is None:
+            return reckoned
+        if outcome.status != "applied":
+            logs.get().error("settle_refused", hold_id=self.id, status=outcome.status)
             return reckoned
         data = data_of(outcome)
         self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
@@ -180,6 +198,10 @@ class Hold:
         envelope = self._settling(usage, request_id)
         self._close()
         self._metering.deliver(envelope)
+
+    def forgo(self) -> None:
+        """Another attempt has won: this one has placed nothing."""
+        self._close()
 
     async def release(self, reason: str) -> None:
         """Gives everything back, and waits a moment for it, so that the next read agrees."""
@@ -216,8 +238,8 @@ class Hold:
         assert self._envelope is not None
         header = structs.replace(
             self._envelope.header,
-            id=str(uuid.uuid5(uuid.UUID(self.command_id), step)),
-            attempt=uuid.uuid4().hex,
+            id=derived(self.command_id, self._draft.attempt, step),
+            attempt=random_hex(),
             issued_at=self._metering.clock(),
             deadline=None,
             fingerprint=None,
@@ -231,7 +253,6 @@ class Hold:
     def _close(self) -> None:
         self.ended = True
         self._usage = None
-        self._metering.forget(self)
         if self._reserved:
             self._reserved = False
             self._metering.reserve(self._account_id, -self._command.amount)

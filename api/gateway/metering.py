@@ -11,7 +11,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import structlog
 from msgspec import Struct
 
 from api.bus import Ack, BusError
@@ -23,6 +22,7 @@ from domain.money import MicroCredits
 from eventstore.errors import StoreError
 from projections.credits import get_credits
 from projections.documents import DocumentReader
+from telemetry import logs
 
 ACK_S = 5.0
 """How long the acknowledgement of a settle is waited for."""
@@ -42,8 +42,6 @@ declare(
     "Too many charges wait for the command log.",
     "Try again after the seconds in Retry-After; nothing was charged.",
 )
-
-_log = structlog.get_logger()
 
 
 class Reporting(Protocol):
@@ -88,7 +86,7 @@ class Metering:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), timeout_s)
         if self._unsent:
-            _log.error("settles_abandoned", count=len(self._unsent))
+            logs.get().error("settles_abandoned", count=len(self._unsent))
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -165,7 +163,7 @@ class Metering:
         """Sends in the background, again and again until it is acknowledged; its id makes repeats harmless."""
         if len(self._unsent) >= UNSENT_MAX:
             lost = self._unsent.popleft()
-            _log.error("settle_dropped", command_id=lost.header.id, stream=lost.header.stream)
+            logs.get().error("settle_dropped", command_id=lost.header.id, stream=lost.header.stream)
         self._unsent.append(envelope)
         self._waiting.set()
         self._empty.clear()
@@ -181,7 +179,7 @@ class Metering:
                 pause = 0.0
             else:
                 pause = min(max(pause * 2, TICK_S), PAUSE_S_MAX)
-                _log.warning("settles_delayed", count=len(self._unsent) - len(sent), retry_in_s=pause)
+                logs.get().warning("settles_delayed", count=len(self._unsent) - len(sent), retry_in_s=pause)
             self._unsent = deque(envelope for envelope in self._unsent if id(envelope) not in sent)
             if not self._unsent:
                 self._waiting.clear()
@@ -193,7 +191,7 @@ class Metering:
         acks = await asyncio.gather(*(self.send(each) for each in envelopes), return_exceptions=True)
         for ack in acks:
             if isinstance(ack, ApiError):
-                _log.error("metering_command_refused", code=ack.code)
+                logs.get().error("metering_command_refused", code=ack.code)
             elif isinstance(ack, BaseException):
-                _log.error("metering_command_failed", error=type(ack).__name__)
+                logs.get().error("metering_command_failed", error=type(ack).__name__)
         return [ack is not None and not isinstance(ack, Exception) for ack in acks]

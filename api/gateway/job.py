@@ -1,0 +1,165 @@
+"""One attempt at a chat completion: what it may cost, its hold, and a provider that begins to answer."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from api.errors import ApiError, declare
+from api.gateway.estimate import Estimate, affordable_tokens, estimate
+from api.gateway.hold import Hold, Placed
+from api.gateway.request import ChatRequest
+from api.gateway.upstream import Answering, open_upstream
+from api.gateway.usage import estimated, usage_of
+from domain.account.holds import PlaceHold
+from domain.account.usage import Price, Usage
+from domain.instant import SECOND
+from eventstore.records import Outcome
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from api.call import Call
+    from api.llm_models import LlmModel
+
+HOLD_MARGIN_S = 60
+"""A hold outlives the provider's time limit by this much."""
+TEST_PRICE = Price(input=0, cached_input=0, output=0, version="test")
+"""Keys of mode `test` never spend."""
+
+declare(
+    "model_not_found",
+    "not_found",
+    "The model does not exist, or the key may not use it.",
+    "GET /v1/models lists the models that the key may use.",
+)
+declare(
+    "model_unpriced",
+    "forbidden",
+    "The model has no price and cannot be used.",
+    "Ask the operator to state its price in the models file.",
+)
+
+
+def find_model(call: "Call[Any, Any]", name: str) -> "LlmModel":
+    """The model of this name, if the caller may use it: keys of mode `test` reach built-in models only. 404 else."""
+    model = call.services.llm_models.get(name)
+    if model is None or (call.caller.mode == "test" and not model.built_in):
+        message = f"The model '{name}' does not exist or you do not have access to it."
+        raise ApiError("model_not_found", message, param="model")
+    return model
+
+
+def price_for(call: "Call[Any, Any]", model: "LlmModel") -> Price:
+    """What the caller pays; 403 `model_unpriced` where nobody has said what that is."""
+    if call.caller.mode == "test":
+        return TEST_PRICE
+    if model.price is None:
+        raise ApiError("model_unpriced", f"The model '{model.id}' has no price and cannot be used.", param="model")
+    return model.price
+
+
+class ChatJob:
+    """One attempt at one chat completion. `generation` names the command of its hold, `None` the request's own."""
+
+    def __init__(self, call: "Call[Any, Any]", request: ChatRequest, *, generation: str | None = None) -> None:
+        services = call.services
+        self.call = call
+        self.request = request
+        self.model = find_model(call, request.model)
+        self.keyed = call.idempotency_key is not None
+        self.metering = services.metering
+        price = price_for(call, self.model)
+        self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)
+        account_id = call.caller.account_id
+        draft = call.draft(f"account:{account_id}", command_id=generation)
+        expires_at = services.clock() + int((self.model.timeout_s + HOLD_MARGIN_S) * SECOND)
+        place = PlaceHold(
+            hold_id=draft.new_id("hold"),
+            amount=self.wanted.amount,
+            amount_min=self.wanted.amount_min,
+            model=self.model.id,
+            price=price,
+            expires_at=expires_at,
+            key_id=call.caller.key_id,
+        )
+        self.hold = Hold(services.metering, draft, place)
+
+    async def decided(self) -> Outcome:
+        """The outcome of the hold's command, whichever attempt has won it."""
+        self.metering.admit()
+        return await self.hold.outcome()
+
+    async def begin(self) -> Answering:
+        """A hold that is granted and a provider that answers. Whatever goes wrong leaves no hold behind.
+
+        With ample credits the provider is called while the hold is being decided.
+        """
+        self.metering.admit()
+        if await self.metering.has_ample(self.call.caller.account_id, self.wanted.amount):
+            return await self._begin_at_once()
+        return await self.begin_with(await self.hold.place())
+
+    async def begin_with(self, placed: Placed) -> Answering:
+        """The provider's answer, for a hold that is granted already."""
+        try:
+            return await self._open(self._cap(placed))
+        except ApiError as error:
+            await self.hold.release(error.code)
+            raise
+        except BaseException:
+            self.hold.drop("client_gone")
+            raise
+
+    async def _begin_at_once(self) -> Answering:
+        opening = asyncio.create_task(self._open(None))
+        try:
+            placed = await self.hold.place()
+        except BaseException:
+            await self._abandon(opening)
+            raise
+        if self._cap(placed) is not None:
+            await self._abandon(opening)
+            return await self.begin_with(placed)
+        try:
+            return await opening
+        except ApiError as error:
+            await self.hold.release(error.code)
+            raise
+        except BaseException:
+            self.hold.drop("client_gone")
+            await self._abandon(opening)
+            raise
+
+    def _cap(self, placed: Placed) -> int | None:
+        """The `max_tokens` that the provider is told, if the hold is for less than the estimate."""
+        if placed.granted >= self.wanted.amount:
+            return None
+        return affordable_tokens(self.request, self.wanted, placed.granted, self.hold.price, self.model.context)
+
+    async def _open(self, max_tokens: int | None) -> Answering:
+        return await open_upstream(
+            self.call.services.http,
+            self.model,
+            self.request,
+            max_tokens=max_tokens,
+            request_id=self.call.request_id,
+        )
+
+    @staticmethod
+    async def _abandon(opening: "asyncio.Task[Answering]") -> None:
+        """Ends a call to the provider, whether it has begun to answer or not."""
+        opening.cancel()
+        for result in await asyncio.gather(opening, return_exceptions=True):
+            if isinstance(result, Answering):
+                result.close()
+
+    # What was used.
+
+    def told(self, usage: "Raw | None") -> Usage | None:
+        """The provider's counts, if they can be true."""
+        return usage_of(usage, context=self.model.context, n=self.request.n)
+
+    def estimated(self, *, chunks: int, text_bytes: int) -> Usage:
+        """Counted by us."""
+        return estimated(
+            prompt_bytes=self.request.prompt_bytes, chunks=chunks, text_bytes=text_bytes, context=self.model.context
+        )

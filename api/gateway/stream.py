@@ -1,0 +1,194 @@
+"""Streamed answers: passed on as they arrive, reported on while they last, charged for what was delivered."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from api.errors import ApiError
+from api.gateway.answers import KEPT_BYTES_MAX, Keeping, Kept
+from api.gateway.client_watch import ClientGone, ClientWatch, Receive
+from api.gateway.hold import Settlement
+from api.gateway.job import ChatJob
+from api.gateway.sse import SseScanner
+from api.gateway.upstream import Answering
+from api.gateway.upstream_errors import told_in_stream
+from domain.account.usage import Usage
+from domain.envelope import Envelope
+from domain.money import format_credits
+from telemetry import logs
+
+DONE_EVENT = b"data: [DONE]\n\n"
+NOTHING = Usage(source="none")
+
+
+class ChatStream:
+    """An ASGI app that streams one answer. `first` must have been awaited: until then errors are plain answers."""
+
+    def __init__(self, job: ChatJob, answering: Answering, keeping: Keeping | None) -> None:
+        self._job = job
+        self._answering = answering
+        self._keeping = keeping
+        self._scanner = SseScanner(strip_usage=not job.request.usage_asked)
+        self._first = b""
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._heard_at = time.monotonic()
+        self._silent = False
+
+    async def first(self) -> None:
+        """Waits for the first bytes. A provider that fails before them has delivered nothing; nothing is charged."""
+        try:
+            self._first = await self._next()
+            self._require_first()
+        except ApiError as error:
+            self._answering.close()
+            await self._job.hold.release(error.code)
+            raise
+        except BaseException:
+            self._answering.close()
+            self._job.hold.drop("client_gone")
+            raise
+
+    def _require_first(self) -> None:
+        if not self._first and not self._scanner.done:
+            raise self._failure() or ApiError("upstream_error", "The provider's stream was empty.")
+
+    async def __call__(self, _scope: Any, receive: Receive, send: Any) -> None:
+        """Sends the answer; whatever happens on the way, what was delivered is charged, once."""
+        job, hold = self._job, self._job.hold
+        failure: ApiError | None = None
+        hold.report(self._progress)
+        job.metering.report_on(self)
+        try:
+            async with ClientWatch(receive):
+                await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+                await self._pass_on(send)
+                failure = self._failure()
+        except ApiError as error:
+            failure = ApiError("upstream_timeout") if self._silent else error
+        except ClientGone:
+            hold.settle_later(self._used() or NOTHING, request_id=job.call.request_id)
+            logs.get().info("client_gone", hold_id=hold.id)
+            return
+        except BaseException:
+            hold.settle_later(self._used() or NOTHING, request_id=job.call.request_id)
+            raise
+        finally:
+            job.metering.forget(self)
+            self._answering.close()
+        await self._end(send, failure)
+
+    def tick(self, now: float) -> Envelope | None:
+        """See `metering.Reporting`; also ends a provider that has been silent for too long."""
+        if now - self._heard_at > self._answering.deployment.first_byte_timeout_s:
+            self._silent = True
+            self._answering.response.close()
+        return self._job.hold.tick(now)
+
+    async def _pass_on(self, send: Any) -> None:
+        data = self._first
+        while data:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            if self._keeping is not None:
+                self._remember(data)
+            data = await self._next()
+
+    async def _next(self) -> bytes:
+        """The next bytes for the client; empty when there will be none."""
+        scanner = self._scanner
+        while not scanner.ended:
+            data = await self._answering.some()
+            self._heard_at = time.monotonic()
+            passed = scanner.feed(data) if data else scanner.close()
+            if passed or not data:
+                return passed
+        return b""
+
+    def _failure(self) -> ApiError | None:
+        """Why a stream that is over is not complete, if it is not. Some providers forget `[DONE]`, and no harm done."""
+        scanner = self._scanner
+        if scanner.error is not None:
+            return told_in_stream(scanner.error, self._answering.deployment)
+        if scanner.broken:
+            return ApiError("upstream_error", "The provider's stream is broken.")
+        if scanner.done or scanner.finished or scanner.usage is not None:
+            return None
+        return ApiError("upstream_error", "The provider's stream ended early.")
+
+    def _used(self) -> Usage | None:
+        """What was used, as the provider told or else by what was delivered; `None` if that is nothing."""
+        scanner = self._scanner
+        told = self._job.told(scanner.usage)
+        return told or self._progress()
+
+    def _progress(self) -> Usage | None:
+        delivered = self._scanner.delivered
+        if not delivered.chunks:
+            return None
+        return self._job.estimated(chunks=delivered.chunks, text_bytes=delivered.text_bytes)
+
+    async def _end(self, send: Any, failure: ApiError | None) -> None:
+        """Settles, and then tells the cost and ends the stream; by an error event if it failed."""
+        job = self._job
+        usage = self._used()
+        if usage is None and failure is None:
+            usage = job.estimated(chunks=0, text_bytes=0)
+        if usage is None:
+            assert failure is not None
+            await job.hold.release(failure.code)
+            settlement: Settlement | None = msgspec.structs.replace(job.hold.reckoned(NOTHING), settled=True)
+        else:
+            if failure is None:
+                await self._keep(usage)
+            settlement = await job.hold.settle(usage, request_id=job.call.request_id)
+        if settlement is None:
+            assert usage is not None
+            job.hold.settle_later(usage, request_id=job.call.request_id)
+            settlement = job.hold.reckoned(usage)
+            failure = failure or ApiError("settlement_unknown", "The charge could not be confirmed in time.")
+        body = cost_comment(settlement) + (self._tail if failure is None else self._error_event(failure))
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    @property
+    def _tail(self) -> bytes:
+        return self._scanner.done_event or DONE_EVENT
+
+    def _error_event(self, failure: ApiError) -> bytes:
+        return b"data: " + failure.body(self._job.call.request_id) + b"\n\n"
+
+    def _remember(self, data: bytes) -> None:
+        """For the kept answer; past its bound the size alone counts."""
+        self._kept_bytes += len(data)
+        if self._kept_bytes <= KEPT_BYTES_MAX:
+            self._kept.append(data)
+        else:
+            self._kept.clear()
+
+    async def _keep(self, usage: Usage) -> None:
+        if self._keeping is None:
+            return
+        reckoned = self._job.hold.reckoned(usage)
+        kept = Kept(
+            media_type=self._answering.media_type,
+            body=b"".join(self._kept),
+            tail=self._tail,
+            cost=reckoned.cost,
+            remaining=reckoned.remaining,
+            too_large=self._kept_bytes > KEPT_BYTES_MAX,
+        )
+        await self._keeping.keep(kept)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"content-type", self._answering.media_type.encode("latin-1")),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]
+
+
+def cost_comment(settlement: Settlement) -> bytes:
+    """The line that tells a stream's cost; a comment, which clients ignore (WHATWG HTML, "Server-sent events")."""
+    state = "settled" if settlement.settled else "pending"
+    cost, remaining = format_credits(settlement.cost), format_credits(settlement.remaining)
+    return f": cost={cost} remaining={remaining} settlement={state}\n\n".encode()

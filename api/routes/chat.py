@@ -1,0 +1,93 @@
+"""`POST /v1/chat/completions`: OpenAI's chat completions, metered."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from api.call import Call, Reply
+from api.gateway.completion import complete
+from api.gateway.stream import ChatStream
+from api.route import Route, Stream, needs
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+
+
+class ChatMessage(Struct, frozen=True, kw_only=True):
+    """One message; whatever else it has goes to the provider as it is."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class ChatBody(Struct, frozen=True, kw_only=True):
+    """What the gateway reads; every other field goes to the provider as it is."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+
+
+class ChatCompletion(Struct, frozen=True, kw_only=True):
+    """The provider's answer, byte for byte."""
+
+    choices: list[dict[str, Any]]
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    usage: dict[str, Any] | None = None
+
+
+async def create_chat_completion(call: Call[None, None]) -> Reply | ChatStream:
+    """Holds what the request can cost, calls the provider, charges what it used."""
+    return await complete(call)
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v1/chat/completions",
+        handler=create_chat_completion,
+        summary="Create a chat completion",
+        description=(
+            "OpenAI's request and answer. Credits for what the request can cost at most are held, and what it used is"
+            " charged. A stream tells its cost in a comment before `data: [DONE]`. With an `Idempotency-Key` the answer"
+            " is kept for 24 hours: a repeat gets the same one and is not charged again."
+        ),
+        tag="Chat",
+        access=needs("models:invoke"),
+        body=ChatBody,
+        answers={
+            200: (ChatCompletion, Stream(media_type="text/event-stream", description="Chunks, with `stream: true`.")),
+        },
+        errors=(
+            "missing_required_parameter",
+            "invalid_type",
+            "invalid_value",
+            "model_not_found",
+            "model_unpriced",
+            "insufficient_credits",
+            "debt_outstanding",
+            "in_progress",
+            "answer_lost",
+            "answer_too_large",
+            "hold_undecided",
+            "settlement_unknown",
+            "metering_overloaded",
+            "upstream_rejected",
+            "upstream_rate_limited",
+            "upstream_error",
+            "upstream_unavailable",
+            "upstream_timeout",
+        ),
+        write=True,
+        raw=True,
+        body_bytes_max=BODY_BYTES_MAX,
+        example={"model": "fs-basic", "messages": [{"role": "user", "content": "Say hello."}]},
+        response_headers=("X-Credits-Cost", "X-Credits-Remaining", "X-Settlement"),
+    ),
+)
