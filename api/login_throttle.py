@@ -5,11 +5,14 @@ An attempt is counted before its password is looked at, so that a hundred at onc
 """
 
 import ipaddress
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
 from msgspec import Struct
+
+from api.errors import ApiError, declare
 
 REMEMBERED_MAX = 20_000
 """Pairs, and as many addresses; the least recently seen are forgotten first."""
@@ -41,12 +44,12 @@ class _Failures(Struct):
     blocked_until: float
 
 
-class TooManyAttempts(Exception):
-    """The attempt has to wait `retry_after_s` seconds."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"retry after {retry_after_s:.0f} s")
-        self.retry_after_s = retry_after_s
+declare(
+    "too_many_attempts",
+    "too_many",
+    "There were too many failed attempts.",
+    "Wait for the seconds in Retry-After; each further failure doubles them.",
+)
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -72,13 +75,13 @@ class LoginThrottle:
         self._networks = _Table(address, remembered_max)
 
     def enter(self, email_hash: str, address: str) -> Attempt:
-        """Counts an attempt. `TooManyAttempts` when pair or address still has to wait; such a one is not counted."""
+        """Counts an attempt. 429 `too_many_attempts`, and none is counted, while pair or address have to wait."""
         now = self._clock()
         network = network_of(address)
         attempt = Attempt(pair=f"{email_hash} {network}", network=network)
         wait_s = max(self._pairs.wait_s(attempt.pair, now), self._networks.wait_s(network, now))
         if wait_s > 0:
-            raise TooManyAttempts(wait_s)
+            raise ApiError("too_many_attempts", headers={"Retry-After": str(math.ceil(wait_s))})
         self._pairs.count(attempt.pair, now)
         self._networks.count(network, now)
         return attempt

@@ -24,10 +24,14 @@ class LookupHash:
         stored = await store.lookup_key(master_keys.new_data_key(LOOKUP_SUBJECT))
         return cls(master_keys.unwrap(stored))
 
-    def digest(self, purpose: str, *parts: bytes) -> str:
-        """64 hexadecimal digits. Lengths are part of the message, so no two lists of parts give the same ones."""
+    def mac(self, purpose: str, *parts: bytes) -> bytes:
+        """32 bytes. Lengths are part of the message, so no two lists of parts give the same."""
         message = b"".join([b"%d:%b" % (len(part), part) for part in (purpose.encode(), *parts)])
-        return hmac.digest(self._key, message, "sha256").hex()
+        return hmac.digest(self._key, message, "sha256")
+
+    def digest(self, purpose: str, *parts: bytes) -> str:
+        """The same as 64 hexadecimal digits."""
+        return self.mac(purpose, *parts).hex()
 
     def email(self, address: str) -> str:
         """What keeps an address unique and finds its user: the same for any case and Unicode form of it."""

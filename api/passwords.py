@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
+from api.errors import ApiError, declare
+
 SCHEME = "pbkdf2-sha256"
 ITERATIONS = 600_000
 """OWASP's figure for PBKDF2-HMAC-SHA256."""
@@ -29,12 +31,13 @@ WAITING_PER_THREAD = 16
 """About three seconds of work at the current cost; more would only time out in the queue."""
 
 
-class PasswordsBusy(Exception):
-    """The pool's queue is full; nothing was hashed."""
-
-
-class WeakPassword(Exception):
-    """The password cannot be accepted; the text says why and never quotes it."""
+declare("busy", "unavailable", "Too many passwords are being checked.", "Try again after the seconds in Retry-After.")
+declare(
+    "invalid_password",
+    "invalid",
+    "The password cannot be accepted.",
+    "Use 8 characters or more and at most 1,024 bytes; any characters but NUL.",
+)
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -51,21 +54,22 @@ class _Stored(Struct, frozen=True, kw_only=True):
     imported: bool = False
 
 
-def check_password(password: str) -> None:
-    """`WeakPassword` unless it has 8 code points or more, at most 1,024 bytes of UTF-8, no NUL, no lone surrogate.
+def check_password(password: str, *, param: str = "password") -> None:
+    """400 `invalid_password` unless it has 8 code points or more, at most 1,024 bytes of UTF-8, and no NUL.
 
-    There are no rules on kinds of characters (NIST SP 800-63B, 5.1.1.2).
+    There are no rules on kinds of characters (NIST SP 800-63B, 5.1.1.2). The message never quotes the password.
     """
     try:
         size_bytes = len(password.encode())
     except UnicodeEncodeError as error:
-        raise WeakPassword("The password holds a character that is no valid Unicode.") from error
+        raise ApiError("invalid_password", "The password is not valid Unicode.", param=param) from error
     if "\0" in password:
-        raise WeakPassword("The password must not hold a NUL character.")
+        raise ApiError("invalid_password", "The password must not hold a NUL character.", param=param)
     if len(password) < LENGTH_MIN:
-        raise WeakPassword(f"The password must have at least {LENGTH_MIN} characters.")
+        raise ApiError("invalid_password", f"The password must have at least {LENGTH_MIN} characters.", param=param)
     if size_bytes > SIZE_BYTES_MAX:
-        raise WeakPassword(f"The password must have at most {SIZE_BYTES_MAX} bytes in UTF-8.")
+        message = f"The password must have at most {SIZE_BYTES_MAX} bytes in UTF-8."
+        raise ApiError("invalid_password", message, param=param)
 
 
 class Passwords:
@@ -86,7 +90,7 @@ class Passwords:
         self._nobody = _Stored(iterations=iterations, salt=os.urandom(SALT_BYTES), key=os.urandom(KEY_BYTES))
 
     async def hash(self, password: str) -> str:
-        """The text to store for an accepted password. `PasswordsBusy` when the pool is full."""
+        """The text to store for an accepted password. 503 `busy` when the pool is full."""
         salt = os.urandom(SALT_BYTES)
         key = await self._run(_normal(password), salt, self._iterations, 0)
         return f"{SCHEME}${self._iterations}${_base64(salt)}${_base64(key)}"
@@ -112,7 +116,7 @@ class Passwords:
 
     async def _run(self, password: bytes, salt: bytes, iterations: int, padding: int) -> bytes:
         if self._taken >= self._places:
-            raise PasswordsBusy
+            raise ApiError("busy", headers={"Retry-After": "1"})
         self._taken += 1
         future = self._pool.submit(derive, password, salt, iterations, padding)
         # A client that goes away frees nothing: its thread works on, so the place stays taken until that is over.

@@ -51,7 +51,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     agent_slots: int | None
     api_keys: int | None
     seats: int | None
-    features: frozenset[str]
+    features: tuple[str, ...]
 
 
 class Plans(Mapping[str, Plan]):
@@ -97,7 +97,7 @@ def _plan(file: TomlFile, name: str, table: _Table) -> Plan:
         price=None if table.price == "custom" else _amount(file, name, "price", table.price),
         per_seat=table.per_seat,
         monthly_credits=_amount(file, name, "monthly_credits", table.monthly_credits),
-        features=frozenset(table.features),
+        features=table.features,
         **limits,
     )
 

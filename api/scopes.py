@@ -57,8 +57,8 @@ AUTHORITY: dict[Role, frozenset[str]] = {
 
 
 def role_of_key(role: Role, scopes: frozenset[str]) -> Role:
-    """The role in which a key acts: its creator's, but never `admin` without the scope of that name."""
-    return "developer" if role == "admin" and "admin" not in scopes else role
+    """The role in which a key acts: its creator's, but `admin` only with a scope that is for admins."""
+    return "developer" if role == "admin" and scopes.isdisjoint(("admin", *PRIVILEGED)) else role
 
 
 def requested(scopes: Iterable[str] | None, allowed: frozenset[str]) -> tuple[str, ...]:

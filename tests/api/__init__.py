@@ -1,0 +1,1 @@
+"""The HTTP process: its parts alone, then whole on real sockets."""
