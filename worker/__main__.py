@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 
+import uvloop
 from aiokafka.errors import KafkaError
 
 from eventstore.command_topic import TopicUnusable
@@ -58,7 +59,8 @@ def main() -> int:
         return 2
     logs.configure(settings.log_level, process="worker")
     try:
-        said = asyncio.run(act(settings, **words))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            said = runner.run(act(settings, **words))
     except (StoreError, TopicUnusable, KafkaError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -30,25 +30,44 @@ class BadDeploy(Exception):
 
 
 class Lane:
-    """Applies the records of its shards until it is stopped. All waiting is bounded."""
+    """Applies the records of its shards until it is stopped. All waiting is bounded.
 
-    def __init__(self, *, worker: str, store: Store, source: CommandSource, rounds: Rounds, lease_s: float) -> None:
+    `monotonic` and `sleep` are how it tells time and waits: the simulation has its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        store: Store,
+        source: CommandSource,
+        rounds: Rounds,
+        lease_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._worker = worker
         self._store = store
         self._source = source
         self._rounds = rounds
         self._lease_s = lease_s
+        self._monotonic = monotonic
+        self._sleep = sleep
         self.leases: dict[int, Lease] = {}
         self.positions: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
         """Shards that are ours but must not be applied, with the reason."""
         self._arriving: list[ShardHead] = []
         self._leaving = 0
+        self._newer_release: dict[int, str] = {}
+        """Shards that met a command of a newer release in the batch just applied."""
+        self._astray = False
+        """The log's reader may not stand where the store does: it is put there before the next fetch."""
         self._batch_size = BATCH_MIN
         self._pause_s = 0.0
         self._renewed = self._committed = 0.0
         self._failures = 0
-        self.beat = time.monotonic()
+        self.beat = monotonic()
         """When the lane last came round; the watchdog looks at it."""
         self.applied = 0
         self.closing = False
@@ -69,29 +88,32 @@ class Lane:
     async def run(self) -> None:
         """Comes round until `closing` is set; raises only `BadDeploy` and bugs."""
         while not self.closing:
-            self.beat = time.monotonic()
+            self.beat = self._monotonic()
             try:
                 await self._turn()
                 self._pause_s = 0.0
             except Fenced as fenced:
                 log.warning("shards_lost", shards=sorted(fenced.shards))
-                await self._forget(fenced.shards)
+                self._forget(fenced.shards)
             except VersionConflict as conflict:
                 log.warning("batch_conflicted", reason=str(conflict))
                 self._rounds.drop_shards(frozenset(self.leases))
-                await self._rewind()
+                self._astray = True
                 await self._pause()
             except (Unavailable, LogUnavailable, OSError) as error:
                 log.warning("lane_paused", reason=str(error) or type(error).__name__)
                 self._batch_size = max(BATCH_MIN, self._batch_size // 2)
+                self._astray = True
                 await self._pause()
-                await self._rewind()
 
     async def _turn(self) -> None:
         await self._welcome()
         await self._let_go()
+        if self._astray:
+            await self._source.assign(self.positions)
+            self._astray = False
         if not self.positions:
-            await asyncio.sleep(IDLE_S / 5)
+            await self._sleep(IDLE_S / 5)
         else:
             records = await self._source.fetch(self._batch_size, IDLE_S)
             if records:
@@ -99,15 +121,17 @@ class Lane:
         await self._keep()
 
     async def _apply(self, records: Sequence[Record]) -> None:
-        started = time.monotonic()
+        started = self._monotonic()
         await self._apply_or_bisect(records)
-        took = time.monotonic() - started
+        took = self._monotonic() - started
         if took > COMMIT_S_MAX:
             self._batch_size = max(BATCH_MIN, self._batch_size // 2)
         elif len(records) >= self._batch_size and took < COMMIT_S_MAX / 3:
             self._batch_size = min(BATCH_MAX, self._batch_size * 2)
         if any(self.positions.get(record.shard, record.offset) <= record.offset for record in records):
-            await self._rewind()  # the round has left records for the next one, or given a shard up
+            self._astray = True  # the round has left records for the next one
+        if self._newer_release:
+            await self._give_up()
 
     async def _apply_or_bisect(self, records: Sequence[Record]) -> None:
         """Where the database refuses a row, finds the one command it belongs to and lets the others pass."""
@@ -121,38 +145,45 @@ class Lane:
                 return
             log.warning("command_poisoned", shard=records[0].shard, offset=records[0].offset, reason=str(error))
             poisoned = frozenset({(records[0].shard, records[0].offset)})
-            self._done(await self._rounds.apply(self.leases, records, poisoned))
+            try:
+                self._done(await self._rounds.apply(self.leases, records, poisoned))
+            except DataError:  # not even its outcome can be written: nothing of it is read
+                self._done(await self._rounds.apply(self.leases, records, poisoned, unreadable=True))
 
     def _done(self, applied: Applied) -> None:
-        now = time.monotonic()
-        self._renewed = now
         self.positions |= {shard: at for shard, at in applied.positions.items() if shard in self.positions}
         self.applied += applied.commands
         self._failures = self._failures + applied.failures if applied.failures == applied.commands else 0
         if self._failures >= FAILURES_MAX:
             raise BadDeploy(f"{self._failures} commands in a row have failed")
-        for shard, reason in applied.newer_release.items():
-            log.error("shard_given_back", shard=shard, reason=reason)
-            self.stopped[shard] = reason
-            self.positions.pop(shard, None)
+        self._newer_release |= applied.newer_release
+
+    async def _give_up(self) -> None:
+        """Gives shards back whose next command only a newer release knows, and says so to every process."""
+        newer, self._newer_release = self._newer_release, {}
+        leases = [self.leases[shard] for shard in newer if shard in self.leases]
+        self._forget(frozenset(newer))
+        for lease in leases:
+            log.error("shard_given_back", shard=lease.shard, reason=newer[lease.shard])
+            await self._store.stop_shard(self._worker, lease, newer[lease.shard])
+        await self._store.give_back(self._worker, leases)
 
     async def _welcome(self) -> None:
-        if not self._arriving:
-            return
-        arriving, self._arriving = self._arriving, []
-        for index, head in enumerate(arriving):
+        while self._arriving:
+            head = self._arriving[0]
             try:
                 await self._check(head)
-            except BaseException:
-                self._arriving += arriving[index:]
+            except Fenced:
+                self._arriving.remove(head)
                 raise
-        await self._source.assign(self.positions)
+            self._arriving.remove(head)
 
     async def _check(self, head: ShardHead) -> None:
         lease = Lease(shard=head.shard, epoch=head.epoch)
         reason = await mismatch(self._source, head)
         if reason != head.stopped:
             await self._store.stop_shard(self._worker, lease, reason)
+        self._forget(frozenset({head.shard}))  # others may have written it since it was last ours
         self.leases[head.shard] = lease
         if reason is None:
             self.positions[head.shard] = head.next_offset
@@ -163,30 +194,23 @@ class Lane:
     async def _let_go(self) -> None:
         if self._leaving <= 0:
             return
-        leaving = sorted(self.leases)[: self._leaving]
+        leaving = sorted(self.leases, key=lambda shard: (shard not in self.stopped, shard))[: self._leaving]
         self._leaving = 0
         await self._store.give_back(self._worker, [self.leases[shard] for shard in leaving])
-        await self._forget(frozenset(leaving))
+        self._forget(frozenset(leaving))
 
-    async def _forget(self, shards: frozenset[int]) -> None:
+    def _forget(self, shards: frozenset[int]) -> None:
         for shard in shards:
             self.leases.pop(shard, None)
             self.positions.pop(shard, None)
             self.stopped.pop(shard, None)
         self._rounds.drop_shards(shards)
         self._leaving = min(self._leaving, len(self.leases))
-        await self._rewind()
-
-    async def _rewind(self) -> None:
-        """Reads again from where the store is: a batch that was fetched and not applied must not be skipped."""
-        try:
-            await self._source.assign(self.positions)
-        except LogUnavailable as error:
-            log.warning("log_unavailable", reason=str(error))
+        self._astray = True
 
     async def _keep(self) -> None:
         """Renews leases that no commit has renewed, and tells the log's lag tools where we are."""
-        now = time.monotonic()
+        now = self._monotonic()
         if self.leases and now - self._renewed >= RENEW_S:
             await self._store.renew(self._worker, list(self.leases.values()), self._lease_s)
             self._renewed = now
@@ -196,7 +220,7 @@ class Lane:
 
     async def _pause(self) -> None:
         self._pause_s = min(max(self._pause_s * 2, 0.05), PAUSE_S_MAX)
-        await asyncio.sleep(self._pause_s)
+        await self._sleep(self._pause_s)
 
     async def close(self) -> None:
         """Gives back every shard, so that others need not wait for the leases to end."""

@@ -2,7 +2,7 @@
 
 from eventstore.command_topic import check_topic, create_topic
 from eventstore.postgres import migrations
-from projections.postgres import migrate_documents
+from projections.document_tables import migrate_documents
 from worker.settings import WorkerSettings
 
 

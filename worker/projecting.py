@@ -100,6 +100,11 @@ class DocumentCache:
         while len(self._documents) > self._size_max:
             self._documents.popitem(last=False)
 
+    def drop(self, places: Iterable[Place]) -> None:
+        """Forgets documents that a round has changed, or may have: its commit's answer was lost."""
+        for place in places:
+            self._documents.pop(place, None)
+
     def drop_shards(self, shards: frozenset[int]) -> None:
         """Forgets all documents of shards that are no longer ours."""
         for place in [place for place, (shard, _) in self._documents.items() if shard in shards]:

@@ -30,7 +30,7 @@ class Applied(Struct, frozen=True, kw_only=True):
     """What a committed round has done."""
 
     positions: dict[int, int]
-    """The next offset of each shard that it covered."""
+    """The next offset of each shard that it covered, also where all records had been applied before."""
     commands: int
     events: int
     failures: int
@@ -72,13 +72,22 @@ class Rounds:
         leases: Mapping[int, Lease],
         records: Sequence[Record],
         poisoned: frozenset[tuple[int, int]] = frozenset(),
+        *,
+        unreadable: bool = False,
     ) -> Applied:
-        """Applies records of leased shards, all or none. Any `StoreError` means that nothing was written."""
-        incoming, newer = self._decode(records)
+        """Applies records of leased shards, all or none.
+
+        After a `DataError`, `Fenced` or `VersionConflict` nothing was written. After `Unavailable` the commit may have
+        happened and its answer been lost: the next round finds out, since it reads how far each shard was applied.
+        `poisoned` records fail untried, because their rows were refused; with `unreadable` they go to the dead letters
+        as bytes alone, because not even an outcome under their names could be written.
+        """
+        incoming, newer = self._decode(records, poisoned if unreadable else frozenset())
         involved = sorted({each.record.shard for each in incoming})
         if not involved:
             return Applied(positions={}, commands=0, events=0, failures=0, newer_release=newer)
         touched_streams = {each.envelope.header.stream for each in incoming if each.envelope}
+        touched = Touched(())
         try:
             async with self._store.round(self._worker, [leases[shard] for shard in involved]) as round_:
                 incoming = _in_place(round_.heads, incoming)
@@ -91,23 +100,30 @@ class Rounds:
                     await self._documents.save(round_, touched.changes(documents))
         except BaseException:
             self._streams.drop(touched_streams)
+            self._cache.drop(touched.shards)
             raise
         self._streams.put(decisions.streams.values())
         self._cache.put(documents, touched.shards)
         self.on_outcomes()
         return Applied(
-            positions={each.shard: each.next_offset for each in decisions.batch.progress},
+            positions={shard: head.next_offset for shard, head in round_.heads.items()}
+            | {each.shard: each.next_offset for each in decisions.batch.progress},
             commands=len(taken),
             events=len(decisions.batch.events),
             failures=decisions.failures,
             newer_release=newer,
         )
 
-    def _decode(self, records: Sequence[Record]) -> tuple[list[Incoming], dict[int, str]]:
+    def _decode(
+        self, records: Sequence[Record], unreadable: frozenset[tuple[int, int]]
+    ) -> tuple[list[Incoming], dict[int, str]]:
         incoming: list[Incoming] = []
         newer: dict[int, str] = {}
         for record in records:
             if record.shard in newer:
+                continue
+            if (record.shard, record.offset) in unreadable:
+                incoming.append(Incoming(record=record, envelope=None, problem="the store refuses its names"))
                 continue
             try:
                 incoming.append(self._incoming(record))

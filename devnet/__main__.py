@@ -1,0 +1,103 @@
+"""`python -m devnet`: the whole of Form-State in one process, in memory, with demo data. Nothing survives it."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+
+import structlog
+import uvloop
+
+from api.toml_file import BadFile
+from devnet.arguments import Common, add_common, common
+from devnet.one_process import Devnet, devnet_settings
+from devnet.printout import show
+from devnet.provider import ProviderOptions
+from devnet.scratch import ServerStartError, ServerUnavailableError
+from devnet.seed import SeedError, seed
+from telemetry import logs
+
+log = structlog.get_logger(__name__)
+
+EPILOG = """\
+examples:
+  make devnet
+  make devnet ARGS="--port 8000 --json"
+  make devnet ARGS="--provider-latency-ms 300 --provider-tokens-per-second 40"
+  make devnet ARGS="--upstream http://127.0.0.1:8080/v1 --model my-model --price-input 0.150000 --price-output 0.600000"
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    words = argparse.ArgumentParser(
+        prog="python -m devnet",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common(words)
+    words.add_argument(
+        "--jwt-secret", metavar="TEXT", help="sign login tokens with this, so that they outlive a restart"
+    )
+    provider = words.add_argument_group("built-in models")
+    provider.add_argument("--provider-latency-ms", type=int, default=0, metavar="MS", help="before the first byte")
+    provider.add_argument(
+        "--provider-tokens-per-second", type=float, default=0, metavar="N", help="0: as fast as it can"
+    )
+    provider.add_argument(
+        "--provider-fail", default="none", metavar="HOW", help="as in python -m devnet.provider --help"
+    )
+    return words
+
+
+def _provider(words: argparse.Namespace) -> ProviderOptions:
+    return ProviderOptions(
+        latency_ms=words.provider_latency_ms,
+        tokens_per_second=words.provider_tokens_per_second,
+        fail=words.provider_fail,
+    )
+
+
+async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None) -> None:
+    """Runs devnet until SIGINT or SIGTERM."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret), provider)
+        await devnet.start(stack)
+        seeded = await seed(devnet.url, devnet.make_admin)
+        log.info("devnet_started", mode="devnet", url=devnet.url, limits=chosen.limits)
+        show(
+            mode="devnet",
+            urls=[devnet.url],
+            models=list(devnet.models),
+            pids={"devnet": os.getpid()},
+            seeded=seeded,
+            as_json=chosen.json,
+        )
+        await stopping.wait()
+        log.info("devnet_stopping")
+
+
+def main() -> int:
+    """Runs devnet; 0 after Ctrl-C, 1 when it could not start."""
+    words = parser()
+    given = words.parse_args()
+    chosen = common(words, given)
+    logs.configure(chosen.log_level, process="devnet")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(chosen, _provider(given), given.jwt_secret))
+    except (ServerStartError, ServerUnavailableError, SeedError, BadFile, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

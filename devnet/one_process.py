@@ -1,0 +1,158 @@
+"""Everything in one process: the code of production on a log and stores in memory."""
+
+import asyncio
+import contextlib
+import secrets
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvicorn
+
+from api.app import create_app
+from api.llm_models import LlmModels
+from api.plans import load_plans
+from api.services import Services
+from api.settings import ApiSettings
+from api.wiring import running_services
+from devnet.arguments import Common
+from devnet.local_model import start_local_model
+from devnet.log import MemoryLog
+from devnet.models_file import local_upstream, write_models
+from devnet.provider import ProviderOptions, running
+from domain.envelope import Actor, Envelope, Header
+from domain.user import GrantRole
+from eventstore.codec import MacChain
+from eventstore.memory import MemoryStore
+from eventstore.shards import SHARDS_DEFAULT
+from projections.memory import MemoryDocuments
+from worker.assembly import build_worker, system_clock
+
+ROLE_TIMEOUT_S = 5.0
+
+
+def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
+    """Settings with secrets of their own; `jwt_secret` lets login tokens outlive a restart."""
+    token_secret = secrets.token_bytes(32) if jwt_secret is None else jwt_secret.encode().ljust(32, b"\0")
+    return ApiSettings(
+        database_url="",
+        kafka_bootstrap_servers=(),
+        jwt_secrets={"devnet": token_secret},
+        api_key_peppers={"devnet": secrets.token_bytes(32)},
+        master_keys={"devnet": secrets.token_bytes(32)},
+        host=chosen.host,
+        port=chosen.port,
+        log_level=chosen.log_level,
+        limits=chosen.limits,
+    )
+
+
+class Devnet:
+    """The parts of the one process, in the order in which they are started."""
+
+    def __init__(self, chosen: Common, settings: ApiSettings, provider: ProviderOptions) -> None:
+        self._chosen = chosen
+        self._settings = settings
+        self._provider = provider
+        self._log = MemoryLog(SHARDS_DEFAULT)
+        self._store = MemoryStore(SHARDS_DEFAULT, system_clock)
+        self._services: Services | None = None
+        self.models: LlmModels
+        self.url = ""
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Starts everything; `stack` stops it in the other order."""
+        provider = await stack.enter_async_context(running(self._provider))
+        self.models = await self._models(stack, provider.base_url)
+        documents = MemoryDocuments()
+        services = await stack.enter_async_context(
+            running_services(
+                mode="devnet",
+                settings=self._settings,
+                store=self._store,
+                documents=documents,
+                bus=self._log,
+                plans=load_plans(self._settings.plans_file),
+                llm_models=self.models,
+            )
+        )
+        self._services = services
+        worker = await build_worker(
+            store=self._store,
+            documents=documents,
+            source=self._log.source,
+            sink=self._log,
+            macs=MacChain({"devnet": secrets.token_bytes(32)}),
+            on_outcomes=services.commands.poller.poke,
+        )
+        working = asyncio.create_task(worker.run())
+        stack.push_async_callback(_finish, worker.close, working)
+        await self._listen(stack, services)
+
+    async def _models(self, stack: AsyncExitStack, provider_url: str) -> LlmModels:
+        upstreams = [self._chosen.upstream] if self._chosen.upstream else []
+        if self._chosen.local_model:
+            local = await asyncio.to_thread(start_local_model)
+            stack.callback(local.stop)
+            upstreams.append(local_upstream(local.base_url, local.model))
+        with tempfile.TemporaryDirectory() as folder:
+            return write_models(Path(folder) / "models.toml", provider_url, upstreams)
+
+    async def _listen(self, stack: AsyncExitStack, services: Services) -> None:
+        config = uvicorn.Config(
+            create_app(services),
+            host=self._settings.host,
+            port=self._settings.port,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+        )
+        server = Server(config)
+        serving = asyncio.create_task(server.serve())
+        stack.push_async_callback(_finish, server.ask_to_stop, serving)
+        while not server.started:
+            if serving.done():
+                serving.result()
+                raise OSError(f"cannot listen on {self._settings.host}:{self._settings.port}")
+            await asyncio.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://{self._settings.host}:{port}"
+
+    async def make_admin(self, user_id: str) -> None:
+        """Gives a user the role `admin`, as an operator would: by a command in the log."""
+        command_id = str(uuid.uuid4())
+        header = Header(
+            id=command_id,
+            attempt=command_id,
+            stream=f"user:{user_id}",
+            account=user_id,
+            actor=Actor(kind="system", id="operator"),
+            issued_at=system_clock(),
+        )
+        envelope = Envelope(header=header, body=GrantRole(role="admin"))
+        assert self._services is not None, "nothing has been started yet"
+        ack = await self._services.commands.send(envelope)
+        await self._services.commands.outcome(ack.shard, command_id, command_id, ROLE_TIMEOUT_S)
+
+
+class Server(uvicorn.Server):
+    """A server that leaves signals to the process, which stops other things too."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+    def ask_to_stop(self) -> None:
+        """Lets open requests end, then returns from `serve`."""
+        self.should_exit = True
+
+
+async def _finish(ask: Callable[[], None], task: "asyncio.Task[None]") -> None:
+    ask()
+    await task
