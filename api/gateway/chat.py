@@ -9,6 +9,7 @@ from api.gateway.answers import Keeping, Kept
 from api.gateway.hold import Settlement
 from api.gateway.job import ChatJob
 from api.gateway.upstream import Answering
+from api.gateway.usage import ABSENT
 from domain.account.usage import Usage
 from domain.money import format_credits
 
@@ -79,7 +80,7 @@ def cost_headers(settlement: Settlement) -> dict[str, str]:
 
 class _Completion(Struct, frozen=True, kw_only=True):
     choices: Raw
-    usage: Raw | None = None
+    usage: Raw = ABSENT
 
 
 class _Function(Struct, frozen=True, kw_only=True):

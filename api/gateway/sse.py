@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from api.gateway.usage import ABSENT, given
+
 EVENT_BYTES_MAX = 256 * 1024
 """A longer event is passed on in pieces, unread."""
 DONE = b"[DONE]"
@@ -21,8 +23,8 @@ class Delta(Struct, frozen=True, kw_only=True):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: Raw | None = None
-    function_call: Raw | None = None
+    tool_calls: Raw = ABSENT
+    function_call: Raw = ABSENT
 
     def size(self) -> int:
         """Bytes of text in it."""
@@ -30,10 +32,10 @@ class Delta(Struct, frozen=True, kw_only=True):
         for text in (self.content, self.refusal, self.reasoning_content, self.reasoning):
             if text:
                 size += len(text) if text.isascii() else len(text.encode())
-        if self.tool_calls is not None and bytes(self.tool_calls) != b"null":
+        if given(self.tool_calls):
             size += arguments_size(self.tool_calls)
-        if self.function_call is not None and bytes(self.function_call) != b"null":
-            size += len(bytes(self.function_call))
+        if given(self.function_call):
+            size += memoryview(self.function_call).nbytes
         return size
 
 
@@ -57,16 +59,16 @@ class Chunk(Struct, frozen=True, kw_only=True):
     """One `chat.completion.chunk`, or an error in its place."""
 
     choices: list[StreamChoice] | None = None
-    usage: Raw | None = None
-    error: Raw | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
 
 
 class LooseChunk(Struct, frozen=True, kw_only=True):
     """A chunk whose choices have a shape that is not OpenAI's."""
 
     choices: Any = None
-    usage: Raw | None = None
-    error: Raw | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
 
 
 _chunks = msgspec.json.Decoder(Chunk)
@@ -79,7 +81,7 @@ def arguments_size(calls: Raw) -> int:
     try:
         found = _calls.decode(calls)
     except msgspec.MsgspecError:
-        return len(bytes(calls))
+        return memoryview(calls).nbytes
     functions = [call.function for call in found if call.function is not None]
     return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in functions)
 
@@ -216,10 +218,10 @@ class SseScanner:
 
     def _told(self, chunk: Chunk | LooseChunk) -> bool:
         """Error and usage; answers whether the event is sent on."""
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if given(chunk.error):
             self.error = chunk.error
             return False
-        if chunk.usage is None or bytes(chunk.usage) == b"null":
+        if not given(chunk.usage):
             return True
         self.usage = chunk.usage
         return bool(chunk.choices) or not self._strip_usage

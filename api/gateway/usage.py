@@ -42,13 +42,21 @@ class ProviderUsage(Struct, frozen=True, kw_only=True):
 
 _decoder = msgspec.json.Decoder(ProviderUsage)
 
+ABSENT = Raw()
+"""The default of a raw field that may be missing; msgspec has no optional ones."""
 
-def usage_of(raw: Raw | bytes | None, *, context: int, n: int = 1) -> Usage | None:
+
+def given(raw: Raw | None) -> bool:
+    """Whether a raw field is there and not null."""
+    return bool(raw) and bytes(raw) != b"null"  # type: ignore[arg-type]  # not None, as it is true
+
+
+def usage_of(raw: Raw | None, *, context: int, n: int = 1) -> Usage | None:
     """The buckets of a provider's `usage`; `None` if there is none, or none that can be true.
 
     Negative counts, more cached than prompt tokens, counts beyond all bounds: no counts at all.
     """
-    if raw is None:
+    if raw is None or not given(raw):
         return None
     try:
         told = _decoder.decode(raw)
