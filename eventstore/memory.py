@@ -156,6 +156,7 @@ class MemoryStore:
             for shard in opened.heads:
                 if self._locks.get(shard) is opened:
                     del self._locks[shard]
+        await self.pause()  # it is done, but the answer may still be lost
 
     async def announce(self, worker: str, lease_s: float) -> int:
         """See `store.ShardStore`."""
@@ -198,6 +199,7 @@ class MemoryStore:
 
     async def give_back(self, worker: str, leases: Sequence[Lease]) -> None:
         """See `store.ShardStore`."""
+        await self.pause()
         for lease in leases:
             head = self._shard_heads[lease.shard]
             if (head.owner, head.epoch) == (worker, lease.epoch):
@@ -228,6 +230,7 @@ class MemoryStore:
 
     async def due(self, shards: Sequence[int], at: Instant, limit: int) -> list[tuple[str, Instant]]:
         """See `store.ShardStore`."""
+        await self.pause()
         wanted = frozenset(shards)
         overdue = [
             (head.due_at, name)

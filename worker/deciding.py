@@ -12,6 +12,7 @@ from domain.instant import Instant
 from domain.message import Claim, Command, Event
 from domain.recorded import Metadata, Recorded
 from eventstore import codec
+from eventstore.errors import DataError
 from eventstore.records import Batch, ClaimRow, DeadLetter, Outcome, StoredEvent, StreamHead
 from worker.source import Record
 from worker.streams import LiveStream
@@ -71,11 +72,17 @@ class Decisions(Struct, kw_only=True):
     recorded: list[Recorded] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
     """The version of each touched stream before the round."""
+    claims_kept: set[tuple[str, str]] = field(default_factory=set)
+    """Claims of applied commands: a refusal of another try in the same batch must not free them."""
     failures: int = 0
     """Bugs of ours among the commands: too many in a row mean a bad deploy."""
 
     def decide(self, incoming: Incoming) -> None:
-        """Decides one command, in order, seeing everything that was decided before it."""
+        """Decides one command, in order, seeing everything that was decided before it.
+
+        `DataError` where a bug of ours shows only after the state was changed: the round is rolled back, and tried
+        again without this command.
+        """
         if incoming.envelope is None:
             self._dead_letter(incoming, "undecodable", incoming.problem or "")
             return
@@ -101,6 +108,8 @@ class Decisions(Struct, kw_only=True):
             mark.restore(self, live)
             live.quarantined = True
             self._set_aside(incoming, header)
+        except DataError:
+            raise
         except Exception as error:
             log.exception("command_failed", command_id=header.id, command=codec.tag_of(command))
             self._fail(incoming, header, command, error)
@@ -116,11 +125,18 @@ class Decisions(Struct, kw_only=True):
             if (claim.kind, claim.value) in self.claims_lost:
                 raise claim.refused()
         metadata = _metadata(header)
-        while events := live.aggregate.due(live.state, at):
-            self._append(live, events, at, metadata)
+        self._catch_up(live, at, metadata)
         events = live.aggregate.decide(live.state, command, at)
-        self._append(live, events, at, metadata)
-        answer = live.aggregate.answer(live.state, command, events)
+        try:
+            self._append(live, events, at, metadata)
+            self._catch_up(live, at, metadata)  # what the command has freed may be overdue
+            data = Raw(codec.encode_json(live.aggregate.answer(live.state, command, events)))
+        except EvolveFailed:
+            raise
+        except Exception as error:
+            log.exception("command_half_applied", command_id=header.id, command=codec.tag_of(command))
+            raise DataError(f"{type(error).__name__} after the events of {codec.tag_of(command)}") from error
+        self.claims_kept.update((claim.kind, claim.value) for claim in command.claims())
         self._finish(
             Outcome(
                 shard=live.shard,
@@ -130,11 +146,16 @@ class Decisions(Struct, kw_only=True):
                 stream=header.stream,
                 at=at,
                 fingerprint=header.fingerprint,
-                data=Raw(codec.encode_json(answer)),
+                data=data,
                 secret=command.secret(),
                 refused=_refused_before(known),
             )
         )
+
+    def _catch_up(self, live: LiveStream, at: Instant, metadata: Metadata) -> None:
+        """Appends what time alone has caused, until nothing is due: a committed stream is never overdue."""
+        while events := live.aggregate.due(live.state, at):
+            self._append(live, events, at, metadata)
 
     def _append(self, live: LiveStream, events: Sequence[Event], at: Instant, metadata: Metadata) -> None:
         """Numbers, chains and evolves events. An event that its own state cannot take quarantines the stream."""
@@ -213,6 +234,8 @@ class Decisions(Struct, kw_only=True):
 
     def close(self) -> None:
         """Adds the new heads of all touched streams to the batch, with a snapshot where one is due."""
+        freed = self.batch.claims_freed
+        self.batch.claims_freed = [row for row in freed if (row.kind, row.value) not in self.claims_kept]
         for name, version in self.versions.items():
             live = self.streams[name]
             if live.version > version or live.quarantined != live.quarantine_stored:

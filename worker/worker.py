@@ -12,7 +12,7 @@ from eventstore.errors import StoreError
 from eventstore.store import Store
 from worker.lane import Lane
 from worker.source import CommandSink, LogUnavailable
-from worker.sweeper import sweep
+from worker.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Worker:
         self.name = name
         self.lanes = tuple(lanes)
         self._store = store
-        self._sink = sink
+        self._sweeper = Sweeper(store, sink, shards)
         self._clock = clock
         self._total = shards
         self._lease_s = lease_s
@@ -109,7 +109,7 @@ class Worker:
     async def _sweep(self) -> None:
         mine = [shard for lane in self.lanes for shard in lane.positions]
         if mine:
-            await sweep(self._store, self._sink, mine, self._clock(), self._total)
+            await self._sweeper.sweep(mine, self._clock())
 
     async def _purge(self) -> None:
         if time.monotonic() - self._purged >= PURGE_S:

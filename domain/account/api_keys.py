@@ -120,6 +120,8 @@ def decide(account: "Account", command: ApiKeyCommand, at: Instant) -> Sequence[
 def _create(keys: ApiKeys, command: CreateApiKey, at: Instant) -> Sequence[ApiKeyEvent]:
     if command.key_id in keys.active:
         return []
+    if command.key_id in keys.revoked:
+        raise Conflict("api_key_revoked", "The API key was revoked and cannot be made again.")
     if command.expires_at is not None and command.expires_at <= at:
         raise Invalid("invalid_expiry", "expires_at must lie in the future.", param="expires_at")
     working = sum(1 for key in keys.active.values() if key.expires_at is None or key.expires_at > at)

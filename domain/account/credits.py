@@ -72,6 +72,8 @@ def decide(account: "Account", command: AddCredits, at: Instant) -> Sequence[Cre
         raise Invalid("invalid_amount", "amount must be positive and at most 1000000000 credits.", param="amount")
     if command.expires_at is not None and command.expires_at <= at:
         raise Invalid("invalid_expiry", "expires_at must lie in the future.", param="expires_at")
+    if command.grant_id in credits.grants:
+        raise Conflict("grant_exists", "These credits were granted before.")
     if len(credits.grants) >= GRANTS_MAX:
         raise Conflict("too_many_grants", f"An account can hold {GRANTS_MAX} grants that are not used up.")
     if credits.balance + command.amount > BALANCE_MAX:

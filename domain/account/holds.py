@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from domain.account import ledger
 from domain.account.credits import balance_answer
 from domain.account.ledger import Burn, ClosedHold, Grant, Hold, Ledger, burn_plan
-from domain.account.usage import Price, Usage, cost
+from domain.account.usage import Price, Usage, cost, require_price, require_usage
 from domain.aggregate import Answer
 from domain.errors import Conflict, Invalid, NotFound, PaymentRequired
 from domain.instant import DAY, Instant
@@ -168,6 +168,9 @@ def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[Ho
 def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEvent]:
     if command.hold_id in credits.holds:
         return []
+    if command.hold_id in credits.closed:
+        raise Conflict("hold_closed", "The hold was closed before.")
+    require_price(command.price)
     if not 0 <= command.amount_min <= command.amount <= AMOUNT_MAX:
         raise Invalid("invalid_amount", "The amount to hold is out of range.")
     if not at < command.expires_at <= at + HOLD_LENGTH_MAX:
@@ -197,6 +200,7 @@ def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEve
 
 
 def _progress(credits: Ledger, command: ReportProgress) -> Sequence[HoldEvent]:
+    require_usage(command.usage)
     hold = credits.holds.get(command.hold_id)
     if hold is None:
         _require_closed(credits, command.hold_id)
@@ -207,6 +211,7 @@ def _progress(credits: Ledger, command: ReportProgress) -> Sequence[HoldEvent]:
 
 
 def _settle(credits: Ledger, command: SettleHold, at: Instant) -> Sequence[HoldEvent]:
+    require_usage(command.usage)
     hold = credits.holds.get(command.hold_id)
     if hold is not None:
         return [_closing(credits, hold, "settled", command.usage, at, settle=command)]
