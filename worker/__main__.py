@@ -12,9 +12,12 @@ from eventstore.command_topic import TopicUnusable
 from eventstore.errors import StoreError
 from telemetry import logs
 from telemetry.environment import SettingsError
+from worker import grant_role
+from worker.grant_role import NotGranted
 from worker.migrate import migrate
 from worker.run import run
 from worker.settings import WorkerSettings, read_settings
+from worker.source import LogUnavailable
 
 EPILOG = """\
 settings (environment; docs/operating.md explains each):
@@ -44,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     )
     migrating.add_argument("--activate", action="store_true", help="allow what only the new release can read")
     migrating.set_defaults(act=migrate)
+    granting = commands.add_parser("grant-role", help="give a user a role; the only way to the first admin")
+    grant_role.add_words(granting)
+    granting.set_defaults(act=grant_role.grant_role)
     return top
 
 
@@ -61,7 +67,7 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             said = runner.run(act(settings, **words))
-    except (StoreError, TopicUnusable, KafkaError, OSError) as error:
+    except (StoreError, TopicUnusable, KafkaError, LogUnavailable, NotGranted, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
