@@ -63,6 +63,7 @@ declare(
     "The body did not arrive in time.",
     "Send the body at once, with the right Content-Length.",
 )
+declare("headers_timeout", "too_slow", "The head of the request did not arrive in time.", "Send the request at once.")
 declare("body_incomplete", "invalid", "The connection ended before the body did.", "Send the body whole.")
 declare("body_too_large", "too_large", "The body is too large.", "`limit_bytes` is the largest that this route takes.")
 declare(
@@ -89,6 +90,30 @@ declare(
     "The Idempotency-Key was used for another request before.",
     "Use a new key for every new request, and the same key only to repeat one.",
 )
+declare(
+    "insufficient_credits",
+    "payment_required",
+    "There are not enough credits for this request.",
+    "Add credits, or ask for less: `required` and `available` tell how much is missing.",
+)
+declare(
+    "debt_outstanding",
+    "payment_required",
+    "The account owes credits.",
+    "Add credits: `debt` is repaid first.",
+)
+declare(
+    "too_many_holds",
+    "conflict",
+    "The account has too many open holds.",
+    "Wait until requests under way have ended; GET /billing/holds lists the holds.",
+)
+declare("hold_closed", "conflict", "The hold was closed before.", "Nothing to do: a hold is charged once.")
+declare("hold_not_found", "not_found", "There is no such hold.", "It may have been closed long ago.")
+declare("grant_exists", "conflict", "The grant exists already.", "Nothing to do: it was granted before.")
+declare("user_exists", "conflict", "The user is registered already.", "Log in with POST /auth/login.")
+declare("invalid_price", "invalid", "The price of the model cannot be used.", "Report it to the operator.")
+declare("invalid_usage", "invalid", "The reported usage cannot be used.", "Report it to the operator.")
 declare("internal_error", "internal", "Something broke on our side.", "Report the request id; repeating may help.")
 declare(
     "starting",

@@ -181,3 +181,6 @@ def refused(code: str, kind: str, message: str, detail: Mapping[str, Any]) -> Ap
 def reason(status: int) -> str:
     """The phrase of a status, for descriptions."""
     return HTTPStatus(status).phrase
+
+
+import api.error_codes  # noqa: E402, F401  # declares the codes that every route can answer; needs `declare`

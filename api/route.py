@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-import api.error_codes  # declares the codes that every route can answer
 import api.routes
 from domain.user import Role
 

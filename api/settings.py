@@ -31,8 +31,8 @@ class ApiSettings:
     """Rate limits and daily quotas; off only for development and benchmarks."""
     cors_origins: tuple[str, ...] = ()
     """Browsers' origins that may call the API; none by default."""
-    trusted_proxies: str = "127.0.0.1"
-    """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas."""
+    trusted_proxies: str = ""
+    """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas; nobody by default."""
     drain_s: int = 30
     """How long open requests and streams may go on after the process was asked to stop."""
 
@@ -74,7 +74,7 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
         cors_origins=_origins(env),
         trusted_proxies=env.text(
             "TRUSTED_PROXIES",
-            default="127.0.0.1",
+            default="",
             expected="addresses or networks, separated by commas",
             example="10.0.0.0/8",
             pattern=r"[0-9a-fA-F.:/, ]+",

@@ -1,0 +1,141 @@
+"""HTTP/1.1 on a socket, with the bounds that uvicorn leaves out: size and time of headers, and readers that stop.
+
+What is refused here never becomes a request; it is answered in the one error shape all the same.
+"""
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.errors import ApiError
+from api.ids import random_hex
+
+HEADER_BYTES_MAX = 32 * 1024
+HEADERS_S = 10.0
+"""How long the head of a request may take, and a fresh connection may stay silent."""
+WRITE_S = 60.0
+"""How long a client may leave an answer unread before it is taken for gone."""
+CONNECTIONS_MAX = 10_000
+
+
+class _HeadTooLarge(Exception):
+    """Stops the parser."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """See the module. One object for each connection."""
+
+    header_bytes_max: ClassVar[int] = HEADER_BYTES_MAX
+    headers_s: ClassVar[float] = HEADERS_S
+    write_s: ClassVar[float] = WRITE_S
+    connections_max: ClassVar[int] = CONNECTIONS_MAX
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_open = True
+        self._head_bytes = 0
+        self._parsed_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Refuses one connection too many; gives the others a bounded time to say something."""
+        super().connection_made(transport)
+        if len(self.connections) > self.connections_max:
+            self._close_with(ApiError("overloaded", "Too many connections.", headers={"Retry-After": "1"}))
+        else:
+            self._head_timer = self.loop.call_later(self.headers_s, self._head_too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of the timers."""
+        self._stop_head_timer()
+        self._stop_write_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Counts what belongs to an unfinished head: one endless header would never be reported by the parser."""
+        if self._head_open:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._head_open or self.transport.is_closing():
+            return
+        if self._head_bytes > self.header_bytes_max:
+            self._close_with(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.headers_s, self._head_too_slow)
+
+    def on_message_begin(self) -> None:
+        """A new head begins."""
+        super().on_message_begin()
+        self._head_open = True
+        self._parsed_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Bounds the request line."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Bounds all headers together."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, size_bytes: int) -> None:
+        self._parsed_bytes += size_bytes
+        if self._parsed_bytes > self.header_bytes_max:
+            raise _HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        """The head is there: from here on the endpoint bounds the request."""
+        self._head_open = False
+        self._head_bytes = 0
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser refused, in the one error shape."""
+        del msg
+        if self._parsed_bytes > self.header_bytes_max:
+            self._close_with(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
+        else:
+            self._close_with(ApiError("invalid_http"))
+
+    def pause_writing(self) -> None:
+        """The client does not read: it has a bounded time to go on."""
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.write_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def _head_too_slow(self) -> None:
+        self._head_timer = None
+        if self._head_open and not self.transport.is_closing():
+            if self._head_bytes == 0:
+                self.transport.close()
+            else:
+                self._close_with(ApiError("headers_timeout"))
+
+    def _close_with(self, error: ApiError) -> None:
+        request_id = f"req_{random_hex()}"
+        body = error.body(request_id)
+        head = (
+            b"content-type: application/json\r\ncache-control: no-store\r\nconnection: close\r\n"
+            b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (request_id.encode(), len(body))
+        )
+        self.transport.write(STATUS_LINE[error.status] + head + body)
+        self.transport.close()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None

@@ -1,0 +1,242 @@
+"""OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1) from the route table: nothing is described anywhere else."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from api.answer import AcceptedBody
+from api.errors import CODES, KINDS, Kind, reason
+from api.openapi_errors import ErrorBody, error_responses
+from api.openapi_headers import ALWAYS, HEADERS, REQUEST_HEADERS
+from api.process import VERSION
+from api.route import Answers, Route, Stream
+
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+DESCRIPTION = """\
+Accounts, API keys, credits, and an OpenAI-compatible gateway that meters what it passes on.
+
+Amounts of credits are decimal strings with six places; one credit is one US dollar of list price. Times are RFC 3339
+in UTC. Lists are paged with `limit` and `cursor`. Every write takes an `Idempotency-Key`: the same key and request
+have one effect and one answer, for ever. Errors have one shape; their codes are stable.
+"""
+SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a login token from `POST /auth/login`.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+TAGS = {
+    "auth": "Registering and logging in.",
+    "users": "The caller's own user.",
+    "api-keys": "Keys that speak for an account.",
+    "billing": "Credits, holds, usage and plans.",
+    "chat": "The OpenAI-compatible gateway.",
+    "models": "The language models on offer.",
+    "operations": "What operators and their tools ask.",
+}
+_REFERENCE = "#/components/schemas/{name}"
+
+
+def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str, Any]:
+    """The document of these routes, as plain JSON values."""
+    shown = [route for route in routes if not route.hidden]
+    schemas = _Schemas(shown)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in shown:
+        path = _PARAMETER.sub(r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)
+    tags = dict.fromkeys(route.tag for route in shown)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Form-State",
+            "version": VERSION,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server_url}],
+        "tags": [{"name": tag, "description": TAGS.get(tag, "")} for tag in tags],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": SECURITY_SCHEMES,
+            "headers": HEADERS,
+        },
+    }
+
+
+class _Schemas:
+    """JSON Schema (draft 2020-12) of every struct that a route mentions, and the references to them."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        types: dict[type[Struct], None] = {AcceptedBody: None, ErrorBody: None}
+        for route in routes:
+            types |= dict.fromkeys(_structs(route))
+        references, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+        self.components: dict[str, Any] = dict(sorted(components.items()))
+        self._references: dict[type[Struct], dict[str, Any]] = dict(zip(types, references, strict=True))
+
+    def of(self, struct: type[Struct]) -> dict[str, Any]:
+        """The reference to a struct's schema."""
+        return self._references[struct]
+
+    def properties(self, struct: type[Struct]) -> tuple[dict[str, Any], list[str]]:
+        """Its properties, and which of them are required."""
+        schema = self.components[self.of(struct)["$ref"].rpartition("/")[2]]
+        return schema.get("properties", {}), schema.get("required", [])
+
+
+def _structs(route: Route) -> Iterable[type[Struct]]:
+    if route.body is not None:
+        yield route.body
+    if route.query is not None:
+        yield route.query
+    for answer in route.answers.values():
+        for each in answer if isinstance(answer, tuple) else (answer,):
+            struct = each.schema if isinstance(each, Stream) else each
+            if struct is not None and not isinstance(struct, str):
+                yield struct
+
+
+def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": operation_id(route),
+        "tags": [route.tag],
+        "summary": route.summary,
+        "description": "\n\n".join(filter(None, (route.description, _needs(route)))),
+        "parameters": [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)],
+        "responses": _responses(route, schemas),
+        "security": _security(route),
+    }
+    if route.body is not None:
+        media: dict[str, Any] = {"schema": schemas.of(route.body)}
+        if route.example is not None:
+            media["example"] = dict(route.example)
+        operation["requestBody"] = {"required": True, "content": {"application/json": media}}
+    return {name: value for name, value in operation.items() if value not in ("", [])} | {
+        "security": operation["security"]
+    }
+
+
+def operation_id(route: Route) -> str:
+    """Stable, and readable in generated clients: `post_api_keys`, `get_api_keys_id`."""
+    words = re.findall(r"\w+", route.path.replace(":path", "").replace("-", "_"))
+    return "_".join((route.method.lower(), *words))
+
+
+def _needs(route: Route) -> str:
+    access = route.access
+    parts = [f"the scope `{access.scope}`"] if access.scope else []
+    parts += [f"the role `{access.role}`"] if access.role else []
+    return f"Needs {' and '.join(parts)}." if parts else ""
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.access.public:
+        return []
+    both: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
+    return [{}, *both] if route.access.optional else both
+
+
+def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    for name in _PARAMETER.findall(route.path):
+        parameter: dict[str, Any] = {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+        }
+        if name in route.path_examples:
+            parameter["example"] = route.path_examples[name]
+        yield parameter
+
+
+def _query_parameters(route: Route, schemas: _Schemas) -> Iterable[dict[str, Any]]:
+    if route.query is None:
+        return
+    properties, required = schemas.properties(route.query)
+    for name, schema in properties.items():
+        plain = _queried(schema)
+        description = plain.pop("description", None)
+        parameter = {"name": name, "in": "query", "required": name in required, "schema": plain}
+        if description:
+            parameter["description"] = description
+        yield parameter
+
+
+def _queried(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A query string has no null: what may be null is simply left out."""
+    choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    if rest.get("default", 0) is None:
+        del rest["default"]
+    if len(choices) == 1:
+        return dict(choices[0]) | rest
+    return rest | ({"anyOf": choices} if choices else {})
+
+
+def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    for name, header in REQUEST_HEADERS.items():
+        if route.write or not header.writes_only:
+            yield {"name": name, "in": "header", "required": False} | header.described()
+
+
+def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, answer in route.answers.items():
+        headers = dict.fromkeys((*ALWAYS, *(route.response_headers if status < 300 else ())))  # noqa: PLR2004  # successes
+        responses[str(status)] = {
+            "description": reason(status),
+            "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+            "content": _content(answer, schemas),
+        }
+    if route.write:
+        responses.setdefault("202", _accepted(schemas))
+    for refused, response in error_responses(route, schemas.of(ErrorBody)).items():
+        responses.setdefault(refused, response)
+    return dict(sorted(responses.items()))
+
+
+def _accepted(schemas: _Schemas) -> dict[str, Any]:
+    headers = (*ALWAYS, "Location", "Retry-After", "Preference-Applied")
+    return {
+        "description": "The command is on its way: ask `status_url` for its outcome.",
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "content": {"application/json": {"schema": schemas.of(AcceptedBody)}},
+    }
+
+
+def _content(answer: Any, schemas: _Schemas) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for each in answer if isinstance(answer, tuple) else (answer,):
+        if isinstance(each, str):
+            content[each] = {"schema": {"type": "string"}}
+        elif isinstance(each, Stream):
+            schema = {"type": "string"} if each.schema is None else schemas.of(each.schema)
+            content[each.media_type] = {"schema": schema}
+        else:
+            content["application/json"] = {"schema": schemas.of(each)}
+    return content
+
+
+def error_table() -> list[dict[str, Any]]:
+    """Every declared code with status, type, message and remedy, by status and code: what `docs/errors.md` shows."""
+    rows = sorted(CODES.values(), key=lambda each: (each.status, each.code))
+    return [
+        {
+            "code": each.code,
+            "status": each.status,
+            "type": KINDS[each.kind].type,
+            "message": each.message,
+            "remedy": each.remedy,
+        }
+        for each in rows
+    ]
+
+
+__all__ = ["Answers", "Kind", "build_openapi", "error_table", "operation_id"]

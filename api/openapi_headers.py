@@ -1,0 +1,67 @@
+"""Headers as the OpenAPI document describes them."""
+
+from typing import Any
+
+from msgspec import Struct
+
+ALWAYS = ("X-Request-Id",)
+"""Headers of every answer."""
+
+
+def _text(description: str, example: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string", **schema}, "example": example}
+
+
+_CREDITS = r"^-?\d+\.\d{6}$"
+HEADERS: dict[str, Any] = {
+    "X-Request-Id": _text("The request's id: yours if you sent a sane one, else ours.", "req_0f8fad5bd9cb469fa165708"),
+    "Location": _text("Where the command's status is.", "/commands/cmd_AQAAAAAA"),
+    "Retry-After": _text("Seconds after which to try again.", "1", pattern=r"^\d+$"),
+    "Preference-Applied": _text("`respond-async` if the client preferred not to wait (RFC 7240).", "respond-async"),
+    "WWW-Authenticate": _text("The challenge (RFC 6750).", "Bearer"),
+    "X-Credits-Cost": _text("What the request cost, in credits.", "0.000123", pattern=_CREDITS),
+    "X-Credits-Remaining": _text("The credits that are available after it.", "19.999877", pattern=_CREDITS),
+    "X-Settlement": _text(
+        "`settled`: every read shows the charge; `pending`: it is on its way.", "settled", enum=["settled", "pending"]
+    ),
+}
+"""Response headers by name; routes name theirs in `response_headers`."""
+
+
+class RequestHeader(Struct, frozen=True, kw_only=True):
+    """A request header that is no credential."""
+
+    description: str
+    example: str
+    pattern: str | None = None
+    writes_only: bool = False
+    length_max: int
+
+    def described(self) -> dict[str, Any]:
+        """Its part of an OpenAPI parameter."""
+        schema: dict[str, Any] = {"type": "string", "maxLength": self.length_max}
+        if self.pattern is not None:
+            schema["pattern"] = self.pattern
+        return {"description": self.description, "schema": schema}
+
+
+REQUEST_HEADERS: dict[str, RequestHeader] = {
+    "X-Request-Id": RequestHeader(
+        description="An id of your own for logs and support; ignored unless it is short and plain.",
+        example="checkout-42",
+        length_max=128,
+    ),
+    "Idempotency-Key": RequestHeader(
+        description="Repeats under one key have one effect and one answer. Another request under it is 422.",
+        example="8e03978e-40d5-43e8-bc93-6894a57f9324",
+        pattern=r"^[\x21-\x7e]+$",
+        writes_only=True,
+        length_max=255,
+    ),
+    "Prefer": RequestHeader(
+        description="`respond-async`: answer 202 at once, without waiting for the outcome (RFC 7240).",
+        example="respond-async",
+        writes_only=True,
+        length_max=255,
+    ),
+}
