@@ -1,0 +1,1 @@
+"""The metering gateway, from its leaves to the whole product on loopback."""

@@ -1,0 +1,306 @@
+"""The whole product in one process on loopback, as the gateway's tests need it: API, worker, memory, mock provider."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import uvicorn
+from msgspec import structs
+from openai import AsyncOpenAI
+
+from api.app import create_app
+from api.bus import Ack, BusUncertain
+from api.ids import random_hex, uuid7
+from api.llm_models import LlmModel, LlmModels, load_llm_models
+from api.passwords import Passwords
+from api.plans import load_plans
+from api.services import Services
+from api.settings import ApiSettings
+from api.wiring import running_services
+from devnet.log import MemoryLog
+from devnet.provider import ProviderOptions, Running, running
+from domain.account.credits import AddCredits
+from domain.account.usage import Price
+from domain.envelope import Actor, Envelope, Header
+from domain.money import parse_credits
+from eventstore.codec import MacChain
+from eventstore.memory import MemoryStore
+from eventstore.shards import SHARDS_DEFAULT
+from projections.credits import CreditsView, get_credits
+from projections.holds import HoldView, list_holds
+from projections.memory import MemoryDocuments
+from worker.assembly import build_worker, system_clock
+
+BOUND_S = 10.0
+
+
+class HeldUpLog(MemoryLog):
+    """The log in memory, whose acknowledgements can be held back: by default all arrive."""
+
+    def __init__(self) -> None:
+        super().__init__(SHARDS_DEFAULT)
+        self.lose: Callable[[bytes], bool] = lambda _record: False
+        """Records that arrive nowhere, and of which nobody tells."""
+        self.unsure: Callable[[bytes], bool] = lambda _record: False
+        """Records that arrive, and of which nobody tells."""
+        self.seen: list[bytes] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
+        """See `api.bus.CommandBus`."""
+        self.seen.append(value)
+        await self.open.wait()
+        if self.lose(value):
+            raise BusUncertain("lost")
+        ack = await super().send(shard, key, value)
+        if self.unsure(value):
+            raise BusUncertain("arrived, and nobody knows")
+        return ack
+
+    def count(self, tag: str) -> int:
+        """Records of a command type that were sent."""
+        mark = f'"type":"{tag}"'.encode()
+        return sum(mark in record for record in self.seen)
+
+
+class Account:
+    """A registered user with credits and a key."""
+
+    def __init__(self, place: "Place", account_id: str, token: str, key: str) -> None:
+        self.place = place
+        self.id = account_id
+        self.token = token
+        self.key = key
+
+    def client(self, **more: Any) -> AsyncOpenAI:
+        """The official SDK, with nothing changed but address and key."""
+        return AsyncOpenAI(base_url=f"{self.place.url}/v1", api_key=self.key, max_retries=0, **more)
+
+    async def chat(self, text: str, *, headers: dict[str, str] | None = None, **fields: Any) -> "Answer":
+        """One chat completion as raw HTTP."""
+        body = {"model": "fs-basic", "messages": [{"role": "user", "content": text}], **fields}
+        return await self.post(body, headers=headers)
+
+    async def post(self, body: Any, *, headers: dict[str, str] | None = None) -> "Answer":
+        """A body, as JSON or bytes, to the chat route."""
+        given = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **(headers or {})}
+        data = body if isinstance(body, bytes) else _json(body)
+        async with self.place.http.post(f"{self.place.url}/v1/chat/completions", data=data, headers=given) as response:
+            return Answer(response.status, response.headers.copy(), await response.read())
+
+    async def credits(self) -> CreditsView:
+        """The account's figures."""
+        return await get_credits(self.place.documents, SHARDS_DEFAULT, self.id)
+
+    async def holds(self) -> list[HoldView]:
+        """All its holds, newest first."""
+        return list((await list_holds(self.place.documents, SHARDS_DEFAULT, self.id, limit=100)).items)
+
+    async def ended(self, count: int = 1) -> list[HoldView]:
+        """Its holds once there are `count` and none is open."""
+
+        async def over() -> bool:
+            holds = await self.holds()
+            return len(holds) >= count and all(hold.status != "open" for hold in holds)
+
+        await until(over)
+        return await self.holds()
+
+
+class Answer:
+    """A response that was read."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def error(self) -> Any:
+        """The `error` object of a refusal."""
+        return _decoded(self.body)["error"]
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return _decoded(self.body)
+
+
+class Place:
+    """What a test can reach."""
+
+    def __init__(
+        self, services: Services, log: HeldUpLog, provider: Running, url: str, http: aiohttp.ClientSession
+    ) -> None:
+        self.services = services
+        self.documents = services.documents
+        self.log = log
+        self.provider = provider
+        self.url = url
+        self.http = http
+
+    async def account(self, credits: str = "10", *, mode: str = "live") -> Account:
+        """A new account with so many credits and a key."""
+        person = {"email": f"{random_hex()}@example.com", "password": random_hex()}
+        async with self.http.post(f"{self.url}/auth/register", json=person) as response:
+            assert response.status == 201, await response.text()
+            user = await response.json()
+        if parse_credits(credits):
+            await self.grant(user["account_id"], credits)
+        bearer = {"Authorization": f"Bearer {user['token']}"}
+        async with self.http.post(f"{self.url}/api-keys", json={"name": "test", "mode": mode}, headers=bearer) as made:
+            assert made.status == 201, await made.text()
+            key = (await made.json())["key"]
+        return Account(self, user["account_id"], user["token"], key)
+
+    async def grant(self, account_id: str, credits: str) -> None:
+        """Adds credits, as an operator would."""
+        commands = self.services.commands
+        header = Header(
+            id=uuid7(),
+            attempt=random_hex(),
+            stream=f"account:{account_id}",
+            account=account_id,
+            actor=Actor(kind="system", id="test"),
+            issued_at=system_clock(),
+        )
+        body = AddCredits(
+            grant_id=f"grant_{random_hex()}",
+            amount=parse_credits(credits),
+            source="test",
+            reference=random_hex(),
+        )
+        ack = await commands.send(Envelope(header=header, body=body))
+        outcome = await commands.outcome(ack.shard, header.id, header.attempt, BOUND_S)
+        assert outcome is not None
+        assert outcome.status == "applied", outcome
+
+
+def models_at(provider: Running, **changes: Any) -> LlmModels:
+    """The shipped models at the provider's address, and some odd ones; `changes` are to every deployment."""
+    shipped = load_llm_models().built_in_at(provider.base_url)
+
+    def changed(model: LlmModel) -> LlmModel:
+        deployments = tuple(structs.replace(each, **changes) for each in model.deployments)
+        return structs.replace(model, deployments=deployments)
+
+    models = LlmModels({name: changed(model) for name, model in shipped.items()})
+    basic = models["fs-basic"]
+    free = Price(input=0, cached_input=0, output=0, version="free")
+    upstream = tuple(structs.replace(each, upstream_model="fs-basic") for each in basic.deployments)
+    return (
+        models.with_model(structs.replace(basic, id="free", status="free", price=free, deployments=upstream))
+        .with_model(structs.replace(basic, id="unpriced", status="unpriced", price=None))
+        .with_model(structs.replace(basic, id="foreign", built_in=False, deployments=upstream))
+    )
+
+
+@asynccontextmanager
+async def running_place(
+    *, provider: ProviderOptions | None = None, models: Callable[[Running], LlmModels] = models_at
+) -> AsyncIterator[Place]:
+    """All of it, started and stopped."""
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(running(provider or ProviderOptions()))
+        store, documents, log = MemoryStore(SHARDS_DEFAULT, system_clock), MemoryDocuments(), HeldUpLog()
+        services = await stack.enter_async_context(
+            running_services(
+                mode="devnet",
+                settings=_settings(),
+                store=store,
+                documents=documents,
+                bus=log,
+                plans=load_plans(),
+                llm_models=models(upstream),
+                passwords=Passwords(iterations=1_000),
+            )
+        )
+        worker = await build_worker(
+            store=store,
+            documents=documents,
+            source=log.source,
+            sink=log,
+            macs=MacChain({"test": bytes(32)}),
+            on_outcomes=services.commands.poller.poke,
+        )
+        working = asyncio.create_task(worker.run())
+        stack.push_async_callback(_stop, worker.close, working)
+        url = await stack.enter_async_context(serving(services))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Place(services, log, upstream, url, http)
+
+
+@asynccontextmanager
+async def serving(services: Services) -> AsyncIterator[str]:
+    """The API on a real socket; its address."""
+    config = uvicorn.Config(create_app(services), port=0, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    server.capture_signals = _nothing_captured  # type: ignore[method-assign]  # signals are pytest's
+    task = asyncio.create_task(server.serve())
+    await until(_started(server))
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    server.force_exit = True
+    await task
+
+
+def _started(server: uvicorn.Server) -> Callable[[], Awaitable[bool]]:
+    async def started() -> bool:
+        return server.started
+
+    return started
+
+
+class _Nothing:
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_error: object) -> None:
+        return
+
+
+def _nothing_captured() -> Any:
+    return _Nothing()
+
+
+async def _stop(close: Callable[[], None], task: "asyncio.Task[None]") -> None:
+    close()
+    await task
+
+
+def _settings() -> ApiSettings:
+    return ApiSettings(
+        database_url="",
+        kafka_bootstrap_servers=(),
+        jwt_secrets={"test": secrets.token_bytes(32)},
+        api_key_peppers={"test": secrets.token_bytes(32)},
+        master_keys={"test": secrets.token_bytes(32)},
+    )
+
+
+async def until(condition: Callable[[], Awaitable[bool]], bound_s: float = BOUND_S) -> None:
+    """Waits for a condition; fails after the bound."""
+    end = time.monotonic() + bound_s
+    while not await condition():
+        assert time.monotonic() < end, "the condition never came"
+        await asyncio.sleep(0.005)
+
+
+def _json(value: Any) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(value)
+
+
+def _decoded(data: bytes) -> Any:
+    import msgspec
+
+    return msgspec.json.decode(data)
+
+
+__all__ = ["Account", "Answer", "Place", "models_at", "running_place", "until"]

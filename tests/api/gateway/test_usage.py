@@ -1,0 +1,100 @@
+"""Usage as providers tell it, in buckets that never overlap; and counted where they do not."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from api.gateway.usage import estimated, usage_of
+from domain.account.usage import Usage
+
+CONTEXT = 32_768
+counts = st.integers(0, CONTEXT)
+
+
+def told(**fields: object) -> Raw:
+    """A provider's usage as raw JSON."""
+    return Raw(msgspec.json.encode(fields))
+
+
+@given(counts, counts, counts, counts)
+def test_buckets_are_disjoint_and_add_up(prompt: int, completion: int, cached: int, reasoning: int) -> None:
+    """What can be true is split without loss; what cannot is treated as not told."""
+    usage = usage_of(
+        told(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            prompt_tokens_details={"cached_tokens": cached},
+            completion_tokens_details={"reasoning_tokens": reasoning},
+        ),
+        context=CONTEXT,
+    )
+    if cached > prompt or (reasoning > completion):
+        assert usage is None
+    else:
+        assert usage is not None
+        assert usage.source == "provider"
+        assert (usage.prompt, usage.completion) == (prompt, completion)
+        assert (usage.cached, usage.reasoning) == (cached, reasoning)
+
+
+def test_reasoning_beside_the_completion_is_not_lost() -> None:
+    """A total that only adds up with the reasoning on top says that it is not part of the completion."""
+    usage = usage_of(
+        told(
+            prompt_tokens=10,
+            completion_tokens=5,
+            total_tokens=115,
+            completion_tokens_details={"reasoning_tokens": 100},
+        ),
+        context=CONTEXT,
+    )
+    assert usage == Usage(source="provider", input=10, output=5, reasoning=100)
+
+
+def test_other_names_of_cached_tokens() -> None:
+    """Providers that tell cache hits and cache writes in their own way are billed by them."""
+    hit = usage_of(told(prompt_tokens=10, completion_tokens=1, prompt_cache_hit_tokens=4), context=CONTEXT)
+    assert hit == Usage(source="provider", input=6, cached=4, output=1)
+    details = {"cached_tokens": 2, "cache_write_tokens": 3}
+    written = usage_of(told(prompt_tokens=10, completion_tokens=1, prompt_tokens_details=details), context=CONTEXT)
+    assert written == Usage(source="provider", input=5, cached=2, cache_write=3, output=1)
+
+
+def test_what_cannot_be_true_is_not_told() -> None:
+    """Negative, absurd, mistyped and missing counts are no counts."""
+    for raw in (
+        told(prompt_tokens=-1, completion_tokens=1),
+        told(prompt_tokens=1, completion_tokens=-1),
+        told(prompt_tokens=10**12, completion_tokens=1),
+        told(prompt_tokens=1, completion_tokens=10**12),
+        told(prompt_tokens="7", completion_tokens=1),
+        told(completion_tokens=1),
+        told(prompt_tokens=5, completion_tokens=1, prompt_tokens_details={"cached_tokens": 6}),
+        told(prompt_tokens=5, completion_tokens=1, prompt_tokens_details={"cached_tokens": -6}),
+        Raw(b"null"),
+        Raw(b"[]"),
+        Raw(),
+        None,
+    ):
+        assert usage_of(raw, context=CONTEXT) is None, raw
+
+
+def test_nulls_in_details_are_zeros() -> None:
+    """Details that are null or missing take nothing away."""
+    usage = usage_of(
+        told(prompt_tokens=5, completion_tokens=2, prompt_tokens_details=None, completion_tokens_details={}),
+        context=CONTEXT,
+    )
+    assert usage == Usage(source="provider", input=5, output=2)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**4), st.integers(0, 10**6))
+def test_estimates_take_the_larger_count(prompt_bytes: int, chunks: int, text_bytes: int) -> None:
+    """Delivered chunks or a quarter of the bytes, whichever is more; the prompt never above the context."""
+    usage = estimated(prompt_bytes=prompt_bytes, chunks=chunks, text_bytes=text_bytes, context=CONTEXT)
+    assert usage.source == "estimated"
+    assert usage.output >= chunks
+    assert usage.output * 4 >= text_bytes
+    assert usage.input <= CONTEXT
