@@ -25,6 +25,8 @@ class Process:
         self.mode: ProcessMode = mode
         self.services: Services | None = None
         self.routes: tuple[Route, ...] = ()
+        self.openapi: bytes | None = None
+        """The document of these routes, made when it is first asked for."""
         self.waiting_for: dict[str, str] = {}
         """Why the process has not started, by dependency."""
         self.checks: dict[str, Check] = {}

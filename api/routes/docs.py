@@ -18,12 +18,10 @@ _POLICY = (
 
 async def show_openapi(call: Call[None, None]) -> Response:
     """The document of this release; the same bytes each time."""
-    return Response(_document(call.process.routes), media_type="application/json")
-
-
-@cache
-def _document(routes: tuple[Route, ...]) -> bytes:
-    return msgspec.json.encode(build_openapi(routes))
+    process = call.process
+    if process.openapi is None:
+        process.openapi = msgspec.json.encode(build_openapi(process.routes))
+    return Response(process.openapi, media_type="application/json")
 
 
 async def show_page(_call: Call[None, None]) -> Response:
