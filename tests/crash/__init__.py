@@ -1,0 +1,1 @@
+"""Real processes of the product, killed, frozen and cut off under load; afterwards everything is audited."""
