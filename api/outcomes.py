@@ -1,7 +1,7 @@
 """Waits for outcomes: one poller per process asks for all awaited ids in one query.
 
 A read looks only at what is due: a new waiter after a millisecond, an old one ever more seldom, so that a slow worker
-is not asked harder than a fast one. Where the worker lives in the same process (devnet), `poke` makes all due at once.
+is not asked harder than a fast one. Where the worker lives in the same process (devnet), `poke` hands outcomes over.
 """
 
 import asyncio
@@ -59,9 +59,9 @@ class OutcomePoller:
         self._store = store
         self._waiters_max = waiters_max
         self._waiters: set[_Waiter] = set()
+        self._by_command: dict[str, list[_Waiter]] = {}
         self._sleeps_until = math.inf
         """When the poller looks by itself; who is due earlier wakes it."""
-        self._poked = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = logs.get(part="outcomes")
@@ -94,6 +94,7 @@ class OutcomePoller:
         waiter = _Waiter(shard, command_id, attempt, fingerprint, done)
         timer = loop.call_later(timeout_s, _give_up, done)
         self._waiters.add(waiter)
+        self._by_command.setdefault(command_id, []).append(waiter)
         _waiting.set(len(self._waiters))
         if waiter.due < self._sleeps_until:
             self._wake.set()
@@ -101,18 +102,23 @@ class OutcomePoller:
             return await done
         finally:
             timer.cancel()
-            self._waiters.discard(waiter)
+            self._remove(waiter)
             _waiting.set(len(self._waiters))
 
-    def poke(self, command_ids: Iterable[str] | None = None) -> None:
-        """Says that outcomes (these, or any) were committed just now: their waiters are due at once."""
-        wanted = None if command_ids is None else frozenset(command_ids)
-        for waiter in self._waiters:
-            if wanted is None or waiter.command_id in wanted:
-                waiter.due = 0.0
-                self._poked = True
-        if self._poked:
-            self._wake.set()
+    def _remove(self, waiter: _Waiter) -> None:
+        self._waiters.discard(waiter)
+        left = [each for each in self._by_command[waiter.command_id] if each is not waiter]
+        if left:
+            self._by_command[waiter.command_id] = left
+        else:
+            del self._by_command[waiter.command_id]
+
+    def poke(self, outcomes: Iterable[Outcome]) -> None:
+        """Hands over outcomes that were committed in this very process: what a read would find."""
+        for outcome in outcomes:
+            for waiter in self._by_command.get(outcome.command_id, ()):
+                if not waiter.done.done() and waiter.ends_with(outcome):
+                    waiter.done.set_result(outcome)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -121,15 +127,14 @@ class OutcomePoller:
             self._wake.clear()
             now = loop.time()
             due = min((waiter.due for waiter in self._waiters), default=math.inf)
-            if self._poked or max(due, read_at + FIRST_READ_S) <= now:
-                self._poked = False
+            if max(due, read_at + FIRST_READ_S) <= now:
                 read_at = now
                 await self._read(now)
             else:
                 await self._sleep(loop, max(due, read_at + FIRST_READ_S))
 
     async def _sleep(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
-        """Until that time, or until somebody who is due earlier waits, or `poke` was called."""
+        """Until that time, or until somebody who is due earlier waits."""
         self._sleeps_until = until
         timer = None if until == math.inf else loop.call_at(until, self._wake.set)
         try:

@@ -5,10 +5,11 @@ import contextlib
 import secrets
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import structlog
 import uvicorn
 
 from api.app import create_app
@@ -26,9 +27,12 @@ from domain.envelope import Actor, Envelope, Header
 from domain.user import GrantRole
 from eventstore.codec import MacChain
 from eventstore.memory import MemoryStore
+from eventstore.records import Outcome
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments
 from worker.assembly import build_worker, system_clock
+
+log = structlog.get_logger(__name__)
 
 ROLE_TIMEOUT_S = 5.0
 
@@ -85,7 +89,7 @@ class Devnet:
             source=self._log.source,
             sink=self._log,
             macs=MacChain({"devnet": secrets.token_bytes(32)}),
-            on_outcomes=services.commands.poller.poke,
+            on_outcomes=_committed(services),
         )
         working = asyncio.create_task(worker.run())
         stack.push_async_callback(_finish, worker.close, working)
@@ -138,6 +142,17 @@ class Devnet:
         assert self._services is not None, "nothing has been started yet"
         ack = await self._services.commands.send(envelope)
         await self._services.commands.outcome(ack.shard, command_id, command_id, ROLE_TIMEOUT_S)
+
+
+def _committed(services: Services) -> Callable[[Sequence[Outcome]], None]:
+    """Hands outcomes to the requests that wait for them, and logs each applied command."""
+
+    def committed(outcomes: Sequence[Outcome]) -> None:
+        services.commands.poller.poke(outcomes)
+        for outcome in outcomes:
+            log.info("command_decided", status=outcome.status, command_id=outcome.command_id, stream=outcome.stream)
+
+    return committed
 
 
 class Server(uvicorn.Server):

@@ -2,10 +2,11 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from domain.instant import Instant
 from eventstore.codec import MacChain
+from eventstore.records import Outcome
 from eventstore.store import Store
 from projections.documents import DocumentStore
 from worker.lane import Lane
@@ -28,11 +29,11 @@ async def build_worker(
     macs: MacChain,
     lanes: int = 2,
     clock: Callable[[], Instant] = system_clock,
-    on_outcomes: Callable[[], None] | None = None,
+    on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
 ) -> Worker:
     """A worker with a random name; `source` makes the view of the log that one lane reads.
 
-    `on_outcomes` is called after each commit: where API and worker share a process, waiters need not poll.
+    `on_outcomes` is called after each commit with its outcomes: where API and worker share a process, nobody polls.
     """
     name = f"worker-{uuid.uuid4().hex[:12]}"
     shards = await store.shards()

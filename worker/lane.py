@@ -9,6 +9,7 @@ import structlog
 from eventstore.errors import DataError, Fenced, StoreError, Unavailable, VersionConflict
 from eventstore.records import Lease, ShardHead
 from eventstore.store import Store
+from worker import metrics
 from worker.log_check import mismatch
 from worker.round import Applied, Rounds
 from worker.source import CommandSource, LogUnavailable, Record
@@ -93,14 +94,17 @@ class Lane:
                 await self._turn()
                 self._pause_s = 0.0
             except Fenced as fenced:
+                metrics.rounds_rolled_back.labels("fenced").inc()
                 log.warning("shards_lost", shards=sorted(fenced.shards))
                 self._forget(fenced.shards)
             except VersionConflict as conflict:
+                metrics.rounds_rolled_back.labels("conflict").inc()
                 log.warning("batch_conflicted", reason=str(conflict))
                 self._rounds.drop_shards(frozenset(self.leases))
                 self._astray = True
                 await self._pause()
             except (Unavailable, LogUnavailable, OSError) as error:
+                metrics.rounds_rolled_back.labels("unavailable").inc()
                 log.warning("lane_paused", reason=str(error) or type(error).__name__)
                 self._batch_size = max(BATCH_MIN, self._batch_size // 2)
                 self._astray = True

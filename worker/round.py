@@ -5,6 +5,7 @@ transaction committed.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -13,10 +14,11 @@ from domain.instant import Instant
 from domain.message import Claim
 from eventstore import codec
 from eventstore.errors import Unavailable, Undecodable, UnknownType
-from eventstore.records import ClaimRow, Lease, Outcome, Progress, ShardHead, StoredStream
+from eventstore.records import Batch, ClaimRow, Lease, Outcome, Progress, ShardHead, StoredStream
 from eventstore.shards import shard_of
 from eventstore.store import Round, Store
 from projections.documents import DocumentStore
+from worker import metrics
 from worker.deciding import Decisions, Incoming, claim_row
 from worker.projecting import DocumentCache, Touched
 from worker.source import Record
@@ -59,8 +61,8 @@ class Rounds:
         self._shards = shards
         self._streams = StreamCache()
         self._cache = DocumentCache()
-        self.on_outcomes: Callable[[], None] = lambda: None
-        """Called after each commit; devnet wakes those who wait for outcomes."""
+        self.on_outcomes: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None
+        """Called after each commit with what it has decided; devnet hands it to those who wait, and logs it."""
 
     def drop_shards(self, shards: frozenset[int]) -> None:
         """Forgets everything about shards that are no longer ours."""
@@ -104,7 +106,8 @@ class Rounds:
             raise
         self._streams.put(decisions.streams.values())
         self._cache.put(documents, touched.shards)
-        self.on_outcomes()
+        _count(decisions.batch)
+        self.on_outcomes(decisions.batch.outcomes)
         return Applied(
             positions={shard: head.next_offset for shard, head in round_.heads.items()}
             | {each.shard: each.next_offset for each in decisions.batch.progress},
@@ -203,6 +206,15 @@ class Rounds:
         missing = touched.missing(self._cache)
         loaded = await self._documents.load(round_, missing) if missing else {}
         return touched.fold(self._cache, loaded)
+
+
+def _count(batch: Batch) -> None:
+    metrics.rounds.inc()
+    metrics.events_appended.inc(len(batch.events))
+    for status, count in Counter(outcome.status for outcome in batch.outcomes).items():
+        metrics.commands_decided.labels(status).inc(count)
+    for letter in batch.dead_letters:
+        metrics.dead_letters.labels(letter.reason).inc()
 
 
 def _in_place(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming]) -> list[Incoming]:

@@ -10,6 +10,7 @@ import structlog
 from domain.instant import Instant
 from eventstore.errors import StoreError
 from eventstore.store import Store
+from worker import metrics
 from worker.lane import Lane
 from worker.source import CommandSink, LogUnavailable
 from worker.sweeper import Sweeper
@@ -107,6 +108,8 @@ class Worker:
             max(self.lanes, key=lambda lane: lane.shards).surrender(1)
 
     async def _sweep(self) -> None:
+        metrics.shards_owned.set(self.shards)
+        metrics.shards_stopped.set(sum(len(lane.stopped) for lane in self.lanes))
         mine = [shard for lane in self.lanes for shard in lane.positions]
         if mine:
             await self._sweeper.sweep(mine, self._clock())
