@@ -1,0 +1,215 @@
+"""The whole application in one process, on a real socket: API, worker, log and stores in memory."""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import uvicorn
+from msgspec import Struct
+
+from api.app import create_app
+from api.llm_models import LlmModels, load_llm_models
+from api.passwords import Passwords
+from api.plans import load_plans
+from api.services import Services
+from api.settings import ApiSettings
+from api.wiring import running_services
+from devnet.log import MemoryLog
+from domain.envelope import Actor, Envelope, Header
+from domain.instant import Instant
+from domain.message import Command
+from domain.user import GrantRole
+from eventstore import codec
+from eventstore.memory import MemoryStore
+from eventstore.records import Outcome
+from eventstore.shards import shard_of
+from projections.memory import MemoryDocuments
+from worker.assembly import build_worker, system_clock
+
+SHARDS = 4
+PASSWORD = "correct horse battery staple"
+_numbers = itertools.count(1)
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """An HTTP answer, read whole. `json` is `None` where the body is none."""
+
+    status: int
+    json: Any
+    headers: dict[str, str]
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        code: str = self.json["error"]["code"]
+        return code
+
+
+class Person(Struct, frozen=True, kw_only=True):
+    """A registered user."""
+
+    id: str
+    email: str
+    token: str
+
+
+class Running:
+    """A running application and a client of it."""
+
+    def __init__(
+        self, url: str, services: Services, store: MemoryStore, log: MemoryLog, http: aiohttp.ClientSession
+    ) -> None:
+        self.url = url
+        self.services = services
+        self.store = store
+        self.log = log
+        self._http = http
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        api_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request. `token` goes as `Authorization: Bearer`, `api_key` as `X-API-Key`."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if api_key is not None:
+            sent["X-API-Key"] = api_key
+        if idempotency_key is not None:
+            sent["Idempotency-Key"] = idempotency_key
+        async with self._http.request(method, self.url + path, json=body, headers=sent) as response:
+            is_json = response.content_type == "application/json"
+            return Answer(
+                status=response.status,
+                json=await response.json() if is_json else None,
+                headers={name.lower(): value for name, value in response.headers.items()},
+            )
+
+    async def register(self, **fields: Any) -> Person:
+        """A new user with an address of its own."""
+        email = fields.pop("email", f"user{next(_numbers)}@example.com")
+        answer = await self.ask("POST", "/auth/register", {"email": email, "password": PASSWORD} | fields)
+        assert answer.status == 201, answer
+        return Person(id=answer.json["user_id"], email=email, token=answer.json["token"])
+
+    async def admin(self) -> Person:
+        """A new user with the role `admin`."""
+        person = await self.register()
+        await self.command(f"user:{person.id}", GrantRole(role="admin"))
+        await self.until(lambda: person.id not in self.services.identities.cache._of)
+        return person
+
+    async def key(self, person: Person, **fields: Any) -> dict[str, Any]:
+        """A new API key of the person, as the answer shows it."""
+        answer = await self.ask("POST", "/api-keys", {"name": "a key"} | fields, token=person.token)
+        assert answer.status == 201, answer
+        made: dict[str, Any] = answer.json
+        return made
+
+    async def command(self, stream: str, command: Command) -> Outcome:
+        """Sends a command as an operator would, and waits for its outcome."""
+        command_id = str(uuid.uuid4())
+        header = Header(
+            id=command_id,
+            attempt=secrets.token_hex(16),
+            stream=stream,
+            account=stream.partition(":")[2],
+            actor=Actor(kind="system", id="operator"),
+            issued_at=system_clock(),
+        )
+        shard = shard_of(stream, SHARDS)
+        await self.log.send(shard, stream.encode(), codec.encode_command(Envelope(header=header, body=command)))
+        outcome = await self.services.commands.outcome(shard, command_id, header.attempt, 10.0)
+        assert outcome is not None
+        assert outcome.status == "applied", outcome
+        return outcome
+
+    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+        """Waits for a condition, with a bound."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals to the test run."""
+        yield
+
+
+@asynccontextmanager
+async def application(
+    *, clock: Callable[[], Instant] = system_clock, llm_models: LlmModels | None = None, iterations: int = 10
+) -> AsyncIterator[Running]:
+    """A running application with cheap passwords; `clock` is the API's and the worker's."""
+    store, documents, log = MemoryStore(SHARDS, system_clock), MemoryDocuments(), MemoryLog(SHARDS)
+    async with running_services(
+        mode="devnet",
+        settings=_settings(),
+        store=store,
+        documents=documents,
+        bus=log,
+        plans=load_plans(),
+        llm_models=llm_models or load_llm_models(),
+        clock=clock,
+        passwords=Passwords(iterations=iterations),
+    ) as services:
+        worker = await build_worker(
+            store=store,
+            documents=documents,
+            source=log.source,
+            sink=log,
+            macs=codec.MacChain({"test": b"m" * 32}),
+            clock=clock,
+            on_outcomes=services.commands.poller.poke,
+        )
+        working = asyncio.create_task(worker.run())
+        try:
+            async with _served(services) as url, aiohttp.ClientSession() as http:
+                yield Running(url, services, store, log, http)
+        finally:
+            worker.close()
+            await working
+
+
+def _settings() -> ApiSettings:
+    return ApiSettings(
+        database_url="",
+        kafka_bootstrap_servers=(),
+        jwt_secrets={"test": b"j" * 32},
+        api_key_peppers={"test": b"p" * 32},
+        master_keys={"test": b"k" * 32},
+    )
+
+
+@asynccontextmanager
+async def _served(services: Services) -> AsyncIterator[str]:
+    config = uvicorn.Config(
+        create_app(services), host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off"
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            if serving.done():
+                serving.result()
+            await asyncio.sleep(0.002)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving

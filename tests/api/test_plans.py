@@ -1,0 +1,139 @@
+"""The files of plans and models: the shipped ones load, a wrong one is told by file, line and key."""
+
+from pathlib import Path
+
+import pytest
+
+from api.llm_models import SHIPPED as MODELS
+from api.llm_models import Deployment, load_llm_models, upstream
+from api.plans import SHIPPED as PLANS
+from api.plans import load_plans
+from api.toml_file import BadFile
+from domain.account.usage import Usage, cost
+
+MODEL = """
+[models.m]
+provider = "openai_compatible"
+base_url = "https://api.example.com/v1/"
+context = 1000
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    """A file with the text."""
+    path = folder / "given.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_shipped_models() -> None:
+    """The basic model costs 1, 0.1 and 4 credits per million tokens and has a context of 32,768."""
+    model = load_llm_models(environ={})["fs-basic"]
+    assert model.price is not None
+    assert (model.price.input, model.price.cached_input, model.price.output) == (1_000_000, 100_000, 4_000_000)
+    assert (model.status, model.context, model.built_in) == ("priced", 32_768, True)
+    assert cost(Usage(source="provider", input=1_000_000, output=1_000_000), model.price) == 5_000_000
+
+
+def test_the_version_is_of_the_price(tmp_path: Path) -> None:
+    """A price has the same version wherever it is written, and another price another version."""
+    one = load_llm_models(environ={})["fs-basic"].price
+    same = upstream("x", "http://h/v1", api_key=None, price_input="1", price_cached_input="0.1", price_output="4.0")
+    other = upstream("x", "http://h/v1", api_key=None, price_input="1", price_output="4")
+    assert one == same.price
+    assert one is not None
+    assert other.price is not None
+    assert one.version != other.price.version
+
+
+def test_a_model_in_full(tmp_path: Path) -> None:
+    """Keys come from the environment and show in no `repr`; fallbacks inherit what they leave out."""
+    text = MODEL + (
+        'api_key_env = "PROVIDER_KEY"\nupstream_model = "up"\nmax_output = 10\ntimeout_s = 30\nfree = true\n'
+        '[[models.m.fallbacks]]\nbase_url = "http://127.0.0.1:1/v1"\ntimeout_s = 5.5\n'
+    )
+    model = load_llm_models(written(tmp_path, text), {"PROVIDER_KEY": "very secret"})["m"]
+    first, second = model.deployments
+    assert (first.base_url, first.upstream_model, first.api_key) == ("https://api.example.com/v1", "up", "very secret")
+    assert (second.upstream_model, second.api_key, second.timeout_s) == ("up", None, 5.5)
+    assert (model.status, model.timeout_s) == ("free", 30.0)
+    assert "very secret" not in repr(model)
+
+
+def test_no_price_is_no_zero(tmp_path: Path) -> None:
+    """A model without a price has none; it is not free."""
+    model = load_llm_models(written(tmp_path, MODEL), {})["m"]
+    assert (model.status, model.price) == ("unpriced", None)
+
+
+def test_the_built_in_provider_moves() -> None:
+    """Devnet and stack say where the built-in provider listens; other models stay where they are."""
+    other = upstream("other", "http://h/v1", api_key=None, price_input="1", price_output="1")
+    models = load_llm_models(environ={}).with_model(other).built_in_at("http://127.0.0.1:5/v1/")
+    assert {models[name].deployments[0].base_url for name in ("fs-basic", "fs-advanced")} == {"http://127.0.0.1:5/v1"}
+    assert models["other"].deployments[0].base_url == "http://h/v1"
+    assert all(isinstance(each, Deployment) for model in models.values() for each in model.deployments)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("input = 1.25", "given.toml:6: models.m.input: Expected `str | null`, got `float`"),
+        ('input = "1"', "given.toml:2: models.m.cached_input: missing"),
+        ('input = "1"\ncached_input = "x"\noutput = "1"', "given.toml:7: models.m.cached_input: cached_input must be"),
+        ('input = "1"\ncached_input = "1"\noutput = "1"\nfree = true', "given.toml:9: models.m.free: expected either"),
+        ("colour = 1", "given.toml:2: models.m: Object contains unknown field `colour`"),
+        ("max_output = 1001", "given.toml:6: models.m.max_output: expected at most the context"),
+        ("timeout_s = 0", "given.toml:6: models.m.timeout_s: Expected"),
+        ('api_key_env = "NOT_SET"', "given.toml:6: models.m.api_key_env: the environment variable NOT_SET is not set"),
+        ("context = 2", "given.toml: Cannot overwrite a value"),
+        ("oops", "given.toml: "),
+        ("[limits]\nx = 1", "given.toml:6: limits: unknown"),
+        ('[[models.m.fallbacks]]\nbase_url = "ftp://x"', "models.m.base_url: expected a URL"),
+        ("[[models.m.fallbacks]]\ntimeout_s = 1", "models.m.fallbacks"),
+    ],
+)
+def test_wrong_models(tmp_path: Path, more: str, told: str) -> None:
+    """What is wrong is told with file, line and key."""
+    with pytest.raises(BadFile) as wrong:
+        load_llm_models(written(tmp_path, MODEL + more + "\n"), {})
+    assert told in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('price = "20"', "price = 20", "plans.pro.price: Expected `str`, got `int`"),
+        ('price = "20"', 'price = "twenty"', "plans.pro.price: price must be"),
+        ("api_keys = 100", "api_keys = -1", "plans.pro.api_keys: expected a whole number"),
+        ("api_keys = 100", 'api_keys = "many"', "plans.pro.api_keys: "),
+        ("api_keys = 100", "", "plans.pro: Object missing required field `api_keys`"),
+        ("[plans.free]", "[plans.gratis]", "plans.free: missing; every account begins with it"),
+    ],
+)
+def test_wrong_plans(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """The same for the file of plans."""
+    shipped = PLANS.read_text(encoding="utf-8")
+    changed = shipped.replace(old, new)
+    assert changed != shipped
+    with pytest.raises(BadFile) as wrong:
+        load_plans(written(tmp_path, changed))
+    assert told in str(wrong.value)
+    if new and "missing" not in told:
+        assert changed.splitlines()[int(str(wrong.value).split(":")[1]) - 1] == new
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A missing file, and one that is not text, are named."""
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    for name in ("none.toml", "binary.toml"):
+        with pytest.raises(BadFile, match=name):
+            load_plans(tmp_path / name)
+    with pytest.raises(BadFile, match="no table"):
+        load_plans(written(tmp_path, ""))
+
+
+def test_shipped_files_are_beside_the_code() -> None:
+    """Both shipped files exist."""
+    assert PLANS.is_file()
+    assert MODELS.is_file()
