@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from eventstore.errors import Fenced
-from eventstore.postgres.pool import LOCK_TIMEOUT_S, WORKER, Part
+from eventstore.postgres.pool import WORKER, Part
 from eventstore.records import Lease, ShardHead
 
 ANNOUNCE = """
@@ -123,7 +123,7 @@ UPDATE shard_head SET
 WHERE shard = $1
 """
 
-GRACE_S = LOCK_TIMEOUT_S / 5
+GRACE_S = 0.2
 """How long a claim waits for the owner of an expired lease to commit before it ends that backend."""
 
 

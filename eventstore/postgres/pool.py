@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: who we say we are, what a session is set to, and how long anything may take."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,8 +23,9 @@ OPERATOR = "formstate-operator"
 CONNECT_TIMEOUT_S = 5.0
 ACQUIRE_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 10.0
-LOCK_TIMEOUT_S = 1.0
-"""How long a statement waits for another transaction: as long as a batch may take."""
+LOCK_TIMEOUT_S = 1.5
+"""How long a statement waits for another transaction: longer than a batch may take, and than Postgres needs to find
+out that two transactions wait for each other, so that only one of them has to begin again."""
 _IDLE_LIFETIME_S = 300.0
 
 # Every query here is a look-up by index, of a few up to some thousand rows. Without these settings the planner
@@ -43,7 +45,7 @@ def session_settings(application: str) -> dict[str, str]:
         "application_name": application,
         "timezone": "UTC",
         "statement_timeout": f"{STATEMENT_TIMEOUT_S:.0f}s",
-        "lock_timeout": f"{LOCK_TIMEOUT_S:.0f}s",
+        "lock_timeout": f"{LOCK_TIMEOUT_S * 1_000:.0f}ms",
         # A process that stands still in the middle of a transaction holds nothing for longer than this, even if
         # nobody waits for it. A shard's successor does not wait for it: see `leases`.
         "idle_in_transaction_session_timeout": "30s",
@@ -85,8 +87,8 @@ class Pool:
             return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
 
     async def release(self, connection: Connection) -> None:
-        """Gives a connection back; one that broke is dropped."""
-        with translated():
+        """Gives a connection back. One that broke is dropped without an error: what it did is done or undone."""
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await self._pool.release(connection)
 
     @asynccontextmanager

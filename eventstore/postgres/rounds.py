@@ -165,9 +165,10 @@ async def _open(connection: Connection, worker: str, leases: Sequence[Lease]) ->
 
 async def _roll_back(connection: Connection) -> None:
     """Frees the locks. A connection that cannot even do this is cut, which does the same."""
-    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        if connection.is_closed() or not connection.is_in_transaction():
-            return
-        await connection.execute("ROLLBACK")
-        return
-    connection.terminate()
+    try:
+        if connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        # One that broke has left the pool already and answers nothing any more.
+        with contextlib.suppress(asyncpg.InterfaceError):
+            connection.terminate()

@@ -1,0 +1,1 @@
+"""One contract for all stores, and what only Postgres can get wrong."""

@@ -1,0 +1,58 @@
+"""The stores that the contract runs on: each test that takes `store` runs on all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from eventstore.memory import MemoryStore
+from eventstore.postgres.migrations import connect, migrate
+from eventstore.postgres.pool import WORKER
+from eventstore.postgres.store import PostgresStore
+from eventstore.store import Store
+from tests.eventstore.rows import now
+
+SHARDS = 4
+WAIT_S_MAX = 10.0
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
+def backing(request: pytest.FixtureRequest) -> str | None:
+    """The database behind the store; `None` for memory."""
+    return str(request.getfixturevalue("database_url")) if request.param == "postgres" else None
+
+
+@pytest.fixture
+async def store(backing: str | None) -> AsyncIterator[Store]:
+    """An empty store of four shards."""
+    opened = await open_store(backing)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def postgres(database_url: str) -> AsyncIterator[PostgresStore]:
+    """An empty store of four shards in Postgres, for what only Postgres can get wrong."""
+    opened = await open_postgres(database_url)
+    yield opened
+    await opened.close()
+
+
+async def open_store(backing: str | None) -> Store:
+    """A migrated store, on a database or in memory."""
+    return MemoryStore(SHARDS, now) if backing is None else await open_postgres(backing)
+
+
+async def open_postgres(url: str) -> PostgresStore:
+    """A migrated store on an empty database."""
+    connection = await connect(url)
+    await migrate(connection, shards=SHARDS)
+    await connection.close()
+    return await PostgresStore.open(url, WORKER)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Waits for the condition, and not for ever."""
+    async with asyncio.timeout(WAIT_S_MAX):
+        while not await condition():
+            await asyncio.sleep(0.01)

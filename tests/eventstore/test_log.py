@@ -1,0 +1,39 @@
+"""The log is read in commit order, a page at a time."""
+
+from eventstore.store import Store, read_shard
+from tests.eventstore.rows import appending, claimed, event, write
+
+
+async def test_pages_follow_the_order_of_commits(store: Store) -> None:
+    """`events_after` gives a shard's events behind a position, in order, up to the limit, and no other shard's."""
+    leases = await claimed(store, "w", 2)
+    streams = ["thing:b", "thing:a", "thing:b", "thing:a"]
+    versions: dict[str, int] = {}
+    written = []
+    for seq, stream in enumerate(streams, start=1):
+        version = versions.get(stream, 0)
+        written.append(event(0, stream, version + 1, seq))
+        await write(store, "w", leases, appending(written[-1:], expected=version))
+        versions[stream] = version + 1
+    await write(store, "w", leases, appending([event(1, "thing:c", 1, 1)]))
+    assert await store.events_after(0, 0, 2) == written[:2]
+    assert await store.events_after(0, 2, 10) == written[2:]
+    assert await store.events_after(0, 4, 10) == []
+    assert [each async for each in read_shard(store, 0, page=3)] == written
+
+
+async def test_a_stream_that_was_never_written_is_none(store: Store) -> None:
+    """Nothing is made up for an unknown stream."""
+    assert await store.stream(0, "thing:unknown") is None
+    assert await store.events_after(3, 0, 10) == []
+
+
+async def test_a_large_batch_is_written_whole(store: Store) -> None:
+    """Thousands of rows go in one round, in order."""
+    leases = await claimed(store, "w")
+    events = [event(0, "thing:1", number, number) for number in range(1, 5_001)]
+    await write(store, "w", leases, appending(events))
+    assert [each.seq async for each in read_shard(store, 0, page=999)] == list(range(1, 5_001))
+    stored = await store.stream(0, "thing:1")
+    assert stored is not None
+    assert stored.events == events

@@ -1,0 +1,53 @@
+"""Keys and kept answers live outside the log."""
+
+import asyncio
+
+from eventstore.records import DataKey, KeptAnswer
+from eventstore.store import Store
+
+
+def key(wrapped: bytes, subject: str = "user:1") -> DataKey:
+    """A data key."""
+    return DataKey(subject=subject, master_id="m1", wrapped=wrapped)
+
+
+def answer(command_id: str, **fields: object) -> KeptAnswer:
+    """An answer that expires at 10."""
+    defaults: dict[str, object] = {"attempt": "a", "sealed": b"\x00\xff", "expires_at": 10}
+    return KeptAnswer(shard=0, command_id=command_id, **(defaults | fields))  # type: ignore[arg-type]  # fields by name
+
+
+async def test_the_first_data_key_of_a_subject_stays(store: Store) -> None:
+    """Whoever proposes a key gets the one that is stored: all seal with the same."""
+    assert await store.data_key("user:1") is None
+    proposals = [store.add_data_key(key(bytes([number]))) for number in range(8)]
+    stored = await asyncio.gather(*proposals)
+    assert len(set(stored)) == 1
+    assert await store.data_key("user:1") == stored[0]
+    assert await store.add_data_key(key(b"other", "user:2")) == key(b"other", "user:2")
+
+
+async def test_there_is_one_lookup_key(store: Store) -> None:
+    """It is never replaced, whoever starts first, and is no subject's data key."""
+    stored = await asyncio.gather(*(store.lookup_key(key(bytes([number]), "lookup")) for number in range(8)))
+    assert len(set(stored)) == 1
+    assert await store.lookup_key(key(b"late", "lookup")) == stored[0]
+    assert await store.data_key("lookup") is None
+
+
+async def test_a_kept_answer_is_never_replaced(store: Store) -> None:
+    """A repeat gets the first answer, byte for byte."""
+    assert await store.kept_answer(0, "command") is None
+    await store.keep_answer(answer("command"))
+    await store.keep_answer(answer("command", sealed=b"another", attempt="b"))
+    assert await store.kept_answer(0, "command") == answer("command")
+
+
+async def test_answers_past_their_time_are_purged(store: Store) -> None:
+    """Purging deletes what expires by then, and nothing else."""
+    for number in range(3):
+        await store.keep_answer(answer(f"old-{number}"))
+    await store.keep_answer(answer("young", expires_at=11))
+    assert await store.purge(10) == 3
+    assert await store.kept_answer(0, "old-2") is None
+    assert await store.kept_answer(0, "young") is not None
