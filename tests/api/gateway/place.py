@@ -79,7 +79,9 @@ class Account:
 
     def client(self, **more: Any) -> AsyncOpenAI:
         """The official SDK, with nothing changed but address and key."""
-        return AsyncOpenAI(base_url=f"{self.place.url}/v1", api_key=self.key, max_retries=0, **more)
+        client = AsyncOpenAI(base_url=f"{self.place.url}/v1", api_key=self.key, max_retries=0, **more)
+        self.place.clients.append(client)
+        return client
 
     async def chat(self, text: str, *, headers: dict[str, str] | None = None, **fields: Any) -> "Answer":
         """One chat completion as raw HTTP."""
@@ -143,6 +145,16 @@ class Place:
         self.provider = provider
         self.url = url
         self.http = http
+        self.clients: list[AsyncOpenAI] = []
+        """Closed with the place."""
+
+    async def left(self) -> None:
+        """Returns once no request is open at the provider."""
+
+        async def nothing_open() -> bool:
+            return self.provider.ledger.counts.open == 0
+
+        await until(nothing_open, bound_s=1.0)
 
     async def account(self, credits: str = "10", *, mode: str = "live") -> Account:
         """A new account with so many credits and a key."""
@@ -232,7 +244,10 @@ async def running_place(
         stack.push_async_callback(_stop, worker.close, working)
         url = await stack.enter_async_context(serving(services))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Place(services, log, upstream, url, http)
+        place = Place(services, log, upstream, url, http)
+        yield place
+        for client in place.clients:
+            await client.close()
 
 
 @asynccontextmanager
