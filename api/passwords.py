@@ -118,10 +118,10 @@ class Passwords:
         if self._taken >= self._places:
             raise ApiError("busy", headers={"Retry-After": "1"})
         self._taken += 1
+        loop = asyncio.get_running_loop()
         future = self._pool.submit(derive, password, salt, iterations, padding)
         # A client that goes away frees nothing: its thread works on, so the place stays taken until that is over.
         future.add_done_callback(lambda _: self._release(loop))
-        loop = asyncio.get_running_loop()
         return await asyncio.wrap_future(future, loop=loop)
 
     def _release(self, loop: asyncio.AbstractEventLoop) -> None:

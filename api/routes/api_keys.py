@@ -1,18 +1,17 @@
 """API keys: made, listed, changed, revoked. The key itself is shown once, in the answer that made it."""
 
 import re
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
-from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from api.api_key_shown import ApiKeyChange, ApiKeyList, ApiKeyMade, ApiKeyShown, NewApiKey, shown
 from api.call import Call
-from api.caller import Mode
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.rfc3339 import format_instant, maybe_instant, parse_instant
 from api.route import Route, needs
-from api.scopes import INCLUDED, requested
+from api.scopes import requested
 from api.services import Services
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
 from domain.instant import Instant
@@ -38,72 +37,6 @@ declare(
     "Use a live key or a login token, or ask for mode test.",
 )
 declare("invalid_name", "invalid", "The name is empty or holds control characters.", "Send 1 to 100 characters.")
-
-KeyName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, description="What the key is for.")]
-Scopes: TypeAlias = Annotated[
-    list[str],
-    Meta(
-        max_length=len(INCLUDED),
-        description="read and write if left out. A key never exceeds its creator.",
-        extra_json_schema={"items": {"type": "string", "enum": list(INCLUDED)}, "minItems": 1},
-    ),
-]
-Status: TypeAlias = Literal["active", "expiring", "revoked", "expired"]
-
-
-class NewApiKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to be made. Keys of mode `test` reach built-in models only and never spend."""
-
-    name: KeyName
-    scopes: Scopes | None = None
-    expires_at: Annotated[str, Meta(description="RFC 3339; never if left out.")] | None = None
-    mode: Mode = "live"
-
-
-class ApiKeyChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is left out or null stays."""
-
-    name: KeyName | None = None
-    scopes: Scopes | None = None
-
-
-class ApiKeyMade(Struct, frozen=True, kw_only=True):
-    """A new key. `key` is shown this once, and in repeats under the same `Idempotency-Key` for 24 hours; then null."""
-
-    id: str
-    key: str | None
-    name: str
-    scopes: list[str]
-    mode: Mode
-    created_at: str
-    expires_at: str | None
-    warning: str
-
-
-class ApiKeyShown(Struct, frozen=True, kw_only=True):
-    """A key as listings show it: `hint` is its beginning and end."""
-
-    id: str
-    name: str
-    scopes: list[str]
-    mode: Mode
-    hint: str
-    status: Status
-    created_at: str
-    created_by: str
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
-    events_url: str
-
-
-class ApiKeyList(Struct, frozen=True, kw_only=True):
-    """A page of keys, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[ApiKeyShown]
-    has_more: bool
-    next_cursor: str | None
 
 
 async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
@@ -153,12 +86,12 @@ async def list_all(call: Call[None, PageQuery]) -> ApiKeyList:
         services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
     )
     now = services.clock()
-    return ApiKeyList(**list_fields(page, lambda view: _shown(view, now)))
+    return ApiKeyList(**list_fields(page, lambda view: shown(view, now)))
 
 
 async def show(call: Call[None, None]) -> ApiKeyShown:
     """One key of the account."""
-    return _shown(await _own_key(call), call.services.clock())
+    return shown(await _own_key(call), call.services.clock())
 
 
 async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
@@ -172,7 +105,7 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
     await draft.submit(UpdateApiKey(key_id=view.id, name=body.name, scopes=scopes))
     services.identities.cache.stamped((view.id,))
     changed = replace(view, name=body.name or view.name, scopes=view.scopes if scopes is None else scopes)
-    return _shown(changed, services.clock())
+    return shown(changed, services.clock())
 
 
 async def revoke(call: Call[None, None]) -> ApiKeyShown:
@@ -182,7 +115,7 @@ async def revoke(call: Call[None, None]) -> ApiKeyShown:
     await call.draft(f"account:{view.account_id}").submit(RevokeApiKey(key_id=view.id))
     # Other processes see the stamp within a second; this one forgets the key now.
     services.identities.cache.stamped((view.id,))
-    return _shown(await _found(services, view.id), services.clock())
+    return shown(await _found(services, view.id), services.clock())
 
 
 async def _own_key(call: Call[Any, None]) -> ApiKeyView:
@@ -208,29 +141,6 @@ def _check_name(name: str) -> None:
 def _expiry(text: str | None) -> Instant | None:
     """Whether it lies in the future is for the worker to decide, by the clock that is recorded."""
     return None if text is None else parse_instant(text, name="expires_at", code="invalid_expiry")
-
-
-def _status(view: ApiKeyView, now: Instant) -> Status:
-    if view.revoked_at is not None:
-        return "revoked"
-    return "expired" if view.expires_at is not None and view.expires_at <= now else "active"
-
-
-def _shown(view: ApiKeyView, now: Instant) -> ApiKeyShown:
-    return ApiKeyShown(
-        id=view.id,
-        name=view.name,
-        scopes=list(view.scopes),
-        mode=view.mode,
-        hint=view.hint,
-        status=_status(view, now),
-        created_at=format_instant(view.created_at),
-        created_by=view.created_by,
-        expires_at=maybe_instant(view.expires_at),
-        revoked_at=maybe_instant(view.revoked_at),
-        last_used_at=None,
-        events_url=f"/api-keys/{view.id}/events",
-    )
 
 
 _CREATE = Route(

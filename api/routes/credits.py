@@ -1,7 +1,7 @@
-"""Credits of an account: what is there, what moved, and how privileged callers add some."""
+"""Credits of an account: what is there, and how privileged callers add some."""
 
 import re
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -9,15 +9,13 @@ from api.call import Call
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.ids import derived
-from api.pagination import PageQuery, list_fields
 from api.rfc3339 import format_instant, maybe_instant, parse_instant
 from api.route import Route, needs
+from api.routes.transactions import TransactionShown, grant_transaction
 from domain.account.credits import AddCredits
-from domain.account.usage import Usage, UsageSource
 from domain.money import format_credits, parse_credits
 from eventstore.records import Outcome
 from projections.credits import GrantView, get_credits
-from projections.transactions import Transaction, list_transactions
 from projections.users import get_user
 
 PRIORITY_DEFAULT = 100
@@ -60,40 +58,6 @@ class Addition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires_at: Annotated[str, Meta(description="RFC 3339; never if left out.")] | None = None
 
 
-class TokensUsed(Struct, frozen=True, kw_only=True):
-    """What a request used; the kinds do not overlap. `source` says who counted."""
-
-    source: UsageSource
-    input_tokens: int
-    cached_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-
-
-class TransactionShown(Struct, frozen=True, kw_only=True):
-    """A movement of the balance. `amount` is signed; `repaid` of a grant went to debt, `owed` of a charge became it."""
-
-    id: str
-    kind: Literal["grant", "expiry", "charge", "correction"]
-    amount: str
-    balance: str
-    created_at: str
-    debt: str
-    owed: str
-    repaid: str
-    reason: str | None
-    source: str | None
-    reference: str | None
-    grant_id: str | None
-    hold_id: str | None
-    model: str | None
-    api_key_id: str | None
-    usage: TokensUsed | None
-    price_version: str | None
-    request_id: str | None
-
-
 class Balance(Struct, frozen=True, kw_only=True):
     """`available` = `balance` - `held`. `debt` is owed beside the balance and repaid first by what comes in."""
 
@@ -127,15 +91,6 @@ class CreditsShown(Balance, frozen=True, kw_only=True):
     """The account's figures, and its grants in the order in which they are used."""
 
     grants: list[GrantShown]
-
-
-class TransactionList(Struct, frozen=True, kw_only=True):
-    """A page of transactions, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[TransactionShown]
-    has_more: bool
-    next_cursor: str | None
 
 
 async def add(call: Call[Addition, None]) -> Added:
@@ -201,7 +156,7 @@ def _added(account_id: str, command: AddCredits, outcome: Outcome) -> Added:
     data = data_of(outcome)
     return Added(
         transaction=TransactionShown(
-            id=_grant_transaction(command.grant_id),
+            id=grant_transaction(command.grant_id),
             kind="grant",
             amount=format_credits(data["amount"]),
             balance=format_credits(data["balance"]),
@@ -213,12 +168,6 @@ def _added(account_id: str, command: AddCredits, outcome: Outcome) -> Added:
             source=command.source,
             reference=command.reference,
             grant_id=command.grant_id,
-            hold_id=None,
-            model=None,
-            api_key_id=None,
-            usage=None,
-            price_version=None,
-            request_id=None,
         ),
         **_balance(account_id, data),
     )
@@ -254,58 +203,6 @@ def _grant(grant: GrantView) -> GrantShown:
         remaining=format_credits(grant.remaining),
         granted_at=format_instant(grant.granted_at),
         expires_at=maybe_instant(grant.expires_at),
-    )
-
-
-async def transactions(call: Call[None, PageQuery]) -> TransactionList:
-    """Every movement of the account's balance; their sum is the balance."""
-    services, query = call.services, call.query
-    page = await list_transactions(
-        services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
-    )
-    return TransactionList(**list_fields(page, _transaction))
-
-
-def _transaction(each: Transaction) -> TransactionShown:
-    is_grant = each.kind == "grant" and each.grant_id is not None
-    return TransactionShown(
-        id=_grant_transaction(each.grant_id or "") if is_grant else each.id,
-        kind=each.kind,
-        amount=format_credits(each.amount),
-        balance=format_credits(each.balance),
-        created_at=format_instant(each.at),
-        debt=format_credits(each.debt),
-        owed=format_credits(each.owed),
-        repaid=format_credits(each.repaid),
-        reason=each.reason,
-        source=each.source,
-        reference=each.reference,
-        grant_id=each.grant_id,
-        hold_id=each.hold_id,
-        model=each.model,
-        api_key_id=each.key_id,
-        usage=tokens_used(each.usage),
-        price_version=each.price_version,
-        request_id=each.request_id,
-    )
-
-
-def _grant_transaction(grant_id: str) -> str:
-    """A grant's transaction is named after the grant: the answer that made it knows no place in the log."""
-    return f"txn_{grant_id.removeprefix('grant_')}"
-
-
-def tokens_used(usage: Usage | None) -> TokensUsed | None:
-    """Usage as clients see it."""
-    if usage is None:
-        return None
-    return TokensUsed(
-        source=usage.source,
-        input_tokens=usage.input,
-        cached_tokens=usage.cached,
-        cache_write_tokens=usage.cache_write,
-        output_tokens=usage.output,
-        reasoning_tokens=usage.reasoning,
     )
 
 
@@ -346,16 +243,5 @@ ROUTES = (
         tag="billing",
         access=needs("billing:read"),
         answers={200: CreditsShown},
-    ),
-    Route(
-        method="GET",
-        path="/billing/credits/transactions",
-        handler=transactions,
-        summary="List credit transactions",
-        tag="billing",
-        access=needs("billing:read"),
-        query=PageQuery,
-        answers={200: TransactionList},
-        errors=("invalid_cursor",),
     ),
 )

@@ -8,7 +8,7 @@ from api.call import Call
 from api.pagination import PageQuery, list_fields
 from api.rfc3339 import format_instant, maybe_instant
 from api.route import Route, needs
-from api.routes.credits import TokensUsed, tokens_used
+from api.routes.transactions import TokensUsed, tokens_used
 from domain.money import format_credits
 from projections.holds import HoldView, list_holds
 

@@ -131,6 +131,19 @@ async def test_full_pool_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
         made.close()
 
 
+async def test_every_place_is_given_back() -> None:
+    """However quickly a derivation ends, its place in the pool is free again."""
+    made = Passwords(iterations=1, threads=1, waiting_max=0)
+    try:
+        for _ in range(500):
+            await made.hash(PASSWORD)
+            async with asyncio.timeout(10):
+                while made._taken:
+                    await asyncio.sleep(0)
+    finally:
+        made.close()
+
+
 async def test_hashing_does_not_block_the_loop() -> None:
     """While a password is hashed at full cost the event loop goes on."""
     made = Passwords(threads=1)

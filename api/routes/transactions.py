@@ -1,0 +1,123 @@
+"""Every movement of an account's balance, as clients see it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from api.call import Call
+from api.pagination import PageQuery, list_fields
+from api.rfc3339 import format_instant
+from api.route import Route, needs
+from domain.account.usage import Usage, UsageSource
+from domain.money import format_credits
+from projections.transactions import Transaction, list_transactions
+
+
+class TokensUsed(Struct, frozen=True, kw_only=True):
+    """What a request used; the kinds do not overlap. `source` says who counted."""
+
+    source: UsageSource
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+
+
+class TransactionShown(Struct, frozen=True, kw_only=True):
+    """A movement of the balance. `amount` is signed; `repaid` of a grant went to debt, `owed` of a charge became it."""
+
+    id: str
+    kind: Literal["grant", "expiry", "charge", "correction"]
+    amount: str
+    balance: str
+    created_at: str
+    debt: str
+    owed: str
+    repaid: str
+    reason: str | None = None
+    source: str | None = None
+    reference: str | None = None
+    grant_id: str | None = None
+    hold_id: str | None = None
+    model: str | None = None
+    api_key_id: str | None = None
+    usage: TokensUsed | None = None
+    price_version: str | None = None
+    request_id: str | None = None
+
+
+class TransactionList(Struct, frozen=True, kw_only=True):
+    """A page of transactions, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[TransactionShown]
+    has_more: bool
+    next_cursor: str | None
+
+
+async def list_all(call: Call[None, PageQuery]) -> TransactionList:
+    """Every movement of the account's balance; their sum is the balance."""
+    services, query = call.services, call.query
+    page = await list_transactions(
+        services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
+    )
+    return TransactionList(**list_fields(page, _transaction))
+
+
+def _transaction(each: Transaction) -> TransactionShown:
+    is_grant = each.kind == "grant" and each.grant_id is not None
+    return TransactionShown(
+        id=grant_transaction(each.grant_id or "") if is_grant else each.id,
+        kind=each.kind,
+        amount=format_credits(each.amount),
+        balance=format_credits(each.balance),
+        created_at=format_instant(each.at),
+        debt=format_credits(each.debt),
+        owed=format_credits(each.owed),
+        repaid=format_credits(each.repaid),
+        reason=each.reason,
+        source=each.source,
+        reference=each.reference,
+        grant_id=each.grant_id,
+        hold_id=each.hold_id,
+        model=each.model,
+        api_key_id=each.key_id,
+        usage=tokens_used(each.usage),
+        price_version=each.price_version,
+        request_id=each.request_id,
+    )
+
+
+def grant_transaction(grant_id: str) -> str:
+    """A grant's transaction is named after the grant: the answer that made it knows no place in the log."""
+    return f"txn_{grant_id.removeprefix('grant_')}"
+
+
+def tokens_used(usage: Usage | None) -> TokensUsed | None:
+    """Usage as clients see it."""
+    if usage is None:
+        return None
+    return TokensUsed(
+        source=usage.source,
+        input_tokens=usage.input,
+        cached_tokens=usage.cached,
+        cache_write_tokens=usage.cache_write,
+        output_tokens=usage.output,
+        reasoning_tokens=usage.reasoning,
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/billing/credits/transactions",
+        handler=list_all,
+        summary="List credit transactions",
+        tag="billing",
+        access=needs("billing:read"),
+        query=PageQuery,
+        answers={200: TransactionList},
+        errors=("invalid_cursor",),
+    ),
+)
