@@ -12,12 +12,15 @@ from eventstore.command_topic import TopicUnusable
 from eventstore.errors import StoreError
 from telemetry import logs
 from telemetry.environment import SettingsError
-from worker import grant_role
+from worker import grant_role, rebuild
 from worker.grant_role import NotGranted
 from worker.migrate import migrate
+from worker.operator import NotDone
 from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable
+
+NOUNS = (rebuild,)
 
 EPILOG = """\
 settings (environment; docs/operating.md explains each):
@@ -47,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     )
     migrating.add_argument("--activate", action="store_true", help="allow what only the new release can read")
     migrating.set_defaults(act=migrate)
+    for noun in NOUNS:
+        noun.add_parser(commands)
     granting = commands.add_parser("grant-role", help="give a user a role; the only way to the first admin")
     grant_role.add_words(granting)
     granting.set_defaults(act=grant_role.grant_role)
@@ -67,6 +72,9 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             said = runner.run(act(settings, **words))
+    except NotDone as error:
+        print(error, file=sys.stderr)
+        return 1
     except (StoreError, TopicUnusable, KafkaError, LogUnavailable, NotGranted, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,48 @@
+"""Compares two tables of one collection's documents, shard by shard, inside the database."""
+
+from msgspec import Struct
+
+from eventstore.postgres.pool import DirectConnection
+
+SHOWN_MAX = 5
+
+DIFFERING = """
+SELECT key,
+    CASE
+        WHEN live.doc IS NULL THEN 'missing'
+        WHEN made.doc IS NULL THEN 'surplus'
+        WHEN live.doc <> made.doc THEN 'another document'
+        ELSE 'another owner or sort'
+    END AS how,
+    count(*) OVER () AS total
+FROM (SELECT key, owner, sort, doc FROM {live} WHERE shard = $1) AS live
+FULL JOIN (SELECT key, owner, sort, doc FROM {made} WHERE shard = $1) AS made USING (key)
+WHERE (live.owner, live.sort, live.doc) IS DISTINCT FROM (made.owner, made.sort, made.doc)
+ORDER BY key
+LIMIT $2
+"""
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """Documents of one collection and shard that are not what the log makes of them."""
+
+    collection: str
+    shard: int
+    count: int
+    shown: tuple[str, ...]
+    """Some keys with what is wrong: `missing`, `surplus`, `another document`, `another owner or sort`."""
+
+
+async def compare(
+    connection: DirectConnection, collection: str, shard: int, *, live: str, made: str, shown_max: int = SHOWN_MAX
+) -> Difference | None:
+    """How the table `live` differs from `made` on this shard; `None` where it does not."""
+    rows = await connection.fetch(DIFFERING.format(live=live, made=made), shard, shown_max)
+    if not rows:
+        return None
+    return Difference(
+        collection=collection,
+        shard=shard,
+        count=rows[0]["total"],
+        shown=tuple(f"{row['key']} ({row['how']})" for row in rows),
+    )

@@ -1,0 +1,182 @@
+"""Tables of read models that are rebuilt beside the live ones: how far each is, and how they become the live ones.
+
+All of it is the database's: a rebuild that was interrupted, by whatever, goes on where its last commit was.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
+from eventstore.postgres.pool import DirectConnection
+from projections.document_tables import create_table, table_of
+from projections.projection import AnyProjection
+
+REBUILD_LOCK = 0x52454255  # "REBU"
+"""The first of two numbers of the advisory lock that a rebuild of one collection holds; the other names it."""
+
+LOCK_COLLECTION = "SELECT pg_try_advisory_lock($1, $2)"
+
+PROGRESS_TABLE = """
+CREATE TABLE IF NOT EXISTS rebuild_progress (
+    collection text COLLATE "C" NOT NULL,
+    shard integer NOT NULL,
+    version integer NOT NULL,
+    bound bigint NOT NULL,
+    stream text COLLATE "C" NOT NULL DEFAULT '',
+    stream_version bigint NOT NULL DEFAULT 0,
+    seq bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (collection, shard)
+)
+"""
+
+# The other indexes are made after the bulk of the documents is in.
+BARE_TABLE = """
+CREATE TABLE {table} (
+    shard integer NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    owner text COLLATE "C" NOT NULL,
+    sort text COLLATE "C" NOT NULL,
+    doc jsonb NOT NULL,
+    PRIMARY KEY (shard, key)
+) WITH (fillfactor = 80)
+"""
+
+FORGET = "DELETE FROM rebuild_progress WHERE collection = $1"
+
+BEGIN = """
+INSERT INTO rebuild_progress (collection, shard, version, bound)
+SELECT $1, shard, $2, seq FROM shard_head
+"""
+
+READ = """
+SELECT collection, shard, version, bound, stream, stream_version, seq
+FROM rebuild_progress
+WHERE collection = ANY ($1::text[])
+ORDER BY shard
+"""
+
+# Only from where this rebuild left it: of two that believe to be the only one, the second fails.
+MOVE = """
+UPDATE rebuild_progress SET stream = $6, stream_version = $7, seq = $8
+WHERE collection = ANY ($1::text[]) AND shard = $2 AND stream = $3 AND stream_version = $4 AND seq = $5
+"""
+
+INDEXES = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = $1 ORDER BY indexname"
+
+# Every lane is fenced by its next commit, drops its documents, and claims its shards anew.
+FENCE = "UPDATE shard_head SET owner = NULL, epoch = epoch + 1"
+
+
+class AlreadyRebuilding(Exception):
+    """Somebody else is rebuilding this collection."""
+
+
+class Disturbed(Exception):
+    """The progress is not where this rebuild left it."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """How far one shard is: stream by stream up to `bound` first, then in the log's order from there.
+
+    While `seq` < `bound` the streams up to (`stream`, `stream_version`) are in; then all events up to `seq` are.
+    """
+
+    bound: int
+    stream: str = ""
+    stream_version: int = 0
+    seq: int = 0
+
+    @property
+    def bulk(self) -> bool:
+        """The shard is still being read stream by stream."""
+        return self.seq < self.bound
+
+
+def rebuild_table_of(collection: str) -> str:
+    """The table that will take the live one's place."""
+    return f"{table_of(collection)}__rebuild"
+
+
+async def lock_collections(connection: DirectConnection, collections: Sequence[str]) -> None:
+    """Takes the right to rebuild, for as long as the connection lives. `AlreadyRebuilding` if another has it."""
+    for collection in collections:
+        number = zlib.crc32(collection.encode()) - 2**31
+        if not await connection.fetchval(LOCK_COLLECTION, REBUILD_LOCK, number):
+            raise AlreadyRebuilding(f"{collection} is being rebuilt by somebody else")
+
+
+async def begin_or_resume(connection: DirectConnection, projections: Sequence[AnyProjection]) -> dict[int, Place]:
+    """Where each shard is. What cannot be gone on with, since it is of other versions or steps apart, begins anew."""
+    names = [projection.collection for projection in projections]
+    async with connection.transaction():
+        await connection.execute(LOCK, ADVISORY_LOCK)
+        await connection.execute(PROGRESS_TABLE)
+        places = await _read(connection, projections)
+        if places is None:
+            for projection in projections:
+                table = rebuild_table_of(projection.collection)
+                await connection.execute(f"DROP TABLE IF EXISTS {table}")
+                await connection.execute(BARE_TABLE.format(table=table))
+                await connection.execute(FORGET, projection.collection)
+                await connection.execute(BEGIN, projection.collection, projection.version)
+            places = await _read(connection, projections)
+    assert places is not None, f"the progress of {names} was written a moment ago"
+    return places
+
+
+async def _read(connection: DirectConnection, projections: Sequence[AnyProjection]) -> dict[int, Place] | None:
+    """The places that all of the collections share, or `None` if they have none or differ."""
+    versions = {projection.collection: projection.version for projection in projections}
+    places: dict[str, dict[int, Place]] = {name: {} for name in versions}
+    for row in await connection.fetch(READ, list(versions)):
+        if row["version"] != versions[row["collection"]]:
+            return None
+        place = Place(bound=row["bound"], stream=row["stream"], stream_version=row["stream_version"], seq=row["seq"])
+        places[row["collection"]][row["shard"]] = place
+    first, *others = places.values()
+    if not first or any(other != first for other in others):
+        return None
+    return first
+
+
+async def move(
+    connection: DirectConnection, collections: Sequence[str], shard: int, before: Place, after: Place
+) -> None:
+    """Notes progress in the transaction that makes it. `Disturbed` if somebody else has moved it."""
+    moved = await connection.execute(
+        MOVE,
+        list(collections),
+        shard,
+        before.stream,
+        before.stream_version,
+        before.seq,
+        after.stream,
+        after.stream_version,
+        after.seq,
+    )
+    if moved != f"UPDATE {len(collections)}":
+        raise Disturbed(f"somebody else is rebuilding shard {shard} of {', '.join(collections)}")
+
+
+async def finish_tables(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
+    """Gives the tables the indexes that the live ones have, and the planner its figures."""
+    for projection in projections:
+        table = rebuild_table_of(projection.collection)
+        async with connection.transaction():
+            await create_table(connection, projection, table)
+        await connection.execute(f"ANALYZE {table}")
+
+
+async def take_place(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
+    """Makes the rebuilt tables the live ones, inside a transaction that has locked all shards, and fences all lanes."""
+    for projection in projections:
+        live, rebuilt = table_of(projection.collection), rebuild_table_of(projection.collection)
+        await connection.execute(f"DROP TABLE IF EXISTS {live}")
+        await connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {live}")
+        for row in await connection.fetch(INDEXES, live):
+            name = row["indexname"]
+            await connection.execute(f'ALTER INDEX "{name}" RENAME TO "{name.replace(rebuilt, live)}"')
+        await connection.execute(FORGET, projection.collection)
+    await connection.execute(FENCE)

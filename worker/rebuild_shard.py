@@ -1,0 +1,142 @@
+"""One shard of a rebuild: the bulk of it stream by stream, then what came meanwhile in the log's order."""
+
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+
+from domain.recorded import Recorded
+from eventstore.postgres.driver_errors import translated
+from eventstore.postgres.pool import DirectConnection
+from projections.comparison import Difference, compare
+from projections.document_tables import table_of
+from projections.projection import AnyProjection
+from projections.rebuild_tables import Place, move, rebuild_table_of
+from worker.log_rows import recorded
+from worker.refold import Refold
+
+CHUNK = 5_000
+"""Events that are folded and committed together: what memory and an interruption cost at most."""
+
+# The planner chooses between the index in this order and a sort: a cold disk reads the log in its own order faster.
+BULK = """
+SELECT shard, stream, version, seq, at, type, schema_version, payload, metadata
+FROM events
+WHERE shard = $1 AND seq <= $2 AND (stream, version) > ($3, $4) AND type = ANY ($5::text[])
+ORDER BY stream, version
+"""
+
+TAIL = """
+SELECT shard, stream, version, seq, at, type, schema_version, payload, metadata
+FROM events
+WHERE shard = $1 AND seq > $2 AND seq <= $3
+ORDER BY seq
+LIMIT $4
+"""
+
+HEAD = "SELECT seq FROM shard_head WHERE shard = $1"
+
+COUNT = "SELECT count(*) FROM events WHERE shard = $1 AND seq BETWEEN 1 AND $2"
+
+
+class LogDamaged(Exception):
+    """The log of a shard has gaps."""
+
+
+class ShardRebuild:
+    """Brings one shard's documents into the tables that are being rebuilt. `place` is what was committed last."""
+
+    def __init__(
+        self, shard: int, place: Place, projections: Sequence[AnyProjection], counted: Callable[[int], None]
+    ) -> None:
+        self.shard = shard
+        self.place = place
+        self._collections = [projection.collection for projection in projections]
+        self._types = sorted(
+            {str(event.__struct_config__.tag) for projection in projections for event in projection.events}
+        )
+        self._refold = Refold(shard, projections, rebuild_table_of)
+        self._counted = counted
+
+    async def bulk(self, reader: DirectConnection, writer: DirectConnection) -> None:
+        """All streams up to the bound, each chunk with its progress in one transaction of `writer`."""
+        bound, read = self.place.bound, 0
+        if not self.place.bulk:
+            return
+        with translated():
+            async with reader.transaction(readonly=True):
+                cursor = await reader.cursor(
+                    BULK, self.shard, bound, self.place.stream, self.place.stream_version, self._types
+                )
+                while rows := await cursor.fetch(CHUNK):
+                    events = [recorded(row) for row in rows]
+                    last = events[-1]
+                    begun = takewhile(lambda event: event.stream == self.place.stream, events)
+                    after = Place(bound=bound, stream=last.stream, stream_version=last.version)
+                    async with writer.transaction():
+                        await self._take_in(writer, events, list(begun), after)
+                    self.place = after
+                    read += len(events)
+                    self._counted(len(events))
+            await self._leave_bulk(writer)
+        self._counted(bound - read)
+
+    async def _leave_bulk(self, writer: DirectConnection) -> None:
+        after = Place(bound=self.place.bound, seq=self.place.bound)
+        async with writer.transaction():
+            await move(writer, self._collections, self.shard, self.place, after)
+        self.place = after
+
+    async def _take_in(
+        self, writer: DirectConnection, events: Sequence[Recorded], begun: Sequence[Recorded], after: Place
+    ) -> None:
+        """Folds a chunk; `begun` are those of its events whose documents may be stored already."""
+        if begun:
+            await self._refold.load(writer, begun)
+        self._refold.fold(events)
+        await self._refold.flush(writer)
+        await move(writer, self._collections, self.shard, self.place, after)
+
+    async def catch_up(self, connection: DirectConnection, until: int) -> None:
+        """What came behind the bulk up to `until`, a transaction for each chunk."""
+        with translated():
+            while self.place.seq < until:
+                async with connection.transaction():
+                    after = await self._tail(connection, until)
+                self._counted(after.seq - self.place.seq)
+                self.place = after
+
+    async def finish(self, connection: DirectConnection, until: int) -> Place:
+        """The same inside a transaction of the caller's, who sets `place` to the answer once that is committed."""
+        before = self.place
+        try:
+            while self.place.seq < until:
+                self.place = await self._tail(connection, until)
+            return self.place
+        finally:
+            self.place = before
+
+    async def _tail(self, connection: DirectConnection, until: int) -> Place:
+        rows = await connection.fetch(TAIL, self.shard, self.place.seq, until, CHUNK)
+        events = [recorded(row) for row in rows]
+        if [event.seq for event in events] != list(range(self.place.seq + 1, self.place.seq + 1 + len(events))):
+            raise LogDamaged(f"shard {self.shard} has gaps behind {self.place.seq}: run `python -m worker verify`")
+        if not events:
+            raise LogDamaged(f"shard {self.shard} ends before {until}: run `python -m worker verify`")
+        after = Place(bound=self.place.bound, seq=events[-1].seq)
+        await self._take_in(connection, events, events, after)
+        return after
+
+    async def check(self, connection: DirectConnection) -> list[Difference]:
+        """Compares with the live documents at one moment. `LogDamaged` if not every event was there to be folded."""
+        with translated():
+            async with connection.transaction(isolation="repeatable_read"):
+                seq = await connection.fetchval(HEAD, self.shard)
+                after = await self.finish(connection, seq)
+                if await connection.fetchval(COUNT, self.shard, seq) != seq:
+                    raise LogDamaged(f"shard {self.shard} has gaps: run `python -m worker verify`")
+                found = [
+                    await compare(connection, each, self.shard, live=table_of(each), made=rebuild_table_of(each))
+                    for each in self._collections
+                ]
+            self._counted(after.seq - self.place.seq)
+            self.place = after
+        return [difference for difference in found if difference is not None]
