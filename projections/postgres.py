@@ -42,8 +42,8 @@ JOIN {table} AS document ON document.shard = wanted.shard AND document.key = wan
 
 SAVE = """
 INSERT INTO {table} (shard, key, owner, sort, doc)
-SELECT shard, key, owner, sort, doc::jsonb
-FROM unnest({{0}}::integer[], {{1}}::text[], {{2}}::text[], {{3}}::text[], {{4}}::text[])
+SELECT shard, key, owner, sort, convert_from(doc, 'UTF8')::jsonb
+FROM unnest({{0}}::integer[], {{1}}::text[], {{2}}::text[], {{3}}::text[], {{4}}::bytea[])
     AS changed (shard, key, owner, sort, doc)
 ON CONFLICT (shard, key) DO UPDATE SET owner = excluded.owner, sort = excluded.sort, doc = excluded.doc
 """
@@ -140,16 +140,16 @@ def _table_changes(collection: str, changed: Sequence[Change]) -> list[TableChan
     """An upsert of what is kept and a deletion of what is removed; of several changes of a key the last stays."""
     table = table_of(collection)
     last = {(change.shard, change.key): change for change in changed}.values()
-    kept = [(change, change.doc.decode()) for change in last if change.doc is not None]
+    kept = [change for change in last if change.doc is not None]
     removed = [change for change in last if change.doc is None]
     written = []
     if kept:
         arguments: list[list[Any]] = [
-            [change.shard for change, _ in kept],
-            [change.key for change, _ in kept],
-            [change.owner for change, _ in kept],
-            [change.sort for change, _ in kept],
-            [doc for _, doc in kept],
+            [change.shard for change in kept],
+            [change.key for change in kept],
+            [change.owner for change in kept],
+            [change.sort for change in kept],
+            [change.doc for change in kept],
         ]
         written.append(TableChange(name=f"{table}_saved", sql=SAVE.format(table=table), arguments=arguments))
     if removed:

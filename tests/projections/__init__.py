@@ -1,0 +1,1 @@
+"""Read models, and the one contract of the stores that keep their documents."""
