@@ -2,7 +2,8 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import asyncpg
 from msgspec import Struct
@@ -81,6 +82,13 @@ class Observer:
     async def positions(self) -> dict[int, int]:
         """The next offset of each shard."""
         return {row["shard"]: row["next_offset"] for row in await self._pool.fetch("SELECT * FROM shard_head")}
+
+    @asynccontextmanager
+    async def events_locked(self) -> AsyncIterator[None]:
+        """Lets nobody write events for the length of the block; rounds that are about to do so wait."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE events IN SHARE MODE")
+            yield
 
     async def fate(self, xid: str) -> str:
         """What became of a transaction: `committed`, `aborted` or `in progress`."""

@@ -41,24 +41,29 @@ class Site(Struct, frozen=True, kw_only=True):
     async def even(self) -> None:
         """Returns once the workers that live share all shards evenly."""
         workers = self.deployment.workers()
-        await until(
-            lambda: even_shares(self.observer, workers, self.deployment.shards),
-            START_S,
-            f"{len(workers)} workers share {self.deployment.shards} shards evenly",
-        )
+        shards = self.deployment.shards
+        await until(lambda: self.alone(workers), START_S, f"{len(workers)} workers share {shards} shards evenly")
 
     async def begin(self) -> None:
         """Starts the load, and returns once it is well under way."""
         await self.load.start(self.observer.applied)
         await self.load.more(200)
 
-    async def in_round(self, *steps: str, of: Process | None = None) -> Transaction:
-        """A worker's round that is open at this moment, in one of the steps if any are named."""
+    async def alone(self, workers: list[Process]) -> bool:
+        """Tells whether these workers own all shards, evenly."""
+        return await even_shares(self.observer, workers, self.deployment.shards)
+
+    async def in_round(self, *steps: str, of: Process | None = None, waits_for: str | None = None) -> Transaction:
+        """A worker's round that is open at this moment, in one of the steps if any are named.
+
+        `waits_for` is what its backend waits for, as in `pg_stat_activity.wait_event`.
+        """
 
         async def probe() -> Transaction | None:
             workers = [of] if of is not None else self.deployment.workers()
             open_now = await self.observer.transactions(workers)
-            return next((each for each in open_now if not steps or each.step in steps), None)
+            fitting = [each for each in open_now if not steps or each.step in steps]
+            return next((each for each in fitting if waits_for in (None, each.wait_event)), None)
 
         found = await until(probe, START_S, f"a round in {steps or 'any step'}")
         assert found is not None
