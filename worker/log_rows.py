@@ -1,4 +1,4 @@
-"""The log as rows of PostgreSQL bring it, decoded for folding; nothing is built on the way that folding does not use."""
+"""The log as rows of PostgreSQL bring it, decoded for folding; nothing is built that folding does not use."""
 
 import asyncpg
 import msgspec

@@ -7,10 +7,8 @@ shards, takes in the last events, exchanges the tables and fences all lanes (doc
 
 import argparse
 import asyncio
-import gc
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -31,7 +29,7 @@ from projections.rebuild_tables import (
     take_place,
 )
 from projections.registry import all_projections
-from worker.operator import NotDone, ProgressLine
+from worker.operator import NotDone, ProgressLine, patient_collector, side_by_side
 from worker.rebuild_shard import LogDamaged, ShardRebuild
 from worker.refold import CannotFold
 from worker.settings import WorkerSettings
@@ -46,8 +44,6 @@ BEHIND_MAX = 2_000
 PASSES_MAX = 100
 EXCHANGE_TRIES = 40
 EXCHANGE_WAIT_S = 0.25
-GC_YOUNG = 200_000
-"""Documents are no garbage: looking through them as often as Python does by default costs a third of the time."""
 
 HEADS = "SELECT shard, seq FROM shard_head ORDER BY shard"
 LOCK_HEADS = "SELECT shard, seq FROM shard_head ORDER BY shard FOR UPDATE"
@@ -72,22 +68,12 @@ async def rebuild(settings: WorkerSettings, *, collections: Sequence[str]) -> st
     projections = [known[name] for name in sorted(set(collections) or known)]
     connection = await connect(settings.database_url)
     try:
-        with _patient_collector():
+        with patient_collector():
             return await Rebuild(settings.database_url, connection, projections).run()
     except (AlreadyRebuilding, Disturbed, CannotFold, LogDamaged) as error:
         raise NotDone(f"{error}. The live read models are as they were.") from error
     finally:
         await connection.close()
-
-
-@contextmanager
-def _patient_collector() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.set_threshold(GC_YOUNG, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 async def _catch_up_to(
@@ -152,13 +138,7 @@ class Rebuild:
                 reader.terminate()
                 await writer.close()
 
-        tasks = [asyncio.create_task(work()) for _ in range(SHARDS_AT_ONCE)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await side_by_side(SHARDS_AT_ONCE, work)
         return answers
 
     async def _catch_up(self) -> None:

@@ -1,0 +1,66 @@
+"""`python -m worker verify`: holds everything that is stored against the log, and the log against its own chain."""
+
+import argparse
+
+from eventstore.codec import MacChain
+from eventstore.postgres.driver_errors import translated
+from eventstore.postgres.migrations import connect
+from worker.findings import Findings
+from worker.operator import NotDone, ProgressLine, patient_collector, side_by_side
+from worker.settings import WorkerSettings
+from worker.verify_shard import ShardVerification, prepare
+
+SHARDS_AT_ONCE = 2
+"""While the database works for one shard, another is folded."""
+
+HEADS = "SELECT shard, seq FROM shard_head ORDER BY shard"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The words of `verify`."""
+    words = commands.add_parser("verify", help="hold read models, snapshots, money and macs against the log")
+    words.add_argument("--shard", type=int, help="this one alone")
+    words.set_defaults(act=verify)
+
+
+async def verify(settings: WorkerSettings, *, shard: int | None = None) -> str:
+    """Answers a summary, or raises `NotDone` with it and every difference (the first hundred in words).
+
+    Each shard is looked at as of one moment of its own. It changes nothing, and workers go on meanwhile.
+    """
+    findings = Findings()
+    connection = await connect(settings.database_url)
+    try:
+        with translated():
+            heads = {row["shard"]: row["seq"] for row in await connection.fetch(HEADS)}
+    finally:
+        await connection.close()
+    wanted = sorted(heads) if shard is None else [shard]
+    if not set(wanted) <= heads.keys():
+        raise NotDone(f"there is no shard {shard}; there are {len(heads)}, from 0")
+    line = ProgressLine("verify", sum(heads[each] for each in wanted))
+    waiting = iter(wanted)
+
+    async def work() -> None:
+        connection = await connect(settings.database_url)
+        try:
+            await prepare(connection)
+            for each in waiting:
+                verification = ShardVerification(
+                    connection,
+                    each,
+                    shards=len(heads),
+                    macs=MacChain(dict(settings.log_mac_keys)),
+                    findings=findings,
+                    counted=line.add,
+                )
+                await verification.run()
+        finally:
+            await connection.close()
+
+    with patient_collector():
+        await side_by_side(SHARDS_AT_ONCE, work)
+    line.say()
+    if findings.counts:
+        raise NotDone(findings.report())
+    return findings.report()
