@@ -65,7 +65,20 @@ async def read_outcomes(reader: Reader, ids: Iterable[tuple[int, str]]) -> dict[
 
 
 def _outcome(row: Record) -> Outcome:
-    return Outcome(**{**row, "data": Raw(row["data"]), "refused": tuple(row["refused"])})
+    shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable = row
+    return Outcome(
+        shard=shard,
+        command_id=command_id,
+        status=status,
+        attempt=attempt,
+        stream=stream,
+        at=at,
+        fingerprint=fingerprint,
+        data=Raw(data),
+        secret=secret,
+        refused=tuple(refused),
+        curable=curable,
+    )
 
 
 def outcome_changes(outcomes: Sequence[Outcome]) -> list[TableChange]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from asyncpg import Record
 
 from domain.instant import Instant
+from eventstore.postgres.events import stored_event
 from eventstore.postgres.pool import Part
 from eventstore.postgres.statement import TableChange, columns
 from eventstore.records import StoredEvent, StoredStream, StreamHead
@@ -111,7 +112,7 @@ async def _read_events(reader: Reader, behind: Sequence[tuple[StreamHead, int]])
         [head.stream for head, _ in behind],
         [version for _, version in behind],
     )
-    events = (StoredEvent(**row) for row in rows)
+    events = map(stored_event, rows)
     return {stream: list(found) for stream, found in groupby(events, key=lambda event: event.stream)}
 
 
