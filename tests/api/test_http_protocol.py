@@ -1,0 +1,188 @@
+"""The bounds of a connection: sizes and times of heads and bodies, readers that stop."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from api import request_body
+from api.app import create_app
+from api.http_protocol import BoundedHttp
+from api.route import PUBLIC, Route
+from api.server import listening_socket
+from tests.api.running import application
+from tests.api.serving import connected, raw_request, served
+from tests.api.test_endpoint import Seen, Thing, seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/things",
+        handler=seen,
+        summary="s",
+        tag="t",
+        access=PUBLIC,
+        body=Thing,
+        answers={200: Seen},
+    ),
+    Route(method="GET", path="/health", handler=seen, summary="s", tag="t", access=PUBLIC, answers={200: Seen}),
+)
+HEAD = b"POST /things HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n"
+BODY = b'{"name":"a"}'
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url() -> AsyncIterator[str]:
+    """The server of production over two routes."""
+    async with application() as running, served(create_app(running.services, ROUTES)) as address:
+        yield address
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short times, for tests of what happens when they are over."""
+    monkeypatch.setattr(BoundedHttp, "headers_s", 0.2)
+    monkeypatch.setattr(request_body, "IDLE_S", 0.2)
+    monkeypatch.setattr(request_body, "BODY_S", 0.6)
+
+
+async def test_431_for_many_headers(url: str) -> None:
+    """Headers that are too large together are refused in the one error shape."""
+    headers = b"".join(b"x-%d: %b\r\n" % (n, b"a" * 1_000) for n in range(40))
+    answer = await raw_request(url, b"GET /health HTTP/1.1\r\nhost: x\r\n" + headers + b"\r\n")
+    assert (answer.status, answer.error["code"]) == (431, "headers_too_large")
+
+
+async def test_431_for_a_header_without_end(url: str) -> None:
+    """A header that never ends is cut off; it cannot fill the memory."""
+    async with connected(url) as client:
+        await client.send(b"GET /health HTTP/1.1\r\nx: ")
+        for _ in range(20):
+            await client.send(b"a" * 10_000)
+        answer = await client.answer()
+        assert (answer.status, answer.error["code"]) == (431, "headers_too_large")
+
+
+async def test_431_for_a_long_address(url: str) -> None:
+    """The request line counts as well."""
+    answer = await raw_request(url, b"GET /health?" + b"a" * 40_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert answer.status == 431
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nbad header\r\n\r\n",
+        b"GET /h\xc3\xa4lth HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST /things HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n",
+        b"POST /things HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"POST /things HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
+)
+async def test_400_for_what_is_no_http(url: str, data: bytes) -> None:
+    """Bytes that are no request are refused in the one error shape."""
+    answer = await raw_request(url, data)
+    assert (answer.status, answer.error["code"]) == (400, "invalid_http")
+
+
+async def test_a_large_body_behind_small_headers_is_no_matter(url: str) -> None:
+    """Only the head counts as head, however the bytes arrive."""
+    async with connected(url) as client:
+        for byte in HEAD[:-1]:
+            await client.send(bytes([byte]))
+        await client.send(HEAD[-1:] + BODY)
+        assert (await client.answer()).status == 200
+
+
+async def test_connections_serve_many_requests(url: str) -> None:
+    """A connection is kept, also after an error, and pipelined requests are answered in order."""
+    async with connected(url) as client:
+        await client.send(HEAD + BODY + HEAD + b"{" * 12 + HEAD + BODY)
+        assert [(await client.answer()).status for _ in range(3)] == [200, 400, 200]
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_408_for_a_head_that_stops(url: str) -> None:
+    """A client that sends half a head is answered and let go."""
+    async with connected(url) as client:
+        await client.send(b"GET /health HTTP/1.1\r\nhost:")
+        answer = await client.answer()
+        assert (answer.status, answer.error["code"]) == (408, "headers_timeout")
+        assert await client.closed() == b""
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_silent_connection_is_closed(url: str) -> None:
+    """A client that says nothing is let go."""
+    async with connected(url) as client:
+        assert await client.closed() == b""
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_408_for_a_body_that_stops(url: str) -> None:
+    """A body that stops is answered and the connection closed."""
+    async with connected(url) as client:
+        await client.send(HEAD + BODY[:5])
+        answer = await client.answer()
+        assert (answer.status, answer.error["code"]) == (408, "body_timeout")
+        assert await client.closed() == b""
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_408_for_a_body_that_drips(url: str) -> None:
+    """A body that arrives byte by byte has a bound for the whole of it."""
+    async with connected(url) as client:
+        await client.send(HEAD.replace(b"12", b"500"))
+        dripping = asyncio.create_task(_drip(client.send))
+        try:
+            answer = await client.answer()
+        finally:
+            dripping.cancel()
+        assert (answer.status, answer.error["code"]) == (408, "body_timeout")
+
+
+async def _drip(send: object) -> None:
+    for _ in range(200):
+        await send(b"a")  # type: ignore[operator]  # a bound method
+        await asyncio.sleep(0.02)
+
+
+async def test_a_client_that_leaves_in_its_body_is_no_error(url: str) -> None:
+    """A connection that ends in mid-body leaves nothing behind; the server goes on."""
+    async with connected(url) as client:
+        await client.send(HEAD + BODY[:5])
+    assert (await raw_request(url, HEAD + BODY)).status == 200
+
+
+async def test_waits_for_permission_to_continue(url: str) -> None:
+    """`Expect: 100-continue` is answered before the body is sent."""
+    async with connected(url) as client:
+        await client.send(HEAD.replace(b"host: x\r\n", b"host: x\r\nexpect: 100-continue\r\n"))
+        assert (await client.answer()).status == 100
+        await client.send(BODY)
+        assert (await client.answer()).status == 200
+
+
+async def test_connections_are_bounded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One connection too many is told so and closed; the others go on."""
+    monkeypatch.setattr(BoundedHttp, "connections_max", 1)
+    async with connected(url) as first:
+        await first.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await first.answer()).status == 200
+        async with connected(url) as second:
+            answer = await second.answer()
+            assert (answer.status, answer.error["code"]) == (503, "overloaded")
+        await first.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await first.answer()).status == 200
+
+
+async def test_a_taken_port_is_an_error() -> None:
+    """A port that somebody has is refused at once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        listening_socket("127.0.0.1", taken.getsockname()[1])

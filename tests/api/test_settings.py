@@ -1,0 +1,101 @@
+"""Settings of the HTTP process."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from api.settings import read_settings
+from telemetry.environment import SettingsError
+
+
+def secret(name: str, length: int = 32) -> str:
+    """A setting's secret that looks random and is the same each time."""
+    return "a:" + base64.b64encode(hashlib.shake_256(name.encode()).digest(length)).decode()
+
+
+GOOD = {
+    "FORMSTATE_DATABASE_URL": "postgresql://user:hunter2@db.example:5432/formstate",
+    "FORMSTATE_KAFKA_BOOTSTRAP_SERVERS": "one:9092, two:9092",
+    "FORMSTATE_JWT_SECRETS": secret("jwt"),
+    "FORMSTATE_API_KEY_PEPPERS": secret("pepper"),
+    "FORMSTATE_MASTER_KEYS": f"b{secret('new')[1:]},{secret('old')}",
+}
+
+
+def test_reads_good_settings() -> None:
+    """Everything that is needed is enough, and the first secret is the current one."""
+    settings = read_settings(GOOD)
+    assert settings.kafka_bootstrap_servers == ("one:9092", "two:9092")
+    assert list(settings.master_keys) == ["b", "a"]
+    assert settings.limits is True
+    assert settings.cors_origins == ()
+
+
+def test_shows_no_secret() -> None:
+    """Settings that are logged by mistake show nothing."""
+    shown = repr(read_settings(GOOD))
+    assert "hunter2" not in shown
+    assert "b'" not in shown
+
+
+BAD = {
+    "DATABASE_URL": ["", "mysql://x/y", "postgresql://", "nonsense", "postgresql://h:port/db"],
+    "KAFKA_BOOTSTRAP_SERVERS": ["", "localhost", "http://x:1", "a:1,,b:2", "a:99x"],
+    "JWT_SECRETS": [
+        "",
+        "a",
+        "a:",
+        "a:####",
+        "a:" + base64.b64encode(b"short").decode(),
+        "a:" + base64.b64encode(b"x" * 32).decode(),
+        secret("jwt", 31),
+        secret("jwt", 64),
+        f"{secret('one')},{secret('two')}",
+        secret("pepper"),
+        ":" + secret("jwt")[2:],
+    ],
+    "PORT": ["x", "-1", "65536", "8000.5"],
+    "METRICS_PORT": ["0", "x"],
+    "LOG_LEVEL": ["loud"],
+    "LIMITS": ["maybe"],
+    "API_KEY_BRAND": ["A", "1a", "has_line", "x" * 20],
+    "CORS_ORIGINS": ["*", "example.com", "https://a.example/path"],
+    "PLANS_FILE": ["/does/not/exist.toml"],
+    "DRAIN_S": ["-1", "x", "100000"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_refuses_bad_settings(name: str, value: str) -> None:
+    """Each missing, malformed or unsafe value stops the start, with the variable, what is expected and an example."""
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD | {f"FORMSTATE_{name}": value})
+    told = " ".join(caught.value.problems)
+    assert "expected" in told
+    assert "for example" in told
+    # Equal secrets are told at whichever of the two is read last.
+    assert f"FORMSTATE_{name} " in told or f"FORMSTATE_{name}:" in told
+
+
+def test_tells_everything_at_once() -> None:
+    """Nobody fixes one setting to be told of the next."""
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"FORMSTATE_PORT": "x"})
+    assert len(caught.value.problems) == 6
+
+
+def test_tells_no_secret() -> None:
+    """A refusal never repeats what might be a secret."""
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD | {"FORMSTATE_JWT_SECRETS": "a:c2VjcmV0", "FORMSTATE_DATABASE_URL": "postgres//u:hunter2@h"})
+    assert "c2VjcmV0" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_reads_a_file(tmp_path: Path) -> None:
+    """A file that exists is taken; what is in it is another's business."""
+    file = tmp_path / "plans.toml"
+    file.write_text("")
+    assert read_settings(GOOD | {"FORMSTATE_PLANS_FILE": str(file)}).plans_file == file
