@@ -20,6 +20,7 @@ from api.settings import ApiSettings, read_settings
 from api.toml_file import BadFile
 from telemetry import logs, metrics
 from telemetry.environment import SettingsError
+from telemetry.garbage import collect_seldom
 
 HELP = """\
 Serves the HTTP API. Settings come from the environment, each with FORMSTATE_ in front:
@@ -93,6 +94,7 @@ def serve(settings: ApiSettings, plans: Plans, models: LlmModels) -> int:
     boot = Boot(process, plans, models, failed)
     application = Application(process, lifespan=boot.lifespan)
     server = Server(uvicorn_config(application, settings))
+    collect_seldom()
     log.info("process_started", version=VERSION, host=settings.host, port=listener.getsockname()[1], pid=os.getpid())
     if not settings.limits:
         log.warning("limits_switched_off")

@@ -18,6 +18,7 @@ from devnet.provider import ProviderOptions
 from devnet.scratch import ServerStartError, ServerUnavailableError
 from devnet.seed import SeedError, seed
 from telemetry import logs
+from telemetry.garbage import collect_seldom
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
+        collect_seldom()
         devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret), provider)
         await devnet.start(stack)
         seeded = await seed(devnet.url, devnet.make_admin)

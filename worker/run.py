@@ -13,6 +13,7 @@ from eventstore.errors import Unavailable, Unmigrated
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore
 from projections.postgres import PostgresDocuments
+from telemetry.garbage import collect_seldom
 from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
 from worker.kafka import KafkaSink, KafkaSource
@@ -29,6 +30,7 @@ async def run(settings: WorkerSettings) -> None:
 
     A second signal ends at once: nothing is lost by that either.
     """
+    collect_seldom()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
