@@ -5,18 +5,21 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from api.caller import Mode
+from api.plain_text import PATTERN
 from api.rfc3339 import format_instant, maybe_instant
 from api.scopes import INCLUDED
 from domain.instant import Instant
 from projections.api_keys import ApiKeyView
 
-KeyName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, description="What the key is for.")]
+KeyName: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=100, description="What it is for.", extra_json_schema={"pattern": PATTERN})
+]
 Scopes: TypeAlias = Annotated[
-    list[str],
+    list[Annotated[str, Meta(extra_json_schema={"enum": list(INCLUDED)})]],
     Meta(
         max_length=len(INCLUDED),
         description="read and write if left out. A key never exceeds its creator.",
-        extra_json_schema={"items": {"type": "string", "enum": list(INCLUDED)}, "minItems": 1},
+        extra_json_schema={"minItems": 1},
     ),
 ]
 Status: TypeAlias = Literal["active", "expiring", "revoked", "expired"]
@@ -27,7 +30,10 @@ class NewApiKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: KeyName
     scopes: Scopes | None = None
-    expires_at: Annotated[str, Meta(description="RFC 3339; never if left out.")] | None = None
+    expires_at: (
+        Annotated[str, Meta(description="In the future; never if left out.", extra_json_schema={"format": "date-time"})]
+        | None
+    ) = None
     mode: Mode = "live"
 
 

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from api.errors import ApiError, declare
 from api.lookup import normal_email
+from api.plain_text import PATTERN, is_plain
 from api.sealing import Sealer
 
 EMAIL_BYTES_MAX = 254
@@ -34,7 +35,7 @@ DisplayName: TypeAlias = Annotated[
     Meta(
         description="At most 200 characters, no control characters.",
         examples=["Ada Lovelace"],
-        extra_json_schema={"minLength": 1, "maxLength": NAME_MAX},
+        extra_json_schema={"minLength": 1, "maxLength": NAME_MAX, "pattern": PATTERN},
     ),
 ]
 NewPassword: TypeAlias = Annotated[
@@ -78,9 +79,7 @@ def check_email(address: str) -> None:
 
 def check_display_name(name: str | None) -> None:
     """400 `invalid_display_name`; `None` is no name."""
-    if name is None:
-        return
-    if not name.strip() or len(name) > NAME_MAX or any(unicodedata.category(char) in {"Cc", "Cs"} for char in name):
+    if name is not None and (len(name) > NAME_MAX or not is_plain(name)):
         raise ApiError("invalid_display_name", param="display_name")
 
 

@@ -9,6 +9,7 @@ from api.api_key_shown import ApiKeyChange, ApiKeyList, ApiKeyMade, ApiKeyShown,
 from api.call import Call
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
+from api.plain_text import is_plain
 from api.rfc3339 import format_instant, maybe_instant, parse_instant
 from api.route import Route, needs
 from api.scopes import requested
@@ -134,7 +135,7 @@ async def _found(services: Services, key_id: str) -> ApiKeyView:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or not name.isprintable():
+    if not is_plain(name):
         raise ApiError("invalid_name", param="name")
 
 

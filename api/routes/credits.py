@@ -1,25 +1,23 @@
 """Credits of an account: what is there, and how privileged callers add some."""
 
 import re
-from typing import Annotated, Any, TypeAlias
-
-from msgspec import Meta, Struct
+from typing import Any
 
 from api.call import Call
 from api.commands import data_of
+from api.credits_shown import Added, Addition, CreditsShown, grant_shown
 from api.errors import ApiError, declare
 from api.ids import derived
-from api.rfc3339 import format_instant, maybe_instant, parse_instant
+from api.plain_text import has_controls, is_plain
+from api.rfc3339 import format_instant, parse_instant
 from api.route import Route, needs
 from api.routes.transactions import TransactionShown, grant_transaction
 from domain.account.credits import AddCredits
 from domain.money import format_credits, parse_credits
 from eventstore.records import Outcome
-from projections.credits import GrantView, get_credits
+from projections.credits import get_credits
 from projections.users import get_user
 
-PRIORITY_DEFAULT = 100
-PRIORITY_MAX = 1_000
 _USER_ID = re.compile(r"user_[0-9a-f]{32}", re.ASCII)
 
 declare("account_not_found", "not_found", "There is no such account.", "Use the `account_id` of a user who registered.")
@@ -30,67 +28,11 @@ declare(
     "Use a new reference for a new payment; the same one only to repeat a request unchanged.",
 )
 declare("live_key_required", "forbidden", "A key of mode test cannot do this.", "Use a live key or a login token.")
-declare("invalid_text", "invalid", "A text holds control characters.", "Send printable characters; `param` says where.")
+declare(
+    "invalid_text", "invalid", "A text is blank, or holds control characters.", "`param` says which; send it without."
+)
 declare("too_many_grants", "conflict", "The account holds too many grants that are not used up.", "Add fewer, larger.")
 declare("balance_too_large", "conflict", "The balance would exceed the largest that is supported.", "Add less.")
-
-Amount: TypeAlias = Annotated[
-    str,
-    Meta(
-        description="Credits as a decimal string with at most six places.",
-        examples=["12.500000"],
-        extra_json_schema={"pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
-    ),
-]
-Reference: TypeAlias = Annotated[
-    str, Meta(min_length=1, max_length=255, description="Your id of the payment; credits are added once for it.")
-]
-
-
-class Addition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Credits to add. Grants with a low `priority` number are used first. Put no personal data into the texts."""
-
-    account_id: Annotated[str, Meta(max_length=100)]
-    amount: Amount
-    reference: Reference
-    reason: Annotated[str, Meta(max_length=500)] | None = None
-    priority: Annotated[int, Meta(ge=0, le=PRIORITY_MAX)] = PRIORITY_DEFAULT
-    expires_at: Annotated[str, Meta(description="RFC 3339; never if left out.")] | None = None
-
-
-class Balance(Struct, frozen=True, kw_only=True):
-    """`available` = `balance` - `held`. `debt` is owed beside the balance and repaid first by what comes in."""
-
-    account_id: str
-    balance: str
-    held: str
-    available: str
-    debt: str
-
-
-class Added(Balance, frozen=True, kw_only=True):
-    """The transaction, and the account's figures right after it."""
-
-    transaction: TransactionShown
-
-
-class GrantShown(Struct, frozen=True, kw_only=True):
-    """Credits that came in together, and what is left of them."""
-
-    id: str
-    source: str
-    reference: str | None
-    priority: int
-    amount: str
-    remaining: str
-    granted_at: str
-    expires_at: str | None
-
-
-class CreditsShown(Balance, frozen=True, kw_only=True):
-    """The account's figures, and its grants in the order in which they are used."""
-
-    grants: list[GrantShown]
 
 
 async def add(call: Call[Addition, None]) -> Added:
@@ -121,9 +63,10 @@ def _addition(call: Call[Addition, None]) -> AddCredits:
     body = call.body
     if call.caller.mode == "test":
         raise ApiError("live_key_required")
-    for name, text in (("reference", body.reference), ("reason", body.reason or "")):
-        if not text.isprintable():
-            raise ApiError("invalid_text", f"{name} must not hold control characters.", param=name)
+    if not is_plain(body.reference):
+        raise ApiError("invalid_text", param="reference")
+    if has_controls(body.reason or ""):
+        raise ApiError("invalid_text", param="reason")
     # Refused here and not by the worker: its refusal would be the reference's final outcome.
     amount, expires_at = parse_credits(body.amount), None
     if amount == 0:
@@ -189,20 +132,7 @@ async def show(call: Call[None, None]) -> CreditsShown:
         held=format_credits(credits.held),
         available=format_credits(credits.available),
         debt=format_credits(credits.debt),
-        grants=[_grant(grant) for grant in credits.grants],
-    )
-
-
-def _grant(grant: GrantView) -> GrantShown:
-    return GrantShown(
-        id=grant.id,
-        source=grant.source,
-        reference=grant.reference,
-        priority=grant.priority,
-        amount=format_credits(grant.amount),
-        remaining=format_credits(grant.remaining),
-        granted_at=format_instant(grant.granted_at),
-        expires_at=maybe_instant(grant.expires_at),
+        grants=[grant_shown(grant) for grant in credits.grants],
     )
 
 

@@ -29,7 +29,7 @@ Moment = Annotated[
     str,
     Meta(
         description="An RFC 3339 time, or a date, which stands for its beginning in UTC.",
-        examples=["2026-11-01T00:00:00Z", "2026-11-01"],
+        extra_json_schema={"anyOf": [{"format": "date-time"}, {"format": "date"}]},
     ),
 ]
 
