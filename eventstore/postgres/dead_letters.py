@@ -30,6 +30,20 @@ ORDER BY at, shard, "offset"
 LIMIT $2
 """
 
+ONE = """
+SELECT shard, "offset", reason, detail, record, at, command_id, stream, state
+FROM dead_letters
+WHERE shard = $1 AND "offset" = $2
+"""
+
+SET_ASIDE = """
+SELECT shard, "offset", reason, detail, record, at, command_id, stream, state
+FROM dead_letters
+WHERE shard = $1 AND stream = $2 AND reason = 'quarantined' AND state = 'open'
+ORDER BY "offset"
+LIMIT $3
+"""
+
 MARK = """
 UPDATE dead_letters SET state = $3 WHERE shard = $1 AND "offset" = $2 AND state = 'open' RETURNING 1
 """
@@ -49,6 +63,15 @@ class DeadLetters(Part):
     async def dead_letters(self, *, state: str = "open", limit: int = 100) -> list[DeadLetter]:
         """See `store.DeadLetterStore`."""
         return [DeadLetter(**row) for row in await self._pool.fetch(LIST, state, limit)]
+
+    async def dead_letter(self, shard: int, offset: int) -> DeadLetter | None:
+        """See `store.DeadLetterStore`."""
+        row = await self._pool.fetchrow(ONE, shard, offset)
+        return None if row is None else DeadLetter(**row)
+
+    async def set_aside(self, shard: int, stream: str, limit: int) -> list[DeadLetter]:
+        """See `store.DeadLetterStore`."""
+        return [DeadLetter(**row) for row in await self._pool.fetch(SET_ASIDE, shard, stream, limit)]
 
     async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
         """See `store.DeadLetterStore`."""

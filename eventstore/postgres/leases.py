@@ -51,8 +51,9 @@ WHERE head.shard = free.shard
 RETURNING head.shard, owner, epoch, next_offset, seq, last_digest, stopped, adopt_until
 """
 
+# In any order: one that cannot be had must not stand before the others each time.
 FREE_BUT_LOCKED = """
-SELECT shard FROM shard_head WHERE owner IS NULL OR lease_until <= clock_timestamp() ORDER BY shard LIMIT $1
+SELECT shard FROM shard_head WHERE owner IS NULL OR lease_until <= clock_timestamp() ORDER BY random() LIMIT $1
 """
 
 # Waits for whoever holds the row. If that one renews or claims it in the end, it is not free any more.
@@ -66,15 +67,26 @@ WHERE shard = $2 AND (owner IS NULL OR lease_until <= clock_timestamp())
 RETURNING shard, owner, epoch, next_offset, seq, last_digest, stopped, adopt_until
 """
 
-# Of workers alone, only while the lease is over, and not of one who is itself waiting for somebody.
+# Of workers alone, only while the lease is over, not of one who is itself waiting for somebody, and only of those that
+# stood in the way at the look before: who has just got the row is about to commit.
 END_BLOCKERS = """
-SELECT pg_terminate_backend(activity.pid)
+SELECT activity.pid, CASE WHEN activity.pid = ANY ($4::integer[]) THEN pg_terminate_backend(activity.pid) END
 FROM shard_head, pg_stat_activity AS activity
 WHERE shard_head.shard = $2
     AND (owner IS NULL OR lease_until <= clock_timestamp())
     AND activity.pid = ANY (pg_blocking_pids($1))
     AND activity.application_name = $3
     AND activity.wait_event_type IS DISTINCT FROM 'Lock'
+"""
+
+SEIZE = """
+UPDATE shard_head SET
+    owner = $1,
+    epoch = epoch + 1,
+    lease_s = $3,
+    lease_until = clock_timestamp() + make_interval(secs => $3)
+WHERE shard = $2
+RETURNING shard, owner, epoch, next_offset, seq, last_digest, stopped, adopt_until
 """
 
 # A shard that a round of ours has locked is passed over: its commit renews it.
@@ -123,8 +135,11 @@ UPDATE shard_head SET
 WHERE shard = $1
 """
 
-GRACE_S = 0.2
-"""How long a claim waits for the owner of an expired lease to commit before it ends that backend."""
+WAIT_S_MAX = 2.0
+"""A claim does not turn to another locked shard after this; the next claim does."""
+
+LOOK_S = 0.1
+"""How often a claim looks at who holds the row; at the second look that backend is ended."""
 
 
 class Leases(Part):
@@ -142,8 +157,11 @@ class Leases(Part):
         """See `store.ShardStore`."""
         claimed = [ShardHead(**row) for row in await self._pool.fetch(CLAIM, worker, count, lease_s)]
         if len(claimed) < count:
+            time = asyncio.get_running_loop().time
+            deadline = time() + WAIT_S_MAX
             for row in await self._pool.fetch(FREE_BUT_LOCKED, count - len(claimed)):
-                claimed += await self._wrest(worker, row["shard"], lease_s)
+                if time() < deadline:
+                    claimed += await self._wrest(worker, row["shard"], lease_s)
         return sorted(claimed, key=lambda head: head.shard)
 
     async def _wrest(self, worker: str, shard: int, lease_s: float) -> list[ShardHead]:
@@ -151,8 +169,10 @@ class Leases(Part):
         async with self._pool.connection() as connection:
             claiming = asyncio.create_task(connection.fetch(CLAIM_ONE, worker, shard, lease_s))
             try:
-                while not (await asyncio.wait({claiming}, timeout=GRACE_S))[0]:
-                    await self._pool.fetch(END_BLOCKERS, connection.get_server_pid(), shard, WORKER)
+                blockers: list[int] = []
+                while not (await asyncio.wait({claiming}, timeout=LOOK_S))[0]:
+                    looked = connection.get_server_pid(), shard, WORKER, blockers
+                    blockers = [row["pid"] for row in await self._pool.fetch(END_BLOCKERS, *looked)]
                 with contextlib.suppress(asyncpg.LockNotAvailableError):
                     return [ShardHead(**row) for row in await claiming]
             finally:
@@ -160,6 +180,12 @@ class Leases(Part):
                 with contextlib.suppress(asyncio.CancelledError, asyncpg.PostgresError):
                     await claiming
         return []
+
+    async def seize(self, worker: str, shard: int, lease_s: float) -> ShardHead:
+        """See `store.ShardStore`."""
+        row = await self._pool.fetchrow(SEIZE, worker, shard, lease_s)
+        assert row is not None, "every shard has a head from the first migration on"
+        return ShardHead(**row)
 
     async def renew(self, worker: str, leases: Sequence[Lease], lease_s: float) -> None:
         """See `store.ShardStore`."""

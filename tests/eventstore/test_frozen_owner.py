@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from eventstore.errors import Fenced, StoreError, Unavailable
+from eventstore.postgres import leases as leases_
 from eventstore.postgres.pool import API, WORKER, DirectConnection, session_settings
 from eventstore.postgres.store import PostgresStore
 from tests.eventstore.conftest import SHARDS
@@ -68,8 +69,11 @@ async def test_a_running_batch_within_its_lease_is_left_alone(postgres: Postgres
     assert len(await postgres.events_after(0, 0, 10)) == 1
 
 
-async def test_a_late_batch_that_commits_in_time_keeps_its_shard(postgres: PostgresStore) -> None:
+async def test_a_late_batch_that_commits_in_time_keeps_its_shard(
+    postgres: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A claimer that already waits for the row finds the lease renewed by the commit, and leaves it."""
+    monkeypatch.setattr(leases_, "LOOK_S", 1.0)
     leases = await claimed(postgres, "late", SHARDS, lease_s=0.0)
     await postgres.renew("late", leases, LEASE_S)
     await postgres.pool.fetch("UPDATE shard_head SET lease_until = '-infinity'")
