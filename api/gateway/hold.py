@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from api.bus import BusError
+from api.bus import Ack, BusUnavailable, BusUncertain
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.gateway.metering import Metering
-from api.ids import derived, random_hex
+from api.ids import random_hex, uuid7
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
 from domain.account.usage import Price, Usage, cost
 from domain.envelope import Envelope
@@ -53,7 +53,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
 
 class Hold:
-    """One metered call's hold. Its further commands have ids derived from the first, so repeats are harmless (I2).
+    """One metered call's hold. Each of its commands is made once and sent until it is acknowledged (I2).
 
     Its id is of the attempt, not of the command: an attempt that did not win can then never end the winner's hold.
     """
@@ -64,13 +64,13 @@ class Hold:
         self._command = command
         self._account_id = draft.account
         self._envelope: Envelope | None = None
-        self._public_id = ""
+        self._ack: Ack | None = None
+        self._settlement: Envelope | None = None
         self._placed: Placed | None = None
         self._reserved = False
         self._began = time.monotonic()
         self._usage: Callable[[], Usage | None] | None = None
         self._next_report = 0.0
-        self._reports = 0
         self._reported: Usage | None = None
         self.ended = False
         """A settle or a release is on its way, or needless."""
@@ -103,24 +103,30 @@ class Hold:
     @property
     def public_id(self) -> str:
         """The same, signed, for `GET /commands/{id}`."""
-        return self._public_id
+        shard = self._metering.commands.shard(f"account:{self._account_id}")
+        return self._draft.public_id(shard, None if self._ack is None else self._ack.offset)
 
     async def outcome(self) -> Outcome:
         """Sends the command and waits for its outcome, whoever's attempt has won.
 
         503 `hold_undecided` when there is none in time; a hold that is placed later all the same is released.
+        `BusUnavailable` where nothing was written.
         """
+        commands = self._metering.commands
         self._reserve(self._command.amount)
         try:
-            self._envelope = envelope = await self._draft.envelope(self._command)
+            envelope = await self._draft.envelope(self._command)
             header = envelope.header
-            ack = await self._metering.send(envelope)
+            self._envelope = envelope
+            self._ack = ack = await commands.send(envelope)
+            outcome = await commands.outcome(
+                ack.shard, header.id, header.attempt, DECIDED_S, fingerprint=header.fingerprint
+            )
+        except BusUncertain:
             outcome = None
-            if ack is not None:
-                self._public_id = self._draft.public_id(ack.shard, ack.offset)
-                outcome = await self._metering.commands.outcome(
-                    ack.shard, header.id, header.attempt, DECIDED_S, fingerprint=header.fingerprint
-                )
+        except BusUnavailable:
+            self._close()
+            raise
         except BaseException:
             self.drop("undecided")
             raise
@@ -133,7 +139,7 @@ class Hold:
         """The hold of an outcome that this attempt has won; raises the `ApiError` of a refusal."""
         if outcome.status != "applied" or outcome.fingerprint != self._draft.fingerprint:
             self._close()
-            self._draft.refuse(outcome, self._public_id)
+            self._draft.refuse(outcome, self.public_id)
         data = data_of(outcome)
         self._placed = Placed(granted=data.get("amount", self._command.amount), available=data["available"])
         self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
@@ -156,9 +162,8 @@ class Hold:
         if usage is None or usage == self._reported:
             return None
         self._next_report = now + REPORT_EVERY_S
-        self._reports += 1
         self._reported = usage
-        return self._follow(f"progress-{self._reports}", ReportProgress(hold_id=self.id, usage=usage))
+        return self._follow(ReportProgress(hold_id=self.id, usage=usage))
 
     def reckoned(self, usage: Usage) -> Settlement:
         """What settling comes to as far as one can tell without having settled."""
@@ -194,7 +199,7 @@ class Hold:
         return Settlement(cost=data.get("cost", reckoned.cost), remaining=data["available"], settled=True)
 
     def settle_later(self, usage: Usage, *, request_id: str) -> None:
-        """Charges the usage in the background, until it is acknowledged."""
+        """Charges the usage, or what `settle` was called with, in the background, until it is acknowledged."""
         envelope = self._settling(usage, request_id)
         self._close()
         self._metering.deliver(envelope)
@@ -207,7 +212,7 @@ class Hold:
         """Gives everything back, and waits a moment for it, so that the next read agrees."""
         if self.ended:
             return
-        envelope = self._follow("release", ReleaseHold(hold_id=self.id, reason=reason))
+        envelope = self._follow(ReleaseHold(hold_id=self.id, reason=reason))
         self._close()
         try:
             ack = await self._metering.send(envelope)
@@ -215,7 +220,7 @@ class Hold:
                 header = envelope.header
                 await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
                 return
-        except (BusError, ApiError):
+        except ApiError:
             pass
         except BaseException:
             self._metering.deliver(envelope)
@@ -226,19 +231,22 @@ class Hold:
         """Gives everything back in the background, also what was settled already: the answer is withheld."""
         self._close()
         if self._envelope is not None:
-            self._metering.deliver(self._follow("release", ReleaseHold(hold_id=self.id, reason=reason)))
+            self._metering.deliver(self._follow(ReleaseHold(hold_id=self.id, reason=reason)))
 
     def _settling(self, usage: Usage, request_id: str) -> Envelope:
+        if self._settlement is not None:
+            return self._settlement
         latency_ms = int((time.monotonic() - self._began) * 1_000)
         settle = SettleHold(hold_id=self.id, usage=usage, latency_ms=latency_ms, request_id=request_id)
-        return self._follow("settle", settle)
+        self._settlement = self._follow(settle)
+        return self._settlement
 
-    def _follow(self, step: str, command: Command) -> Envelope:
-        """A later command on the hold: same actor and stream, no deadline, and an id of its own for ever."""
+    def _follow(self, command: Command) -> Envelope:
+        """A later command on the hold: same actor and stream, no deadline, and an id of its own."""
         assert self._envelope is not None
         header = structs.replace(
             self._envelope.header,
-            id=derived(self.command_id, self._draft.attempt, step),
+            id=uuid7(),
             attempt=random_hex(),
             issued_at=self._metering.clock(),
             deadline=None,

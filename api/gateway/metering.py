@@ -26,6 +26,8 @@ from telemetry import logs
 
 ACK_S = 5.0
 """How long the acknowledgement of a settle is waited for."""
+AGAIN_S = 0.1
+"""The log may be back in a moment."""
 AMPLE_FACTOR = 10
 """Credits are ample when this many times the estimate is free: then the provider need not wait for the hold."""
 VIEW_S = 5.0
@@ -152,12 +154,18 @@ class Metering:
     # Commands that must not be lost.
 
     async def send(self, envelope: Envelope) -> Ack | None:
-        """Sends and waits for the acknowledgement; `None` when there is none in time: it may have arrived or not."""
-        try:
-            async with asyncio.timeout(ACK_S):
+        """Sends until it is acknowledged; `None` when it is not in time: it may have arrived or not.
+
+        The bus bounds each single try, and sending again is harmless, as the id is the same.
+        """
+        until = time.monotonic() + ACK_S
+        while True:
+            try:
                 return await self.commands.send(envelope)
-        except (BusError, TimeoutError):
-            return None
+            except BusError:
+                if time.monotonic() + AGAIN_S >= until:
+                    return None
+                await asyncio.sleep(AGAIN_S)
 
     def deliver(self, envelope: Envelope) -> None:
         """Sends in the background, again and again until it is acknowledged; its id makes repeats harmless."""

@@ -1,6 +1,5 @@
 """Streamed answers: passed on as they arrive, reported on while they last, charged for what was delivered."""
 
-import time
 from typing import Any
 
 import msgspec
@@ -14,7 +13,6 @@ from api.gateway.sse import SseScanner
 from api.gateway.upstream import Answering
 from api.gateway.upstream_errors import told_in_stream
 from domain.account.usage import Usage
-from domain.envelope import Envelope
 from domain.money import format_credits
 from telemetry import logs
 
@@ -33,8 +31,6 @@ class ChatStream:
         self._first = b""
         self._kept: list[bytes] = []
         self._kept_bytes = 0
-        self._heard_at = time.monotonic()
-        self._silent = False
 
     async def first(self) -> None:
         """Waits for the first bytes. A provider that fails before them has delivered nothing; nothing is charged."""
@@ -59,14 +55,14 @@ class ChatStream:
         job, hold = self._job, self._job.hold
         failure: ApiError | None = None
         hold.report(self._progress)
-        job.metering.report_on(self)
+        job.metering.report_on(hold)
         try:
             async with ClientWatch(receive):
                 await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
                 await self._pass_on(send)
                 failure = self._failure()
         except ApiError as error:
-            failure = ApiError("upstream_timeout") if self._silent else error
+            failure = error
         except ClientGone:
             hold.settle_later(self._used() or NOTHING, request_id=job.call.request_id)
             logs.get().info("client_gone", hold_id=hold.id)
@@ -75,16 +71,9 @@ class ChatStream:
             hold.settle_later(self._used() or NOTHING, request_id=job.call.request_id)
             raise
         finally:
-            job.metering.forget(self)
+            job.metering.forget(hold)
             self._answering.close()
         await self._end(send, failure)
-
-    def tick(self, now: float) -> Envelope | None:
-        """See `metering.Reporting`; also ends a provider that has been silent for too long."""
-        if now - self._heard_at > self._answering.deployment.first_byte_timeout_s:
-            self._silent = True
-            self._answering.response.close()
-        return self._job.hold.tick(now)
 
     async def _pass_on(self, send: Any) -> None:
         data = self._first
@@ -99,7 +88,6 @@ class ChatStream:
         scanner = self._scanner
         while not scanner.ended:
             data = await self._answering.some()
-            self._heard_at = time.monotonic()
             passed = scanner.feed(data) if data else scanner.close()
             if passed or not data:
                 return passed

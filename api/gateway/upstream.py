@@ -5,11 +5,13 @@ import io
 import random
 import time
 from collections.abc import Iterator
+from functools import cache
 from itertools import cycle, islice
 
 import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from msgspec import Struct
+from yarl import URL
 
 from api.errors import ApiError
 from api.gateway.request import ChatRequest
@@ -37,8 +39,6 @@ class Answering(Struct, kw_only=True):
     deployment: Deployment
     streaming: bool
     """It answers with server-sent events."""
-    until: float
-    """Monotonic seconds: when the whole answer must be there."""
 
     @property
     def media_type(self) -> str:
@@ -145,24 +145,32 @@ async def _call(
 ) -> Answering:
     left = max(min(until - time.monotonic(), deployment.timeout_s), 0.001)
     with _told_as_errors():
-        async with asyncio.timeout(min(deployment.first_byte_timeout_s, left)):
-            response = await http.post(
-                f"{deployment.base_url}/chat/completions",
-                data=_data(request.upstream_body(deployment.upstream_model, max_tokens)),
-                headers=_headers(deployment, request, request_id),
-                timeout=ClientTimeout(total=left, sock_connect=deployment.connect_timeout_s),
-                allow_redirects=False,
-                read_bufsize=READ_BUFFER_BYTES,
-            )
+        response = await http.post(
+            _url(deployment.base_url),
+            data=_data(request.upstream_body(deployment.upstream_model, max_tokens)),
+            headers=_headers(deployment, request, request_id),
+            timeout=ClientTimeout(
+                total=left,
+                sock_connect=deployment.connect_timeout_s,
+                sock_read=deployment.first_byte_timeout_s,
+            ),
+            allow_redirects=False,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
     if response.status == 200:  # noqa: PLR2004  # OpenAI's API answers a completion with nothing else
         streaming = response.content_type == "text/event-stream"
-        return Answering(response=response, deployment=deployment, streaming=streaming, until=time.monotonic() + left)
+        return Answering(response=response, deployment=deployment, streaming=streaming)
     try:
         with _told_as_errors():
             body = await response.content.read(ERROR_BYTES_MAX)
         raise refused(response.status, response.headers, body, deployment)
     finally:
         response.close()
+
+
+@cache
+def _url(base_url: str) -> URL:
+    return URL(f"{base_url}/chat/completions")
 
 
 def _data(body: bytes) -> bytes | io.BytesIO:
