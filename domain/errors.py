@@ -5,6 +5,7 @@ DomainError                  code, public message, public detail
 ├── Forbidden                seen, but not allowed
 ├── NotFound                 not there, or not for this caller
 ├── Conflict                 the state has moved on, or somebody was first
+├── Full                     no room for now                  (curable)
 ├── PaymentRequired          credits or plan are missing        (curable)
 ├── TooMany                  a rate or quota is used up         (curable)
 └── DeadlinePassed           applied too late, client gave up   (curable)
@@ -53,6 +54,13 @@ class Conflict(DomainError):
     """The state has moved on, or somebody else was first."""
 
     kind = "conflict"
+
+
+class Full(DomainError):
+    """There is no room now, but there may be later."""
+
+    kind = "conflict"
+    curable = True
 
 
 class PaymentRequired(DomainError):

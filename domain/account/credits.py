@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from domain.account import ledger
 from domain.account.ledger import Burn, Grant, Ledger
 from domain.aggregate import Answer
-from domain.errors import Conflict, Invalid
+from domain.errors import Conflict, Full, Invalid
 from domain.instant import Instant
 from domain.message import Command, Event
 from domain.money import AMOUNT_MAX, MicroCredits
@@ -66,7 +66,7 @@ CreditsEvent: TypeAlias = CreditsGranted | GrantExpired
 
 
 def decide(account: "Account", command: AddCredits, at: Instant) -> Sequence[CreditsEvent]:
-    """Grants credits, repaying debt first. `Invalid` on amounts out of range, `Conflict` when the account is full."""
+    """Grants credits, repaying debt first. `Invalid` on amounts out of range, `Full` when there is no room."""
     credits = account.credits
     if not 0 < command.amount <= AMOUNT_MAX:
         raise Invalid("invalid_amount", "amount must be positive and at most 1000000000 credits.", param="amount")
@@ -75,9 +75,9 @@ def decide(account: "Account", command: AddCredits, at: Instant) -> Sequence[Cre
     if command.grant_id in credits.grants:
         raise Conflict("grant_exists", "These credits were granted before.")
     if len(credits.grants) >= GRANTS_MAX:
-        raise Conflict("too_many_grants", f"An account can hold {GRANTS_MAX} grants that are not used up.")
+        raise Full("too_many_grants", f"An account can hold {GRANTS_MAX} grants that are not used up.")
     if credits.balance + command.amount > BALANCE_MAX:
-        raise Conflict("balance_too_large", "The account's balance would exceed the largest that is supported.")
+        raise Full("balance_too_large", "The account's balance would exceed the largest that is supported.")
     repaid = min(credits.debt, command.amount)
     return [
         CreditsGranted(

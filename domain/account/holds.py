@@ -13,7 +13,7 @@ from domain.account.credits import balance_answer
 from domain.account.ledger import Burn, ClosedHold, Grant, Hold, Ledger, burn_plan
 from domain.account.usage import Price, Usage, cost, require_price, require_usage
 from domain.aggregate import Answer
-from domain.errors import Conflict, Invalid, NotFound, PaymentRequired
+from domain.errors import Conflict, Full, Invalid, NotFound, PaymentRequired
 from domain.instant import DAY, Instant
 from domain.message import Command, Event
 from domain.money import AMOUNT_MAX, MicroCredits
@@ -176,7 +176,7 @@ def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEve
     if not at < command.expires_at <= at + HOLD_LENGTH_MAX:
         raise Invalid("invalid_expiry", "A hold must end in the future and within a day.")
     if len(credits.holds) >= HOLDS_MAX:
-        raise Conflict("too_many_holds", f"An account can have {HOLDS_MAX} open holds.")
+        raise Full("too_many_holds", f"An account can have {HOLDS_MAX} open holds.")
     if command.amount > 0 and credits.debt > 0:
         raise PaymentRequired("debt_outstanding", "The account owes credits; add credits first.", debt=credits.debt)
     if credits.available < command.amount_min:
