@@ -180,6 +180,13 @@ class MemoryStore:
         )
         return [self._take(worker, shard, lease_s) for shard in list(islice(free, count))]
 
+    async def seize(self, worker: str, shard: int, lease_s: float) -> ShardHead:
+        """See `store.ShardStore`."""
+        await self.pause()
+        if shard in self._locks:
+            raise Unavailable("a round holds the shard")
+        return self._take(worker, shard, lease_s)
+
     def _take(self, worker: str, shard: int, lease_s: float) -> ShardHead:
         frozen = self._locks.pop(shard, None)
         if frozen is not None:
@@ -354,6 +361,19 @@ class MemoryStore:
         """See `store.DeadLetterStore`."""
         found = [letter for letter in self._dead_letters.values() if letter.state == state]
         return sorted(found, key=lambda letter: (letter.at, letter.shard, letter.offset))[:limit]
+
+    async def dead_letter(self, shard: int, offset: int) -> DeadLetter | None:
+        """See `store.DeadLetterStore`."""
+        return self._dead_letters.get((shard, offset))
+
+    async def set_aside(self, shard: int, stream: str, limit: int) -> list[DeadLetter]:
+        """See `store.DeadLetterStore`."""
+        found = [
+            letter
+            for letter in self._dead_letters.values()
+            if (letter.shard, letter.stream, letter.reason, letter.state) == (shard, stream, "quarantined", "open")
+        ]
+        return sorted(found, key=lambda letter: letter.offset)[:limit]
 
     async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
         """See `store.DeadLetterStore`."""

@@ -76,6 +76,13 @@ class ShardStore(Protocol):
         """
         ...
 
+    async def seize(self, worker: str, shard: int, lease_s: float) -> ShardHead:
+        """Takes one shard from whoever has it, who is fenced by that: an operator's right, for repairs.
+
+        `Unavailable` while a round of the owner's holds it.
+        """
+        ...
+
     async def renew(self, worker: str, leases: Sequence[Lease], lease_s: float) -> None:
         """Prolongs leases of idle shards. `Fenced` names those that are lost."""
         ...
@@ -153,6 +160,14 @@ class DeadLetterStore(Protocol):
 
     async def dead_letters(self, *, state: str = "open", limit: int = 100) -> list[DeadLetter]:
         """The oldest first."""
+        ...
+
+    async def dead_letter(self, shard: int, offset: int) -> DeadLetter | None:
+        """One of them, whatever became of it."""
+        ...
+
+    async def set_aside(self, shard: int, stream: str, limit: int) -> list[DeadLetter]:
+        """Up to `limit` open ones of a stream in quarantine, in the log's order."""
         ...
 
     async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:

@@ -147,9 +147,7 @@ class Rounds:
     async def _decide(
         self, round_: Round, incoming: list[Incoming], poisoned: frozenset[tuple[int, int]]
     ) -> tuple[Decisions, list[Incoming]]:
-        outcomes = await round_.outcomes(
-            [(each.record.shard, each.envelope.header.id) for each in incoming if each.envelope]
-        )
+        outcomes = await self._known(round_, incoming)
         incoming = _until_claimed_twice(incoming, outcomes)
         streams = await self._load(round_, incoming)
         claims = [row for _, row in _claims(incoming, outcomes)]
@@ -161,7 +159,7 @@ class Rounds:
             outcomes=outcomes,
             claims_lost=await round_.take_claims(ordered) if ordered else set(),
             seqs={shard: head.seq for shard, head in round_.heads.items()},
-            adopt_until={shard: head.adopt_until for shard, head in round_.heads.items()},
+            adopt_until=self._adopt_until(round_.heads),
             poisoned=poisoned,
         )
         for index, each in enumerate(incoming, start=1):
@@ -170,6 +168,16 @@ class Rounds:
                 await asyncio.sleep(0)
         decisions.close()
         return decisions, incoming
+
+    async def _known(self, round_: Round, incoming: Sequence[Incoming]) -> dict[str, Outcome]:
+        """What became of these commands before; an operator's repair sees it otherwise."""
+        return await round_.outcomes(
+            [(each.record.shard, each.envelope.header.id) for each in incoming if each.envelope]
+        )
+
+    def _adopt_until(self, heads: Mapping[int, ShardHead]) -> dict[int, int]:
+        """Before which offsets deadlines do not count."""
+        return {shard: head.adopt_until for shard, head in heads.items()}
 
     async def _load(self, round_: Round, incoming: Sequence[Incoming]) -> dict[str, LiveStream]:
         streams: dict[str, LiveStream] = {}

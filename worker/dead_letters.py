@@ -1,0 +1,162 @@
+"""`python -m worker dead-letters`: records that could not be applied, and what becomes of them."""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+
+import msgspec
+
+from eventstore.codec import MacChain
+from eventstore.errors import UnknownType
+from eventstore.postgres.pool import OPERATOR
+from eventstore.postgres.store import PostgresStore
+from eventstore.records import DeadLetter, Outcome
+from projections.postgres import PostgresDocuments
+from worker.assembly import system_clock
+from worker.operator import NotDone
+from worker.repair import Repairs, repairing
+from worker.settings import WorkerSettings
+from worker.show import format_instant
+
+LISTED = 100
+ALL_MAX = 100_000
+"""Dead letters that one `--all` takes up; run it again for more."""
+
+Place = tuple[int, int]
+"""Shard and offset, written `shard:offset`."""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The words of `dead-letters`."""
+    noun = commands.add_parser("dead-letters", help="list, retry or drop commands that could not be applied")
+    verbs = noun.add_subparsers(dest="verb", required=True, metavar="list|retry|drop")
+    listing = verbs.add_parser("list", help="the oldest first")
+    listing.add_argument("--state", choices=("open", "retried", "dropped", "released"), default="open")
+    listing.add_argument("--limit", type=int, default=LISTED, metavar="N")
+    listing.set_defaults(act=list_dead_letters)
+    for verb, act, about in (
+        ("retry", retry_dead_letters, "decide them again, after the release that failed on them was mended"),
+        ("drop", drop_dead_letters, "end them for good: their clients are told `dropped`"),
+    ):
+        words = verbs.add_parser(verb, help=about)
+        words.add_argument("places", nargs="*", metavar="shard:offset", type=_place, help="as `list` shows them")
+        words.add_argument("--all", action="store_true", dest="everything", help="all that are open")
+        words.set_defaults(act=act)
+
+
+def _place(text: str) -> Place:
+    match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard:offset")
+    return int(match[1]), int(match[2])
+
+
+@asynccontextmanager
+async def opened(settings: WorkerSettings) -> AsyncIterator[PostgresStore]:
+    """The store for an operator's command."""
+    store = await PostgresStore.open(settings.database_url, OPERATOR, connections_max=4)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def list_dead_letters(settings: WorkerSettings, *, verb: str, state: str, limit: int) -> str:
+    """One line for each. A record's content is never shown: it may hold what is sealed for others."""
+    del verb
+    async with opened(settings) as store:
+        letters = await store.dead_letters(state=state, limit=limit)
+    lines = [
+        f"{letter.shard}:{letter.offset}  {format_instant(letter.at)}  {letter.reason:<11}  "
+        f"{letter.stream or '-'}  {letter.command_id or '-'}  {letter.detail}"
+        for letter in letters
+    ]
+    more = f"\n… and perhaps more: --limit {limit * 10}" if len(letters) == limit else ""
+    return ("\n".join(lines) or f"no dead letter is {state}") + more
+
+
+async def retry_dead_letters(settings: WorkerSettings, *, verb: str, places: Sequence[Place], everything: bool) -> str:
+    """Decides commands again, in the log's order on each shard, whatever their deadlines.
+
+    `NotDone` if one cannot be retried so, or fails again; those before it are decided.
+    """
+    del verb
+    counts: Counter[str] = Counter()
+    async with opened(settings) as store:
+        letters = await _open_letters(store, places, everything=everything)
+        aside = [letter for letter in letters if letter.reason == "quarantined"]
+        if aside and not everything:
+            raise NotDone(f"{_name(aside[0])} is of {aside[0].stream}: use `quarantine release {aside[0].stream}`")
+        letters = [letter for letter in letters if letter.reason != "quarantined"]
+        for shard, group in groupby(letters, key=lambda letter: letter.shard):
+            async with repairs_of(store, settings, shard) as repairs:
+                for letter in group:
+                    counts[await _retry(repairs, letter)] += 1
+    said = f"retried {counts.total()}: " + (", ".join(f"{count} {what}" for what, count in counts.items()) or "none")
+    if aside:
+        said += f"; {len(aside)} are of streams in quarantine: use `quarantine release`"
+    if counts["failed"] or counts["undecodable"] or counts["unknown to this release"]:
+        raise NotDone(said)
+    return said
+
+
+async def _retry(repairs: Repairs, letter: DeadLetter) -> str:
+    try:
+        outcome = await repairs.retry(letter)
+    except UnknownType:
+        return "unknown to this release"
+    return describe(outcome)
+
+
+def describe(outcome: Outcome | None) -> str:
+    """An outcome in few words."""
+    if outcome is None:
+        return "undecodable"
+    if outcome.status != "rejected":
+        return outcome.status
+    return f"rejected ({msgspec.json.decode(outcome.data).get('code', '?')})"
+
+
+async def drop_dead_letters(settings: WorkerSettings, *, verb: str, places: Sequence[Place], everything: bool) -> str:
+    """Ends commands for good; bytes that are no command are only marked."""
+    del verb
+    dropped = 0
+    async with opened(settings) as store:
+        letters = await _open_letters(store, places, everything=everything)
+        for shard, group in groupby(letters, key=lambda letter: letter.shard):
+            async with repairs_of(store, settings, shard) as repairs:
+                for letter in group:
+                    await repairs.drop(letter)
+                    dropped += 1
+    return f"dropped {dropped}"
+
+
+@asynccontextmanager
+async def repairs_of(store: PostgresStore, settings: WorkerSettings, shard: int) -> AsyncIterator[Repairs]:
+    """The right to repair a shard."""
+    macs = MacChain(dict(settings.log_mac_keys))
+    async with repairing(store, PostgresDocuments(store.pool), macs, system_clock, shard) as repairs:
+        yield repairs
+
+
+async def _open_letters(store: PostgresStore, places: Sequence[Place], *, everything: bool) -> list[DeadLetter]:
+    """Those that were asked for, in the log's order."""
+    if everything == bool(places):
+        raise NotDone("name dead letters as shard:offset, or give --all")
+    if everything:
+        found = await store.dead_letters(state="open", limit=ALL_MAX)
+        return sorted(found, key=lambda letter: (letter.shard, letter.offset))
+    letters = []
+    for shard, offset in sorted(set(places)):
+        letter = await store.dead_letter(shard, offset)
+        if letter is None or letter.state != "open":
+            raise NotDone(f"{shard}:{offset} is {letter.state if letter else 'no dead letter'}; nothing was done")
+        letters.append(letter)
+    return letters
+
+
+def _name(letter: DeadLetter) -> str:
+    return f"{letter.shard}:{letter.offset}"
