@@ -16,6 +16,7 @@ QUERY_BYTES_MAX = 8 * 1024
 PATH_VALUE_MAX = 512
 IDEMPOTENCY_KEY_MAX = 255
 _FIELDS_MAX = 64
+_PATH_VALUE = re.compile(r"[!-~]*", re.ASCII)
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(.+?)`|unknown field `(.+?)`")
 
@@ -93,11 +94,11 @@ def _clean(text: str, name: str) -> None:
 
 
 def check_path(values: Mapping[str, str]) -> None:
-    """Path parameters are short and free of NUL and broken UTF-8; what else they may be, their noun knows."""
+    """Path parameters are short and visible ASCII; what else they may be, their noun knows."""
     for name, value in values.items():
         if len(value) > PATH_VALUE_MAX:
             raise ApiError("invalid_parameter", f"{name} is too long.", param=name)
-        if not value.isprintable() or "\ufffd" in value:
+        if _PATH_VALUE.fullmatch(value) is None:
             raise ApiError("invalid_parameter", f"{name} holds characters that no id has.", param=name)
 
 

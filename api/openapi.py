@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from api.answer import AcceptedBody
+from api.decode import PATH_VALUE_MAX
 from api.errors import CODES, KINDS, Kind, reason
 from api.openapi_errors import ErrorBody, error_responses
 from api.openapi_headers import ALWAYS, HEADERS, REQUEST_HEADERS
@@ -149,7 +150,7 @@ def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+            "schema": {"type": "string", "minLength": 1, "maxLength": PATH_VALUE_MAX, "pattern": "^[!-~]+$"},
         }
         if name in route.path_examples:
             parameter["example"] = route.path_examples[name]

@@ -35,11 +35,14 @@ class RequestHeader(Struct, frozen=True, kw_only=True):
     example: str
     pattern: str | None = None
     writes_only: bool = False
-    length_max: int
+    length_max: int | None = None
+    """Only where a longer value is refused; others are ignored when they are of no use."""
 
     def described(self) -> dict[str, Any]:
         """Its part of an OpenAPI parameter."""
-        schema: dict[str, Any] = {"type": "string", "maxLength": self.length_max}
+        schema: dict[str, Any] = {"type": "string"}
+        if self.length_max is not None:
+            schema["maxLength"] = self.length_max
         if self.pattern is not None:
             schema["pattern"] = self.pattern
         return {"description": self.description, "schema": schema}
@@ -49,7 +52,6 @@ REQUEST_HEADERS: dict[str, RequestHeader] = {
     "X-Request-Id": RequestHeader(
         description="An id of your own for logs and support; ignored unless it is short and plain.",
         example="checkout-42",
-        length_max=128,
     ),
     "Idempotency-Key": RequestHeader(
         description="Repeats under one key have one effect and one answer. Another request under it is 422.",
@@ -62,6 +64,5 @@ REQUEST_HEADERS: dict[str, RequestHeader] = {
         description="`respond-async`: answer 202 at once, without waiting for the outcome (RFC 7240).",
         example="respond-async",
         writes_only=True,
-        length_max=255,
     ),
 }
