@@ -1,0 +1,1 @@
+"""The rules, without any store: given events, when a command, then events."""

@@ -1,0 +1,167 @@
+"""The account on one page: no sums kept, no order kept, no wake time kept; everything is counted again each time."""
+
+from dataclasses import dataclass, field
+
+from domain.instant import MINUTE, Instant
+
+
+@dataclass
+class Pot:
+    """A grant."""
+
+    priority: int
+    granted_at: Instant
+    expires_at: Instant | None
+    left: int
+
+
+@dataclass
+class Reserve:
+    """A hold; `cost` and `closed_at` once it is closed."""
+
+    amount: int
+    expires_at: Instant
+    progress: int = 0
+    how: str | None = None
+    cost: int = 0
+    closed_at: Instant = 0
+
+
+@dataclass
+class Naive:
+    """One token costs one micro-credit. Refusals are codes, everything else is `None`."""
+
+    at: Instant
+    pots: dict[str, Pot] = field(default_factory=dict)
+    reserves: dict[str, Reserve] = field(default_factory=dict)
+    corrected: set[str] = field(default_factory=set)
+    debt: int = 0
+    moved: list[int] = field(default_factory=list)
+    """Every movement of the balance."""
+
+    def balance(self) -> int:
+        """What all grants have left."""
+        return sum(pot.left for pot in self.pots.values())
+
+    def held(self) -> int:
+        """What open holds reserve."""
+        return sum(each.amount for each in self.reserves.values() if each.how is None)
+
+    def available(self) -> int:
+        """What new holds can take."""
+        return self.balance() - self.held()
+
+    def overdue(self) -> list[Instant]:
+        """When something is due, now or later."""
+        times = [each.expires_at for each in self.reserves.values() if each.how is None]
+        if self.available() > 0:
+            times += [pot.expires_at for pot in self.pots.values() if pot.expires_at is not None and pot.left]
+        return sorted(times)
+
+    def wait(self, at: Instant) -> None:
+        """What time alone causes: holds in order of their end, and then what grants have left and nobody reserves."""
+        self.at = at
+        for _, name in sorted((each.expires_at, name) for name, each in self.reserves.items() if each.how is None):
+            if self.reserves[name].expires_at <= at:
+                self._close(name, "expired", self.reserves[name].progress)
+        for pot in self._in_burn_order():
+            if pot.expires_at is not None and pot.expires_at <= at:
+                gone = min(pot.left, self.available())
+                pot.left -= gone
+                self.moved.append(-gone)
+
+    def add(self, name: str, amount: int, priority: int, expires_at: Instant | None) -> str | None:
+        """Grants, repaying debt first."""
+        if amount <= 0:
+            return "invalid_amount"
+        if expires_at is not None and expires_at <= self.at:
+            return "invalid_expiry"
+        self._give(name, amount, priority, expires_at)
+        return None
+
+    def place(self, name: str, amount: int, least: int, expires_at: Instant) -> str | None:
+        """Holds what is there, if it is enough."""
+        if amount > 0 and self.debt > 0:
+            return "debt_outstanding"
+        if self.available() < least:
+            return "insufficient_credits"
+        self.reserves[name] = Reserve(amount=min(amount, self.available()), expires_at=expires_at)
+        return None
+
+    def report(self, name: str, tokens: int) -> str | None:
+        """Remembers progress."""
+        if self._forgotten(name):
+            return "hold_not_found"
+        if self.reserves[name].how is None:
+            self.reserves[name].progress = tokens
+        return None
+
+    def settle(self, name: str, tokens: int) -> str | None:
+        """Charges, or corrects an expiry."""
+        if self._forgotten(name):
+            return "hold_not_found"
+        hold = self.reserves[name]
+        if hold.how is None:
+            self._close(name, "settled", tokens)
+        elif hold.how == "expired":
+            self._correct(name, tokens)
+        elif (hold.how, hold.cost) != ("settled", tokens):
+            return "hold_closed"
+        return None
+
+    def release(self, name: str) -> str | None:
+        """Gives back, or corrects whatever end there was."""
+        if self._forgotten(name):
+            return "hold_not_found"
+        if self.reserves[name].how is None:
+            self._close(name, "released", 0)
+        elif self.reserves[name].how != "released":
+            self._correct(name, 0)
+        return None
+
+    def _forgotten(self, name: str) -> bool:
+        hold = self.reserves.get(name)
+        if hold is None or name in self.corrected:
+            return True
+        if hold.how is None:
+            return False
+        kept = 7 * 24 * 60 * MINUTE if hold.how == "expired" else 15 * MINUTE
+        return any(other.closed_at - hold.closed_at > kept for other in self.reserves.values() if other.how)
+
+    def _close(self, name: str, how: str, cost: int) -> None:
+        hold = self.reserves[name]
+        hold.how, hold.cost, hold.closed_at = how, cost, self.at
+        self._charge(cost)
+
+    def _correct(self, name: str, cost: int) -> None:
+        difference = cost - self.reserves[name].cost
+        if cost == self.reserves[name].cost:
+            return
+        self.corrected.add(name)
+        if difference > 0:
+            self._charge(difference)
+        else:
+            self._give(f"correction_{name}", -difference, 0, None)
+
+    def _charge(self, cost: int) -> None:
+        paid = min(cost, self.available())
+        self.debt += cost - paid
+        self.moved.append(-paid)
+        for pot in self._in_burn_order():
+            taken = min(pot.left, paid)
+            pot.left -= taken
+            paid -= taken
+
+    def _give(self, name: str, amount: int, priority: int, expires_at: Instant | None) -> None:
+        repaid = min(self.debt, amount)
+        self.debt -= repaid
+        self.moved.append(amount - repaid)
+        self.pots[name] = Pot(priority=priority, granted_at=self.at, expires_at=expires_at, left=amount - repaid)
+
+    def _in_burn_order(self) -> list[Pot]:
+        forever = 2**62
+        order = sorted(
+            self.pots.items(),
+            key=lambda item: (item[1].priority, item[1].expires_at or forever, item[1].granted_at, item[0]),
+        )
+        return [pot for _, pot in order]

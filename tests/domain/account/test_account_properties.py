@@ -1,0 +1,167 @@
+"""The account against the naive one, over histories that hypothesis makes up (I6, I7)."""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import json
+
+from domain.account.account import AGGREGATE, Account
+from domain.account.credits import AddCredits, CreditsGranted, GrantExpired
+from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.errors import DomainError
+from domain.instant import DAY, MINUTE, SECOND, Instant
+from domain.message import Command
+from tests.domain.account.asking import account, add, place, progress, release, settle
+from tests.domain.account.naive import Naive
+from tests.domain.scenario import T0, Scenario
+
+TOKENS = st.one_of(st.integers(0, 12), st.just(10**9))
+AMOUNTS = st.one_of(st.integers(-1, 30), st.sampled_from([1, 10**15]))
+STEPS: st.SearchStrategy[Instant] = st.sampled_from([0, 1, SECOND, MINUTE, 16 * MINUTE, 8 * DAY])
+NAMES = st.integers(0, 5)
+
+
+class Accounts(RuleBasedStateMachine):
+    """Two accounts that must never differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real: Scenario[Account] = account()
+        self.naive = Naive(at=T0)
+        self.count = 0
+
+    @initialize(amount=st.integers(1, 60))
+    def begin(self, amount: int) -> None:
+        """Most histories begin with credits."""
+        self._both(add("g0", amount), self.naive.add("g0", amount, 100, None))
+
+    def _both(self, command: Command, expected: str | None) -> None:
+        """The command meets the same refusal; applied again, it changes nothing more.
+
+        A grant that is used up is not remembered: that its reference counts once is the command id's work, for ever.
+        """
+        self.naive.wait(self.real.at)  # as the worker does: nothing is ever left overdue
+        assert self._ask(command) == expected
+        if isinstance(command, AddCredits) and command.grant_id not in self.real.state.credits.grants:
+            return
+        before = json.encode(self.real.state)
+        again = self._ask(command)
+        assert again is None or expected is None or again == expected
+        assert json.encode(self.real.state) == before or expected is not None
+
+    def _ask(self, command: Command) -> str | None:
+        try:
+            self.real.when(command)
+        except DomainError as refusal:
+            return refusal.code
+        return None
+
+    @rule(amount=AMOUNTS, priority=st.integers(0, 2), lasts=st.one_of(st.none(), STEPS))
+    def adds(self, amount: int, priority: int, lasts: int | None) -> None:
+        """Credits come in."""
+        self.count += 1
+        name, expires_at = f"g{self.count}", None if lasts is None else self.real.at + lasts
+        command = add(name, amount, priority=priority, expires_at=expires_at)
+        self._both(command, self.naive.add(name, amount, priority, expires_at))
+
+    @rule(amount=st.integers(0, 40), least=st.integers(0, 40), lasts=st.sampled_from([1, SECOND, MINUTE, DAY]))
+    def places(self, amount: int, least: int, lasts: int) -> None:
+        """Credits are held."""
+        self.count += 1
+        name, least, expires_at = f"h{self.count}", min(least, amount), self.real.at + lasts
+        command = place(name, amount, amount_min=least, expires_at=expires_at)
+        self._both(command, self.naive.place(name, amount, least, expires_at))
+
+    @rule(name=NAMES, tokens=TOKENS)
+    def reports(self, name: int, tokens: int) -> None:
+        """A hold makes progress."""
+        hold_id = self._recent(name)
+        self._both(progress(hold_id, tokens), self.naive.report(hold_id, tokens))
+
+    @rule(name=NAMES, tokens=TOKENS)
+    def settles(self, name: int, tokens: int) -> None:
+        """A hold is charged, in time or late."""
+        hold_id = self._recent(name)
+        if not self._same_cost_of_another_source(hold_id, tokens):
+            self._both(settle(hold_id, tokens), self.naive.settle(hold_id, tokens))
+
+    @rule(name=NAMES)
+    def releases(self, name: int) -> None:
+        """A hold is given back, in time or late."""
+        hold_id = self._recent(name)
+        if not self._same_cost_of_another_source(hold_id, 0):
+            self._both(release(hold_id), self.naive.release(hold_id))
+
+    def _same_cost_of_another_source(self, hold_id: str, tokens: int) -> bool:
+        """Then only the record of the usage is corrected, not the money; the naive account knows no records."""
+        hold = self.naive.reserves.get(hold_id)
+        return hold is not None and hold.how is not None and hold.cost == tokens
+
+    @rule(step=STEPS)
+    def waits(self, step: int) -> None:
+        """Time passes, and with it what is due."""
+        at = self.real.at + step
+        self.real.pass_time(at)
+        self.naive.wait(at)
+
+    def _recent(self, name: int) -> str:
+        names = list(self.naive.reserves)[-6:]
+        return names[name % len(names)] if names else "nobody"
+
+    @invariant()
+    def agrees(self) -> None:
+        """Balance, held, debt, and what each grant has left."""
+        ledger, naive = self.real.state.credits, self.naive
+        assert (ledger.balance, ledger.held, ledger.debt) == (naive.balance(), naive.held(), naive.debt)
+        left = {name: pot.left for name, pot in naive.pots.items() if pot.left}
+        assert {name: grant.remaining for name, grant in ledger.grants.items()} == left
+
+    @invariant()
+    def adds_up(self) -> None:
+        """I6: the movements add up to the balance; nothing is below zero."""
+        ledger = self.real.state.credits
+        assert sum(self.naive.moved) == sum(_moved(event) for event in self.real.events) == ledger.balance
+        assert ledger.available == ledger.balance - ledger.held >= 0
+        assert min(ledger.balance, ledger.held, ledger.debt) >= 0
+
+    @invariant()
+    def wakes_exactly(self) -> None:
+        """`next_due` is the first instant at which anything is due, and lies in the future: a sweep never loops."""
+        wake_at = AGGREGATE.next_due(self.real.state)
+        assert wake_at == next(iter(self.naive.overdue()), None)
+        if wake_at is not None:
+            assert wake_at > self.real.at
+            assert not AGGREGATE.due(self.real.state, wake_at - 1)
+            assert AGGREGATE.due(self.real.state, wake_at)
+
+    def teardown(self) -> None:
+        """Replay is the live state; each hold has ended at most once, and was corrected at most once (I7)."""
+        assert self.real.replayed() == self.real.state == self.real.snapshot()
+        assert list(self.real.replayed().credits.grants) == list(self.real.state.credits.grants)
+        ends: dict[str, list[str]] = {}
+        for event in self.real.events:
+            if isinstance(event, HoldPlaced | HoldClosed | HoldCorrected):
+                ends.setdefault(event.hold_id, []).append(type(event).__name__)
+        order = ["HoldPlaced", "HoldClosed", "HoldCorrected"]
+        assert all(events == order[: len(events)] for events in ends.values())
+
+
+def _moved(event: Any) -> int:
+    """By how much an event says that the balance has moved."""
+    match event:
+        case CreditsGranted():
+            return int(event.amount - event.repaid)
+        case GrantExpired():
+            return -int(event.amount)
+        case HoldClosed():
+            return -int(event.charged)
+        case HoldCorrected():
+            return int(max(-event.difference, 0) - event.repaid - event.charged)
+        case _:
+            return 0
+
+
+TestAccounts = Accounts.TestCase
+TestAccounts.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,0 +1,74 @@
+"""What usage costs: exact, rounded up once, in buckets that do not overlap."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.account.usage import TOKENS_MAX, Price, Usage, cost, require_price, require_usage
+from domain.errors import Invalid
+from domain.money import AMOUNT_MAX
+
+TOKENS = st.integers(0, TOKENS_MAX)
+PRICES = st.builds(
+    Price,
+    input=st.integers(0, AMOUNT_MAX),
+    cached_input=st.integers(0, AMOUNT_MAX),
+    output=st.integers(0, AMOUNT_MAX),
+    version=st.just("v"),
+)
+USAGES = st.builds(
+    Usage, source=st.just("provider"), input=TOKENS, cached=TOKENS, cache_write=TOKENS, output=TOKENS, reasoning=TOKENS
+)
+
+
+@given(usage=USAGES, price=PRICES)
+def test_cost_is_the_exact_sum_rounded_up_once(usage: Usage, price: Price) -> None:
+    """To the micro-credit: never below the exact sum, and less than one micro-credit above it."""
+    exact = (
+        Fraction((usage.input + usage.cache_write) * price.input, 10**6)
+        + Fraction(usage.cached * price.cached_input, 10**6)
+        + Fraction((usage.output + usage.reasoning) * price.output, 10**6)
+    )
+    assert 0 <= cost(usage, price) - exact < 1
+
+
+@given(usage=USAGES)
+def test_buckets_are_disjoint(usage: Usage) -> None:
+    """Prompt and completion together count every token once."""
+    every = usage.input + usage.cached + usage.cache_write + usage.output + usage.reasoning
+    assert usage.prompt + usage.completion == every
+
+
+def test_one_token_costs_at_least_a_micro_credit_unless_free() -> None:
+    """The smallest paid use is not lost in rounding; free use is free."""
+    cheap = Price(input=1, cached_input=1, output=1, version="v")
+    assert cost(Usage(source="provider", input=1), cheap) == 1
+    assert cost(Usage(source="provider", input=1), Price(input=0, cached_input=0, output=0, version="v")) == 0
+    assert cost(Usage(source="none"), cheap) == 0
+
+
+def test_the_published_price_of_a_million_tokens() -> None:
+    """A million tokens of each kind cost exactly what the price list says."""
+    price = Price(input=1_000_000, cached_input=100_000, output=4_000_000, version="v")
+    usage = Usage(source="provider", input=10**6, cached=10**6, output=10**6)
+    assert cost(usage, price) == 5_100_000
+
+
+@pytest.mark.parametrize("name", ["input", "cached", "cache_write", "output", "reasoning"])
+@pytest.mark.parametrize("count", [-1, TOKENS_MAX + 1])
+def test_impossible_counts_are_refused(name: str, count: int) -> None:
+    """A negative count would give credits away."""
+    with pytest.raises(Invalid, match="invalid_usage"):
+        require_usage(Usage(source="provider", **{name: count}))
+
+
+@pytest.mark.parametrize("name", ["input", "cached_input", "output"])
+@pytest.mark.parametrize("amount", [-1, AMOUNT_MAX + 1])
+def test_impossible_prices_are_refused(name: str, amount: int) -> None:
+    """A negative price would too."""
+    fine = {"input": 1, "cached_input": 1, "output": 1}
+    require_price(Price(**fine, version="v"))
+    with pytest.raises(Invalid, match="invalid_price"):
+        require_price(Price(**(fine | {name: amount}), version="v"))

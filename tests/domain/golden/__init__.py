@@ -1,0 +1,1 @@
+"""What was once written must decode for ever."""
