@@ -73,7 +73,7 @@ class ChatJob:
         draft = call.draft(f"account:{account_id}", command_id=generation)
         expires_at = services.clock() + int((self.model.timeout_s + HOLD_MARGIN_S) * SECOND)
         place = PlaceHold(
-            hold_id=draft.new_id("hold"),
+            hold_id=f"hold_{draft.attempt}",
             amount=self.wanted.amount,
             amount_min=self.wanted.amount_min,
             model=self.model.id,
