@@ -147,25 +147,28 @@ class MacChain:
     """
 
     def __init__(self, keys: dict[str, bytes]) -> None:
-        self._keys = keys
+        # Each with its key taken in already: a copy of that is half the work of a mac of an event's size.
+        self._keyed = {key_id: hmac.new(key, digestmod="sha256") for key_id, key in keys.items()}
         self._current = next(iter(keys))
 
-    def sign(self, previous: bytes, event: StoredEvent) -> bytes:
-        """The mac of `event`, behind an event with the mac `previous` (empty for the first); its own is not read."""
-        return self._mac(self._current, previous, event)
+    def sign(self, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
+        """The mac of an event at its `place`, behind an event with the mac `previous` (empty for the first)."""
+        return self._mac(self._current, previous, place, payload, metadata)
 
     def verify(self, previous: bytes, event: StoredEvent) -> bool:
         """Tells whether the event is what was written, at the place where it was written."""
         key_id = event.mac.partition(b":")[0].decode("utf-8", "replace")
-        return key_id in self._keys and hmac.compare_digest(self._mac(key_id, previous, event), event.mac)
+        if key_id not in self._keyed:
+            return False
+        place = mac_place(event.stream, event.version, event.seq, event.at, event.type, event.schema_version)
+        return hmac.compare_digest(self._mac(key_id, previous, place, event.payload, event.metadata), event.mac)
 
-    def _mac(self, key_id: str, previous: bytes, event: StoredEvent) -> bytes:
-        place = f"{event.stream}\n{event.version}\n{event.seq}\n{event.at}\n{event.type}\n{event.schema_version}\n"
-        message = b"%b\n%b%d\n%b%b" % (
-            previous,
-            place.encode(),
-            len(event.payload),
-            event.payload,
-            event.metadata,
-        )
-        return key_id.encode() + b":" + hmac.digest(self._keys[key_id], message, "sha256")
+    def _mac(self, key_id: str, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
+        mac = self._keyed[key_id].copy()
+        mac.update(b"%b\n%b%d\n%b%b" % (previous, place, len(payload), payload, metadata))
+        return b"%b:%b" % (key_id.encode(), mac.digest())
+
+
+def mac_place(stream: str, version: int, seq: int, at: Instant, tag: str, schema_version: int) -> bytes:
+    """Everything of an event but its contents, as its mac covers it."""
+    return f"{stream}\n{version}\n{seq}\n{at}\n{tag}\n{schema_version}\n".encode()

@@ -69,6 +69,8 @@ PROJECTION = Projection(
     evolve=_evolve,
     owner=lambda view: view.account_id,
     sort=lambda view: instant_sort(view.created_at),
+    begun_by=[ApiKeyCreated],
+    done=lambda view: view.revoked_at is not None,
     found_by_key=True,
 )
 

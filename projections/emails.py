@@ -27,6 +27,8 @@ PROJECTION = Projection(
     key=_key,
     evolve=lambda _view, recorded: EmailView(user_id=recorded.entity_id),
     owner=lambda view: view.user_id,
+    begun_by=[UserRegistered],
+    done=lambda _view: True,
     found_by_key=True,
 )
 

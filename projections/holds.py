@@ -83,6 +83,8 @@ PROJECTION = Projection(
     evolve=_evolve,
     owner=lambda view: view.account_id,
     sort=lambda view: instant_sort(view.placed_at),
+    begun_by=[HoldPlaced],
+    done=lambda view: view.status != "open",
 )
 
 

@@ -31,6 +31,8 @@ class Projection(Generic[D]):
         evolve: Callable[[D | None, Recorded], D | None],
         owner: Callable[[D], str],
         sort: Callable[[D], str] = lambda _document: "",
+        begun_by: Sequence[type[Event]] = (),
+        done: Callable[[D], bool] = lambda _document: False,
         found_by_key: bool = False,
         followed: bool = False,
     ) -> None:
@@ -43,6 +45,10 @@ class Projection(Generic[D]):
         self.evolve = evolve
         self.owner = owner
         self.sort = sort
+        self.begun_by = frozenset(begun_by)
+        """Events whose document is the same whatever was there before: a worker need not look for an earlier one."""
+        self.done = done
+        """Tells that the document will hardly change again: a worker does not keep it at hand."""
         self.found_by_key = found_by_key
         """Documents are also looked up by key alone, where the reader cannot know the stream."""
         self.followed = followed

@@ -36,6 +36,8 @@ PROJECTION = Projection(
     evolve=lambda _stamp, recorded: Stamp(principal=_key(recorded), seq=recorded.seq),
     owner=lambda stamp: stamp.principal,
     sort=lambda stamp: f"{stamp.seq:020d}",
+    begun_by=[ApiKeyRevoked, ApiKeyUpdated, PasswordChanged, RoleGranted],
+    done=lambda _stamp: True,
     followed=True,
 )
 

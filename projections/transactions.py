@@ -150,6 +150,8 @@ PROJECTION = Projection(
     evolve=_evolve,
     owner=lambda transaction: transaction.account_id,
     sort=lambda transaction: f"{transaction.version:012d}",
+    begun_by=[CreditsGranted, GrantExpired, HoldClosed, HoldCorrected],
+    done=lambda _transaction: True,
 )
 
 

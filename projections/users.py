@@ -56,6 +56,7 @@ PROJECTION = Projection(
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.id,
+    begun_by=[UserRegistered],
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import structlog
-from msgspec import Raw, Struct, field, structs
+from msgspec import Raw, Struct, field
 
 from domain.envelope import Envelope, Header
 from domain.errors import DeadlinePassed, DomainError
@@ -161,25 +161,26 @@ class Decisions(Struct, kw_only=True):
         """Numbers, chains and evolves events. An event that its own state cannot take quarantines the stream."""
         encoded = codec.encode_json(metadata) if events else b""
         for event in events:
-            seq = self.seqs[live.shard] + 1
-            draft = StoredEvent(
+            version, seq = live.version + 1, self.seqs[live.shard] + 1
+            tag, payload = codec.tag_of(event), codec.encode_json(event)
+            live.state = _evolve(live, event)
+            place = codec.mac_place(live.stream, version, seq, at, tag, event.schema_version)
+            live.mac = self.macs.sign(live.mac, place, payload, encoded)
+            live.version, live.last_at, self.seqs[live.shard] = version, at, seq
+            stored = StoredEvent(
                 shard=live.shard,
                 stream=live.stream,
-                version=live.version + 1,
+                version=version,
                 seq=seq,
                 at=at,
-                type=codec.tag_of(event),
+                type=tag,
                 schema_version=event.schema_version,
-                payload=codec.encode_json(event),
+                payload=payload,
                 metadata=encoded,
-                mac=b"",
+                mac=live.mac,
             )
-            live.state = _evolve(live, event)
-            live.mac = self.macs.sign(live.mac, draft)
-            live.version, live.last_at = draft.version, at
-            self.seqs[live.shard] = seq
-            self.batch.events.append(structs.replace(draft, mac=live.mac))
-            self.recorded.append(_recorded(draft, metadata, event))
+            self.batch.events.append(stored)
+            self.recorded.append(_recorded(stored, metadata, event))
 
     def _reject(self, header: Header, command: Command, refusal: DomainError, known: Outcome | None) -> None:
         live = self.streams[header.stream]

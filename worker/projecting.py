@@ -1,7 +1,7 @@
 """Read models inside a round: which documents the events change, and their new contents."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from domain.recorded import Recorded
@@ -21,34 +21,40 @@ class Touched:
     """The documents that the events of one round change, in the order of the events."""
 
     def __init__(self, recorded: Iterable[Recorded]) -> None:
-        self.folds: list[tuple[AnyProjection, str, Recorded]] = []
+        self.folds: list[tuple[AnyProjection, Place, Recorded]] = []
         self.shards: dict[Place, int] = {}
+        self._continued: list[Place] = []
+        """Those of which an earlier version may be there that counts."""
         for each in recorded:
-            for projection in projections_of(type(each.event)):
+            kind = type(each.event)
+            for projection in projections_of(kind):
                 key = projection.key(each)
-                if key is not None:
-                    self.folds.append((projection, key, each))
-                    self.shards[projection.collection, key] = each.shard
+                if key is None:
+                    continue
+                place = (projection.collection, key)
+                self.folds.append((projection, place, each))
+                if place not in self.shards:
+                    self.shards[place] = each.shard
+                    if kind not in projection.begun_by:
+                        self._continued.append(place)
 
     def missing(self, cache: "DocumentCache") -> dict[str, list[tuple[int, str]]]:
         """(shard, key) by collection of those that have to be loaded."""
         wanted: dict[str, list[tuple[int, str]]] = {}
-        for (collection, key), shard in self.shards.items():
-            if (collection, key) not in cache:
-                wanted.setdefault(collection, []).append((shard, key))
+        for place in self._continued:
+            if place not in cache:
+                collection, key = place
+                wanted.setdefault(collection, []).append((self.shards[place], key))
         return wanted
 
     def fold(self, cache: "DocumentCache", loaded: Mapping[Place, bytes]) -> dict[Place, Any]:
         """The new documents; `None` for one that is removed. `DataError` where a fold fails: a bug of one command."""
         known = all_projections()
-        documents: dict[Place, Any] = {
-            (collection, key): known[collection].decode(doc) for (collection, key), doc in loaded.items()
-        }
-        for projection, key, recorded in self.folds:
-            place = (projection.collection, key)
-            before = documents[place] if place in documents else cache.get(place)
+        documents: dict[Place, Any] = {place: cache.get(place) for place in self._continued}
+        documents |= {place: known[place[0]].decode(doc) for place, doc in loaded.items()}
+        for projection, place, recorded in self.folds:
             try:
-                documents[place] = projection.evolve(before, recorded)
+                documents[place] = projection.evolve(documents.get(place), recorded)
             except Exception as error:
                 raise DataError(f"{projection.collection} cannot fold {type(recorded.event).__name__}") from error
         return documents
@@ -80,7 +86,7 @@ class DocumentCache:
 
     def __init__(self, size_max: int = DOCUMENTS_MAX) -> None:
         self._size_max = size_max
-        self._documents: OrderedDict[Place, tuple[int, Any]] = OrderedDict()
+        self._documents: dict[Place, tuple[int, Any]] = {}
 
     def __contains__(self, place: Place) -> bool:
         return place in self._documents
@@ -88,17 +94,18 @@ class DocumentCache:
     def get(self, place: Place) -> Any:
         """The document, or `None`."""
         found = self._documents.get(place)
-        if found is None:
-            return None
-        self._documents.move_to_end(place)
-        return found[1]
+        return None if found is None else found[1]
 
     def put(self, documents: Mapping[Place, Any], shards: Mapping[Place, int]) -> None:
-        """Keeps what a committed round has written."""
+        """Keeps what a committed round has written, but for documents that will hardly change again."""
+        known = all_projections()
         for place, document in documents.items():
-            self._documents[place] = (shards[place], document)
-        while len(self._documents) > self._size_max:
-            self._documents.popitem(last=False)
+            self._documents.pop(place, None)
+            if document is None or not known[place[0]].done(document):
+                self._documents[place] = (shards[place], document)
+        # From the front, where those are that no round has touched for longest.
+        for place in list(islice(self._documents, max(0, len(self._documents) - self._size_max))):
+            del self._documents[place]
 
     def drop(self, places: Iterable[Place]) -> None:
         """Forgets documents that a round has changed, or may have: its commit's answer was lost."""

@@ -1,7 +1,7 @@
 """Streams in memory: a state with its place in the log, folded once and then kept while its shard is ours."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -82,21 +82,20 @@ class StreamCache:
 
     def __init__(self, size_max: int = STREAMS_MAX) -> None:
         self._size_max = size_max
-        self._streams: OrderedDict[str, LiveStream] = OrderedDict()
+        self._streams: dict[str, LiveStream] = {}
 
     def get(self, stream: str) -> LiveStream | None:
         """The stream, if it is here."""
-        live = self._streams.get(stream)
-        if live is not None:
-            self._streams.move_to_end(stream)
-        return live
+        return self._streams.get(stream)
 
     def put(self, lives: Iterable[LiveStream]) -> None:
         """Keeps streams as a committed round left them."""
         for live in lives:
+            self._streams.pop(live.stream, None)
             self._streams[live.stream] = live
-        while len(self._streams) > self._size_max:
-            self._streams.popitem(last=False)
+        # From the front, where those are that no round has touched for longest.
+        for name in list(islice(self._streams, max(0, len(self._streams) - self._size_max))):
+            del self._streams[name]
 
     def drop(self, streams: Iterable[str]) -> None:
         """Forgets streams that a rolled-back round has changed in memory."""
