@@ -10,6 +10,7 @@ from eventstore.records import Outcome
 from eventstore.store import Store
 from projections.documents import DocumentStore
 from worker.lane import Lane
+from worker.rechecking import Rechecker
 from worker.round import Rounds
 from worker.source import CommandSink, CommandSource
 from worker.worker import LEASE_S, Worker
@@ -44,4 +45,13 @@ async def build_worker(
             rounds.on_outcomes = on_outcomes
         return Lane(worker=name, store=store, source=source(), rounds=rounds, lease_s=LEASE_S)
 
-    return Worker(name=name, store=store, sink=sink, lanes=[lane() for _ in range(lanes)], clock=clock, shards=shards)
+    working = [lane() for _ in range(lanes)]
+    return Worker(
+        name=name,
+        store=store,
+        sink=sink,
+        lanes=working,
+        clock=clock,
+        shards=shards,
+        rechecker=Rechecker(store, source(), working),
+    )

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from eventstore.command_topic import CONSUMER_GROUP
-from worker.source import LogBounds, LogUnavailable, Record
+from worker.source import LogBounds, LogUnavailable, OutOfRange, Record
 
 FETCH_WAIT_MS = 50
 """How long a broker keeps an empty fetch waiting; longer shows up as latency when shards move."""
@@ -21,6 +21,8 @@ REQUEST_TIMEOUT_MS = 5_000
 def _translated() -> Iterator[None]:
     try:
         yield
+    except OffsetOutOfRangeError as error:
+        raise OutOfRange(partition.partition for partition in error.args[0]) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogUnavailable(f"{type(error).__name__}: {error}") from error
 

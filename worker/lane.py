@@ -12,7 +12,7 @@ from eventstore.store import Store
 from worker import metrics
 from worker.log_check import mismatch
 from worker.round import Applied, Rounds
-from worker.source import CommandSource, LogUnavailable, Record
+from worker.source import CommandSource, LogUnavailable, OutOfRange, Record
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +59,7 @@ class Lane:
         self.stopped: dict[int, str] = {}
         """Shards that are ours but must not be applied, with the reason."""
         self._arriving: list[ShardHead] = []
+        self._doubted: set[int] = set()
         self._leaving = 0
         self._newer_release: dict[int, str] = {}
         """Shards that met a command of a newer release in the batch just applied."""
@@ -86,6 +87,10 @@ class Lane:
         """Asks for shards back; they are freed between two batches."""
         self._leaving += min(count, len(self.leases))
 
+    def doubt(self, shard: int) -> None:
+        """Asks for another look at whether the shard's log and the store belong together, with the next turn."""
+        self._doubted.add(shard)
+
     async def run(self) -> None:
         """Comes round until `closing` is set; raises only `BadDeploy` and bugs."""
         while not self.closing:
@@ -103,6 +108,11 @@ class Lane:
                 self._rounds.drop_shards(frozenset(self.leases))
                 self._astray = True
                 await self._pause()
+            except OutOfRange as error:
+                log.warning("log_out_of_range", reason=str(error))
+                self._doubted |= error.shards
+                self._astray = True
+                await self._pause()
             except (Unavailable, LogUnavailable, OSError) as error:
                 metrics.rounds_rolled_back.labels("unavailable").inc()
                 log.warning("lane_paused", reason=str(error) or type(error).__name__)
@@ -113,6 +123,7 @@ class Lane:
     async def _turn(self) -> None:
         await self._welcome()
         await self._let_go()
+        await self._look_again()
         if self._astray:
             await self._source.assign(self.positions)
             self._astray = False
@@ -194,6 +205,16 @@ class Lane:
         else:
             log.error("shard_stopped", shard=head.shard, reason=reason)
             self.stopped[head.shard] = reason
+
+    async def _look_again(self) -> None:
+        """Checks doubted shards as on a claim, which stops them or, if all is well now, lets them go on."""
+        self._doubted &= self.leases.keys()
+        for shard in sorted(self._doubted):
+            head = next(head for head in await self._store.shard_heads() if head.shard == shard)
+            if (head.owner, head.epoch) != (self._worker, self.leases[shard].epoch):
+                raise Fenced([shard])
+            await self._check(head)
+            self._doubted.discard(shard)
 
     async def _let_go(self) -> None:
         if self._leaving <= 0:

@@ -4,6 +4,9 @@ from eventstore.codec import digest
 from eventstore.records import ShardHead
 from worker.source import CommandSource
 
+MISMATCHES = ("store_restored", "log_recreated", "log_truncated")
+"""How the reasons begin for which `adopt-log` is the remedy."""
+
 
 async def mismatch(source: CommandSource, head: ShardHead) -> str | None:
     """Why the shard must not be applied, for the operator; `None` when all is well."""

@@ -1,6 +1,6 @@
 """What a lane needs of a log: where commands come from, and where the sweeper's go. Kafka is one, devnet's another."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -26,6 +26,14 @@ class LogUnavailable(Exception):
     """The log cannot be reached for now."""
 
 
+class OutOfRange(LogUnavailable):
+    """The log does not have the offset that is to be read next: it was recreated or truncated."""
+
+    def __init__(self, shards: Iterable[int]) -> None:
+        self.shards = frozenset(shards)
+        super().__init__(f"the log does not have the next offsets of shards {sorted(self.shards)}")
+
+
 class CommandSource(Protocol):
     """One lane's view of the log."""
 
@@ -34,7 +42,10 @@ class CommandSource(Protocol):
         ...
 
     async def fetch(self, limit: int, timeout_s: float) -> list[Record]:
-        """Up to `limit` records, each shard's in order; empty when nothing arrived in time."""
+        """Up to `limit` records, each shard's in order; empty when nothing arrived in time.
+
+        `OutOfRange` names shards whose next offset the log does not have.
+        """
         ...
 
     async def bounds(self, shard: int) -> LogBounds:

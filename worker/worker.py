@@ -12,6 +12,7 @@ from eventstore.errors import StoreError
 from eventstore.store import Store
 from worker import metrics
 from worker.lane import Lane
+from worker.rechecking import Rechecker
 from worker.source import CommandSink, LogUnavailable
 from worker.sweeper import Sweeper
 
@@ -40,11 +41,13 @@ class Worker:
         clock: Callable[[], Instant],
         shards: int,
         lease_s: float = LEASE_S,
+        rechecker: Rechecker | None = None,
     ) -> None:
         self.name = name
         self.lanes = tuple(lanes)
         self._store = store
         self._sweeper = Sweeper(store, sink, shards)
+        self._rechecker = rechecker
         self._clock = clock
         self._total = shards
         self._lease_s = lease_s
@@ -59,11 +62,15 @@ class Worker:
     async def run(self) -> None:
         """Works until `close` is called. Raises what ended a lane: `BadDeploy`, `Stuck`, or a bug."""
         lanes = [asyncio.create_task(lane.run(), name=f"lane-{number}") for number, lane in enumerate(self.lanes)]
+        rechecking = asyncio.create_task(self._rechecker.run(), name="rechecker") if self._rechecker else None
         try:
             while not self._closing.is_set():
                 await self._tick()
                 await self._until_next_tick(lanes)
         finally:
+            if rechecking is not None:
+                rechecking.cancel()
+                await asyncio.wait([rechecking])
             await self._wind_up(lanes)
 
     def close(self) -> None:
