@@ -1,0 +1,52 @@
+"""A stream whose API process was killed with kill -9: what was delivered is charged all the same."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.crash.api.doomed import Doomed
+from tests.crash.api.shop import SHORT_TIMEOUT_S, Caller
+from tests.crash.waiting import until
+
+pytestmark = pytest.mark.crash
+
+EXPIRES_S = SHORT_TIMEOUT_S + 60 + 15
+
+
+async def test_hold_of_a_killed_api_ends_at_its_progress_and_the_usage_is_on_record(
+    caller: Caller, doomed: Doomed
+) -> None:
+    """Nobody is left to settle: the hold expires, is charged what it reported last, and says that this is estimated."""
+    person = doomed.person
+
+    async def closed() -> dict[str, Any] | None:
+        [hold] = await caller.listed(person, "/billing/holds")
+        await asyncio.sleep(0.2)
+        return hold if hold["status"] != "open" else None
+
+    hold = await until(closed, EXPIRES_S, "the hold has ended")
+    assert hold is not None
+    assert (hold["id"], hold["status"]) == (doomed.hold_id, "expired")
+    assert hold["usage"]["source"] == "estimated"
+    assert hold["usage"]["output_tokens"] >= doomed.hold["usage"]["output_tokens"] > 0
+    cost = Decimal(hold["cost"])
+    assert cost == (hold["usage"]["input_tokens"] * 1 + hold["usage"]["output_tokens"] * 4) / Decimal(1_000_000)
+
+    charges = [
+        each for each in await caller.listed(person, "/billing/credits/transactions") if each["kind"] == "charge"
+    ]
+    assert [(each["hold_id"], Decimal(each["amount"])) for each in charges] == [(hold["id"], -cost)]
+    balance = await caller.balance(person)
+    assert Decimal(balance["held"]) == Decimal(0)
+    assert Decimal(balance["balance"]) == Decimal("5.000000") - cost
+    usage = (await caller.ask("GET", "/billing/usage", token=person.token)).json["totals"]
+    assert (usage["requests"], usage["estimated"], Decimal(usage["cost"])) == (1, 1, cost)
+
+
+async def test_provider_is_not_kept_busy_for_a_killed_api(caller: Caller, doomed: Doomed) -> None:
+    """The connection to the provider ends with the process."""
+    seen = await caller.provider()
+    [entry] = [each for each in seen["log"] if each["stream"] and each["fail"] == "none" and each["tokens_sent"] < 400]
+    assert entry["ended"] == "client_cancelled"
