@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from api.kafka_bus import KafkaBus
 from api.llm_models import LlmModels
+from api.master_keys import UnknownMasterKey, Unwrappable
 from api.plans import Plans
 from api.process import Check, Process
 from api.services import Services
@@ -61,7 +62,7 @@ class Boot:
     def _ended(self, running: "asyncio.Task[None]") -> None:
         error = None if running.cancelled() else running.exception()
         if error is not None:
-            self._log.error("process_cannot_start", error=str(error), exc_info=error)
+            self._log.error("process_cannot_start", error=_explained(error), exc_info=error)
             self._failed(error)
 
     async def _run(self) -> None:
@@ -115,6 +116,12 @@ class Boot:
             except (StoreError, OSError) as error:
                 self._process.waiting_for = {POSTGRES: str(error) or type(error).__name__}
                 await asyncio.sleep(RETRY_S)
+
+
+def _explained(error: BaseException) -> str:
+    if isinstance(error, UnknownMasterKey | Unwrappable):
+        return f"FORMSTATE_MASTER_KEYS does not open what this database holds: {error}"
+    return str(error) or type(error).__name__
 
 
 def _store_check(store: Store) -> Check:

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -50,7 +50,14 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to the program that runs it when it is served inside a running loop."""
+    """SIGTERM and SIGINT end it cleanly: the process's exit code is its own, not the signal's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn has it, but for raising the signals once more at the end."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncIterator[str]:
