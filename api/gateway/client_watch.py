@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from api.gateway.metering import Metering
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-PATIENCE_S = 0.05
-"""Most calls are over before anybody needs to listen."""
 
 
 class ClientGone(Exception):
@@ -15,17 +16,20 @@ class ClientGone(Exception):
 
 
 class ClientWatch:
-    """`async with ClientWatch(receive): …` cancels what runs inside when the client leaves, and raises `ClientGone`.
+    """`async with ClientWatch(…): …` cancels what runs inside when the client leaves, and raises `ClientGone`.
 
     Works as `asyncio.timeout` does: a cancellation from elsewhere stays one. The body must have been read already, so
-    that `receive` has nothing but the disconnect to tell (ASGI, "Disconnect - receive event").
+    that `receive` has nothing but the disconnect to tell (ASGI, "Disconnect - receive event"). Most calls are over
+    before anybody needs to listen, so `metering` calls `listen` at its next tick.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    __slots__ = ("_cancelling", "_listener", "_metering", "_receive", "_task", "gone")
+
+    def __init__(self, metering: "Metering", receive: Receive) -> None:
+        self._metering = metering
         self._receive = receive
         self._task: asyncio.Task[Any] | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._cancelling = 0
         self.gone = False
 
@@ -33,24 +37,24 @@ class ClientWatch:
         self._task = asyncio.current_task()
         assert self._task is not None
         self._cancelling = self._task.cancelling()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(PATIENCE_S, self._begin)
+        self._metering.watches.add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        assert self._timer is not None
-        assert self._task is not None
-        self._timer.cancel()
+        self._metering.watches.discard(self)
         if self._listener is not None:
             self._listener.cancel()
         if not self.gone:
             return
+        assert self._task is not None
         if self._task.uncancel() <= self._cancelling and (kind is None or kind is asyncio.CancelledError):
             raise ClientGone from error
 
-    def _begin(self) -> None:
+    def listen(self) -> None:
+        """Begins to listen."""
+        self._metering.watches.discard(self)
         self._listener = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:

@@ -26,7 +26,7 @@ async def complete(call: "Call[Any, Any]") -> Reply | ChatStream:
     if call.idempotency_key is not None and not request.stream:
         return await _charged(await _answer_once(call, request))
     try:
-        async with ClientWatch(call.receive):
+        async with ClientWatch(call.services.metering, call.receive):
             if call.idempotency_key is not None:
                 answer = await _answer_once(call, request)
             else:

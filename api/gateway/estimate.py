@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from api.gateway.request import ChatRequest
-from domain.account.usage import TOKENS_PER_PRICE, Price, Usage, cost
+from domain.account.usage import TOKENS_PER_PRICE, Price
 from domain.money import AMOUNT_MAX, MicroCredits
 
 OUTPUT_TOKENS_MIN = 16
@@ -27,7 +27,7 @@ def estimate(request: ChatRequest, price: Price, *, context: int, max_output: in
     No token is shorter than a byte, so the prompt has at most as many tokens as bytes; nor more than the context.
     Without a `max_tokens` of the client's own, the output may be cut to what is affordable.
     """
-    prompt = context if request.media else min(request.prompt_bytes, context)
+    prompt = context if request.media else min(request.size, context)
     each = min(request.max_tokens or max_output, context)
     output = each * request.n
     least = output if request.max_tokens else min(each, OUTPUT_TOKENS_MIN) * request.n
@@ -37,10 +37,9 @@ def estimate(request: ChatRequest, price: Price, *, context: int, max_output: in
 
 
 def _amount(prompt: int, output: int, price: Price) -> MicroCredits:
-    """At the dearest price that the prompt can have: a cache may turn out empty."""
-    rate = max(price.input, price.cached_input)
-    dearest = Price(input=rate, cached_input=rate, output=price.output, version=price.version)
-    return min(cost(Usage(source="estimated", input=prompt, output=output), dearest), AMOUNT_MAX)
+    """As `domain.account.usage.cost`, at the dearest price that the prompt can have: a cache may turn out empty."""
+    total = prompt * max(price.input, price.cached_input) + output * price.output
+    return min(-(-total // TOKENS_PER_PRICE), AMOUNT_MAX)
 
 
 def affordable_tokens(request: ChatRequest, wanted: Estimate, granted: MicroCredits, price: Price, context: int) -> int:
@@ -51,5 +50,5 @@ def affordable_tokens(request: ChatRequest, wanted: Estimate, granted: MicroCred
     """
     left = granted - _amount(wanted.prompt, 0, price)
     paid = left * TOKENS_PER_PRICE // price.output // request.n if price.output else wanted.output // request.n
-    room = max(context - wanted.prompt, context - -(-request.prompt_bytes // 2), OUTPUT_TOKENS_MIN)
+    room = max(context - wanted.prompt, context - -(-request.size // 2), OUTPUT_TOKENS_MIN)
     return max(1, min(paid, wanted.output // request.n, room))

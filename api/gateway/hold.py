@@ -188,15 +188,16 @@ class Hold:
         except BaseException:
             self._metering.deliver(envelope)
             raise
-        reckoned = self.reckoned(usage)
         if outcome is None:
-            return reckoned
+            return self.reckoned(usage)
         if outcome.status != "applied":
             logs.get().error("settle_refused", hold_id=self.id, status=outcome.status)
-            return reckoned
+            return self.reckoned(usage)
         data = data_of(outcome)
         self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
-        return Settlement(cost=data.get("cost", reckoned.cost), remaining=data["available"], settled=True)
+        return Settlement(
+            cost=data["cost"] if "cost" in data else cost(usage, self.price), remaining=data["available"], settled=True
+        )
 
     def settle_later(self, usage: Usage, *, request_id: str) -> None:
         """Charges the usage, or what `settle` was called with, in the background, until it is acknowledged."""

@@ -7,15 +7,14 @@ bounded buffer: no call has a task or a timer of its own for either.
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
-
-from msgspec import Struct
 
 from api.bus import Ack, BusError
 from api.commands import Commands
 from api.errors import ApiError, declare
+from api.gateway.client_watch import ClientWatch
 from domain.envelope import Envelope
 from domain.instant import Instant
 from domain.money import MicroCredits
@@ -54,11 +53,6 @@ class Reporting(Protocol):
         ...
 
 
-class _View(Struct, frozen=True):
-    available: MicroCredits
-    until: float
-
-
 class Metering:
     """See the module. `start` in the running loop; `close` sends what is left, for a bounded time."""
 
@@ -69,13 +63,16 @@ class Metering:
         self.documents = documents
         self.shards = shards
         self.clock = clock
-        self._views: OrderedDict[str, _View] = OrderedDict()
+        self._views: dict[str, tuple[MicroCredits, float]] = {}
+        """What is available, and until when that is believed."""
         self._reserved: dict[str, MicroCredits] = {}
         self._unsent: deque[Envelope] = deque()
         self._waiting = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self._reporting: set[Reporting] = set()
+        self.watches: set[ClientWatch] = set()
+        """Requests whose clients are listened to once they take longer than a tick."""
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -116,22 +113,21 @@ class Metering:
 
     def saw(self, account_id: str, available: MicroCredits) -> None:
         """Remembers what an outcome has told."""
-        self._views[account_id] = _View(available, time.monotonic() + VIEW_S)
-        self._views.move_to_end(account_id)
-        if len(self._views) > VIEWS_MAX:
-            self._views.popitem(last=False)
+        if len(self._views) >= VIEWS_MAX:
+            self._views.clear()
+        self._views[account_id] = (available, time.monotonic() + VIEW_S)
 
     async def has_ample(self, account_id: str, amount: MicroCredits) -> bool:
         """Whether what is available, less this process's open estimates, is ten times the amount."""
         view = self._views.get(account_id)
-        if view is None or view.until < time.monotonic():
+        if view is None or view[1] < time.monotonic():
             try:
                 credits = await get_credits(self.documents, self.shards, account_id)
             except StoreError:
                 return False
             self.saw(account_id, credits.available if credits.debt == 0 else 0)
             view = self._views[account_id]
-        return view.available - self._reserved.get(account_id, 0) >= AMPLE_FACTOR * amount
+        return view[0] - self._reserved.get(account_id, 0) >= AMPLE_FACTOR * amount
 
     # Progress.
 
@@ -147,6 +143,8 @@ class Metering:
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
+            for watch in tuple(self.watches):
+                watch.listen()
             due = [envelope for call in tuple(self._reporting) if (envelope := call.tick(now)) is not None]
             for start in range(0, len(due), SENT_AT_ONCE):
                 await self._send_all(due[start : start + SENT_AT_ONCE])

@@ -61,10 +61,16 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     max_tokens: int | None
     """The client's own bound on the tokens of one choice."""
     n: int
-    prompt_bytes: int
-    """Of everything that becomes prompt tokens; no token is shorter than a byte."""
+    size: int
+    """Bytes of the whole body: more than can become prompt tokens, as no token is shorter than a byte."""
     media: bool
     """There are images, sounds or files, whose tokens cannot be told from their bytes."""
+
+    @property
+    def prompt_bytes(self) -> int:
+        """Bytes of the fields that become prompt tokens; names we do not know may well."""
+        fields = self.fields.items()
+        return sum(memoryview(value).nbytes for name, value in fields if name not in METERED or name == "messages")
 
     def upstream_body(self, model: str, max_tokens: int | None) -> bytes:
         """The body for a deployment that calls the model `model`; `max_tokens` is added where the hold asks for it.
@@ -110,14 +116,9 @@ def decode_request(body: bytes) -> ChatRequest:
         stream_options=options,
         max_tokens=max(chat.max_tokens or 0, chat.max_completion_tokens or 0) or None,
         n=chat.n or 1,
-        prompt_bytes=_prompt_bytes(fields),
+        size=len(body),
         media=any(_has_media(message) for message in chat.messages),
     )
-
-
-def _prompt_bytes(fields: dict[str, Raw]) -> int:
-    """All but the few fields that never reach the model's prompt: names we do not know may well."""
-    return sum(memoryview(value).nbytes for name, value in fields.items() if name not in METERED or name == "messages")
 
 
 def _has_media(message: Message) -> bool:

@@ -57,7 +57,7 @@ class ChatStream:
         hold.report(self._progress)
         job.metering.report_on(hold)
         try:
-            async with ClientWatch(receive):
+            async with ClientWatch(job.metering, receive):
                 await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
                 await self._pass_on(send)
                 failure = self._failure()

@@ -5,7 +5,7 @@ import io
 import random
 import time
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import cycle, islice
 
 import aiohttp
@@ -37,13 +37,13 @@ class Answering(Struct, kw_only=True):
 
     response: ClientResponse
     deployment: Deployment
-    streaming: bool
-    """It answers with server-sent events."""
+    media_type: str
+    """As the provider wrote it."""
 
     @property
-    def media_type(self) -> str:
-        """As the provider wrote it."""
-        return self.response.headers.get("Content-Type", "application/json")
+    def streaming(self) -> bool:
+        """It answers with server-sent events."""
+        return self.media_type.lower().startswith("text/event-stream")
 
     def close(self) -> None:
         """Ends the connection at once, so that the provider stops too; harmless behind the answer's end."""
@@ -143,29 +143,36 @@ async def _call(
     request_id: str,
     until: float,
 ) -> Answering:
-    left = max(min(until - time.monotonic(), deployment.timeout_s), 0.001)
+    left = until - time.monotonic()
     with _told_as_errors():
         response = await http.post(
             _url(deployment.base_url),
             data=_data(request.upstream_body(deployment.upstream_model, max_tokens)),
             headers=_headers(deployment, request, request_id),
-            timeout=ClientTimeout(
-                total=left,
-                sock_connect=deployment.connect_timeout_s,
-                sock_read=deployment.first_byte_timeout_s,
-            ),
+            timeout=_timeout(deployment, deployment.timeout_s if left > deployment.timeout_s - 1 else max(left, 0.001)),
             allow_redirects=False,
             read_bufsize=READ_BUFFER_BYTES,
         )
     if response.status == 200:  # noqa: PLR2004  # OpenAI's API answers a completion with nothing else
-        streaming = response.content_type == "text/event-stream"
-        return Answering(response=response, deployment=deployment, streaming=streaming)
+        return Answering(response=response, deployment=deployment, media_type=_media_type(response))
     try:
         with _told_as_errors():
             body = await response.content.read(ERROR_BYTES_MAX)
         raise refused(response.status, response.headers, body, deployment)
     finally:
         response.close()
+
+
+def _media_type(response: ClientResponse) -> str:
+    return response.headers.get("Content-Type", "application/json")
+
+
+@lru_cache(maxsize=256)
+def _timeout(deployment: Deployment, total_s: float) -> ClientTimeout:
+    """Silence is bounded as the first byte is; the hold outlives the second that `total_s` may be rounded by."""
+    return ClientTimeout(
+        total=total_s, sock_connect=deployment.connect_timeout_s, sock_read=deployment.first_byte_timeout_s
+    )
 
 
 @cache
