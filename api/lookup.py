@@ -22,6 +22,9 @@ class LookupHash:
     async def load(cls, store: SecretStore, master_keys: MasterKeys) -> "LookupHash":
         """The installation's lookup key; made here if this is the first process that asks for it."""
         stored = await store.lookup_key(master_keys.new_data_key(LOOKUP_SUBJECT))
+        rewrapped = master_keys.rewrapped(stored)
+        if rewrapped is not None:
+            await store.rewrap_lookup_key(rewrapped)
         return cls(master_keys.unwrap(stored))
 
     def mac(self, purpose: str, *parts: bytes) -> bytes:

@@ -104,7 +104,7 @@ class Sealer:
             row = await self._store.data_key(subject)
             if row is None:
                 raise Erased(f"the data key of {subject!r} was erased")
-            key = self._remember(row)
+            key = await self._remember(row)
         if key.id != key_id:
             raise Erased(f"the data key {key_id!r} of {subject!r} was erased")
         try:
@@ -119,7 +119,7 @@ class Sealer:
         row = await self._store.data_key(subject)
         if row is None:
             row = await self._store.add_data_key(self._master_keys.new_data_key(subject))
-        return self._remember(row)
+        return await self._remember(row)
 
     def _cached(self, subject: str) -> _Key | None:
         key = self._keys.get(subject)
@@ -131,8 +131,12 @@ class Sealer:
         self._keys.move_to_end(subject)
         return key
 
-    def _remember(self, row: DataKey) -> _Key:
+    async def _remember(self, row: DataKey) -> _Key:
+        """Keeps the key at hand for a while; one that an older master key wraps is wrapped anew."""
         plain = self._master_keys.unwrap(row)
+        rewrapped = self._master_keys.rewrapped(row)
+        if rewrapped is not None:
+            await self._store.rewrap_data_key(rewrapped)
         key = _Key(id=_key_id(plain), cipher=AESGCM(plain), until=self._clock() + CACHED_S)
         self._keys[row.subject] = key
         self._keys.move_to_end(row.subject)

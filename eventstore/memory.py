@@ -346,6 +346,15 @@ class MemoryStore:
         """See `store.SecretStore`."""
         return self._data_keys.setdefault(proposed.subject, proposed)
 
+    async def rewrap_data_key(self, key: DataKey) -> None:
+        """See `store.SecretStore`."""
+        if key.subject in self._data_keys:
+            self._data_keys[key.subject] = key
+
+    async def rewrap_lookup_key(self, key: DataKey) -> None:
+        """See `store.SecretStore`."""
+        self._lookup_key = key
+
     async def keep_answer(self, answer: KeptAnswer) -> None:
         """See `store.SecretStore`."""
         self._answers.setdefault(answer.command_id, answer)

@@ -146,6 +146,14 @@ class SecretStore(Protocol):
         """Stores the key unless the subject has one; answers the one that is stored."""
         ...
 
+    async def rewrap_data_key(self, key: DataKey) -> None:
+        """Stores the same data key under another master key; nothing where the subject's key was erased."""
+        ...
+
+    async def rewrap_lookup_key(self, key: DataKey) -> None:
+        """Stores the same lookup key under another master key."""
+        ...
+
     async def keep_answer(self, answer: KeptAnswer) -> None:
         """Keeps an answer for repeats; the same again changes nothing."""
         ...

@@ -12,6 +12,8 @@ ON CONFLICT (subject) DO NOTHING
 RETURNING subject, master_id, wrapped
 """
 
+REWRAP = "UPDATE data_keys SET master_id = $2, wrapped = $3 WHERE subject = $1"
+
 READ_LOOKUP = "SELECT subject, master_id, wrapped FROM lookup_key"
 
 ADD_LOOKUP = """
@@ -19,6 +21,8 @@ INSERT INTO lookup_key (subject, master_id, wrapped) VALUES ($1, $2, $3)
 ON CONFLICT (single) DO NOTHING
 RETURNING subject, master_id, wrapped
 """
+
+REWRAP_LOOKUP = "UPDATE lookup_key SET master_id = $1, wrapped = $2"
 
 _TRIES = 3
 
@@ -40,6 +44,10 @@ class DataKeys(Part):
                 return DataKey(**row)
         raise VersionConflict(f"the key of {proposed.subject} is being erased")
 
+    async def rewrap_data_key(self, key: DataKey) -> None:
+        """See `store.SecretStore`."""
+        await self._pool.fetch(REWRAP, key.subject, key.master_id, key.wrapped)
+
     async def lookup_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""
         row = await self._pool.fetchrow(READ_LOOKUP)
@@ -47,3 +55,7 @@ class DataKeys(Part):
         row = row or await self._pool.fetchrow(READ_LOOKUP)
         assert row is not None, "nothing ever deletes the lookup key"
         return DataKey(**row)
+
+    async def rewrap_lookup_key(self, key: DataKey) -> None:
+        """See `store.SecretStore`."""
+        await self._pool.fetch(REWRAP_LOOKUP, key.master_id, key.wrapped)

@@ -35,6 +35,18 @@ async def test_there_is_one_lookup_key(store: Store) -> None:
     assert await store.data_key("lookup") is None
 
 
+async def test_keys_are_wrapped_anew_but_never_come_back(store: Store) -> None:
+    """A rotation replaces what is stored; a subject that was erased, or never was, gets no key by it."""
+    await store.add_data_key(key(b"old"))
+    await store.lookup_key(key(b"old", "lookup"))
+    await store.rewrap_data_key(key(b"new"))
+    await store.rewrap_data_key(key(b"new", "user:erased"))
+    await store.rewrap_lookup_key(key(b"new", "lookup"))
+    assert await store.data_key("user:1") == key(b"new")
+    assert await store.data_key("user:erased") is None
+    assert await store.lookup_key(key(b"late", "lookup")) == key(b"new", "lookup")
+
+
 async def test_a_kept_answer_is_never_replaced(store: Store) -> None:
     """A repeat gets the first answer, byte for byte."""
     assert await store.kept_answer(0, "command") is None
