@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
+from prometheus_client import Counter, Histogram
 
 from api.answer import Sender
 from api.call import Receive, Reply
@@ -48,6 +49,7 @@ class Application:
         self._router = Router([(each.route.method, each.route.path, each) for each in endpoints])
         self._cors = Cors(process.settings.cors_origins)
         self._lifespan = lifespan
+        self._measures: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification, version 3."""
@@ -89,13 +91,13 @@ class Application:
             sender=None,  # type: ignore[arg-type]  # set below, it needs the id
         )
         exchange.sender = Sender(send, exchange.request_id, self._cors.headers(headers))
-        tokens = structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        # The server runs each request in a task of its own: what is bound here ends with it.
+        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         endpoint: Endpoint | None = None
         try:
             endpoint = await self._route(exchange, scope["method"])
         finally:
             self._finished(exchange, scope["method"], endpoint, time.perf_counter() - begun)
-            structlog.contextvars.reset_contextvars(**tokens)
 
     async def _route(self, exchange: Exchange, method: str) -> Endpoint | None:
         match = self._router.find(exchange.url_path)
@@ -117,19 +119,30 @@ class Application:
         return None
 
     def _finished(self, exchange: Exchange, method: str, endpoint: Endpoint | None, took_s: float) -> None:
-        """The access line: the route's template and never the address itself, which clients make up."""
+        """Counts, and writes the access line: the route's template and never the address, which clients make up."""
         status = exchange.sender.status
-        route = _NOWHERE if endpoint is None else endpoint.route.path
-        known = method if endpoint is not None else "-"
-        _seconds.labels(route, known).observe(took_s)
-        _answers.labels(route, known, str(status)).inc()
+        route, known = (_NOWHERE, "-") if endpoint is None else (endpoint.route.path, method)
+        self._measure(route, known, status, took_s)
+        lines = logs.access_lines()
+        if lines is None:
+            return
         caller = exchange.caller
-        logs.get().info(
-            "request_finished",
-            method=known,
-            route=route,
-            status=status,
-            duration_ms=round(took_s * 1000, 3),
-            user_id=caller.user_id if caller is not None else "",
-            key_id=caller.key_id if caller is not None else None,
-        )
+        fields = {
+            "method": known,
+            "route": route,
+            "status": status,
+            "duration_ms": round(took_s * 1000, 3),
+            "user_id": None if caller is None else caller.user_id or None,
+            "key_id": None if caller is None else caller.key_id,
+        }
+        lines.write("request_finished", exchange.request_id, fields)
+
+    def _measure(self, route: str, method: str, status: int, took_s: float) -> None:
+        """The children of the metrics are kept: looking them up costs more than counting."""
+        kept = self._measures.get((route, method, status))
+        if kept is None:
+            kept = (_seconds.labels(route, method), _answers.labels(route, method, str(status)))
+            self._measures[route, method, status] = kept
+        seconds, answers = kept
+        seconds.observe(took_s)
+        answers.inc()

@@ -8,6 +8,7 @@ from msgspec import Struct
 from api.caller import Caller
 from api.errors import ApiError
 from api.route import Route
+from telemetry import trace
 
 if TYPE_CHECKING:
     from api.commands import Draft
@@ -35,6 +36,7 @@ class Call(Generic[B, Q]):
     __slots__ = (
         "_headers",
         "_process",
+        "_traceparent",
         "body",
         "caller",
         "idempotency_key",
@@ -47,7 +49,6 @@ class Call(Generic[B, Q]):
         "request_id",
         "respond_async",
         "route",
-        "traceparent",
         "url_path",
     )
 
@@ -58,7 +59,6 @@ class Call(Generic[B, Q]):
         route: Route,
         caller: Caller,
         request_id: str,
-        traceparent: str,
         url_path: str,
         query_string: bytes,
         headers: Mapping[bytes, bytes],
@@ -72,11 +72,10 @@ class Call(Generic[B, Q]):
     ) -> None:
         self._process = process
         self._headers = headers
+        self._traceparent: str | None = None
         self.route = route
         self.caller = caller
         self.request_id = request_id
-        self.traceparent = traceparent
-        """W3C `traceparent`: the client's, or made here."""
         self.method: str = route.method
         self.url_path = url_path
         """The actual path, percent-decoded."""
@@ -104,6 +103,13 @@ class Call(Generic[B, Q]):
         if services is None:
             raise ApiError("starting", headers={"Retry-After": "1"})
         return services
+
+    @property
+    def traceparent(self) -> str:
+        """W3C `traceparent`: the client's, or made here when it is first needed."""
+        if self._traceparent is None:
+            self._traceparent = trace.parse(self.header("traceparent")) or trace.new()
+        return self._traceparent
 
     @property
     def fingerprint(self) -> str:

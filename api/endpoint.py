@@ -21,7 +21,7 @@ from api.request_body import Gone, drain, read_body
 from api.route import Access, Route
 from domain.errors import DomainError
 from eventstore.errors import StoreError
-from telemetry import logs, trace
+from telemetry import logs
 
 USER_AGENT_MAX = 256
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -113,13 +113,11 @@ class Endpoint:
                 check_media(headers.get(b"content-type"))
             raw_body = await read_body(exchange.receive, headers, route.body_bytes_max)
             exchange.body_read = True
-        given = headers.get(b"traceparent")
         return Call(
             process=self._process,
             route=route,
             caller=caller,
             request_id=exchange.request_id,
-            traceparent=(trace.parse(given.decode("latin-1")) if given else None) or trace.new(),
             url_path=exchange.url_path,
             query_string=exchange.query_string,
             headers=headers,

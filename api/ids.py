@@ -1,6 +1,7 @@
 """Ids of commands and requests."""
 
 import os
+import random
 import re
 import time
 import uuid
@@ -9,6 +10,8 @@ from typing import Final
 NAMESPACE: Final = uuid.UUID("7c1b6a0e-5b0f-5d5e-9a57-0f4ddc6f5f5e")
 """The name space of every derived id; never changed, or repeats would no longer meet their first try."""
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
+
+_ids = random.Random()  # noqa: S311  # ids that tell requests apart; nothing depends on their being secret
 
 
 def uuid7() -> str:
@@ -34,4 +37,4 @@ def request_id(given: bytes | None) -> str:
     """The client's `X-Request-Id` if it is sane (up to 128 harmless characters), else one of our own."""
     if given is not None and _SANE.fullmatch(given):
         return given.decode("ascii")
-    return f"req_{random_hex()}"
+    return f"req_{_ids.getrandbits(128):032x}"

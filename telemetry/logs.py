@@ -1,8 +1,12 @@
 """Structured JSON logs: one object a line, events in the past tense, ids bound once at the edge, secrets redacted."""
 
+import asyncio
+import atexit
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
@@ -10,11 +14,14 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, unbind_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from telemetry.redaction import redact_event
+from telemetry.redaction import redact_event, redact_text
 
 __all__ = ["LEVELS", "bind_contextvars", "clear_contextvars", "configure", "get", "unbind_contextvars"]
 
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+ACCESS_LINES_S = 0.1
+"""How long an access line may wait for others."""
+ACCESS_LINES_MAX = 500
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -39,7 +46,11 @@ def configure(level: str = "info", *, stream: TextIO | None = None, process: str
 
     `process` (`api`, `worker`, …) is in every line. Libraries are heard from `warning` on.
     """
+    global _access  # noqa: PLW0603  # logging belongs to the process
     number = LEVELS[level]
+    if _access is not None:
+        _access.close()
+    _access = AccessLines(process, stream or sys.stderr) if number <= LEVELS["info"] else None
     structlog.reset_defaults()
     structlog.configure(
         processors=[
@@ -58,6 +69,60 @@ def configure(level: str = "info", *, stream: TextIO | None = None, process: str
     root = logging.getLogger()
     root.handlers[:] = [_Library()]
     root.setLevel(max(number, logging.WARNING))
+
+
+class AccessLines:
+    """Writes one line for each request, past the chain: its fields are few, known and harmless but for the id.
+
+    They leave together, a few times a second: writing each by itself would cost more than the rest of a cheap request.
+    """
+
+    def __init__(self, process: str | None, stream: TextIO) -> None:
+        self._process = process
+        self._stream = stream
+        self._lines: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        atexit.register(self.flush)
+
+    def write(self, event: str, request_id: str, fields: Mapping[str, Any]) -> None:
+        """One line at level `info`; called in a running loop."""
+        line = {
+            "event": event,
+            **fields,
+            "request_id": redact_text(request_id),
+            "level": "info",
+            "at": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "process": self._process,
+        }
+        self._lines.append(_encoder.encode(line))
+        loop = asyncio.get_running_loop()
+        if len(self._lines) == 1 or loop is not self._loop:
+            self._loop = loop
+            loop.call_later(ACCESS_LINES_S, self.flush)
+        elif len(self._lines) >= ACCESS_LINES_MAX:
+            self.flush()
+
+    def close(self) -> None:
+        """Writes what waits; another takes its place."""
+        self.flush()
+        atexit.unregister(self.flush)
+
+    def flush(self) -> None:
+        """Writes what waits. A stream that is closed takes nothing any more, and nobody is left to be told."""
+        if self._lines:
+            text = b"\n".join((*self._lines, b"")).decode()
+            self._lines.clear()
+            with contextlib.suppress(ValueError):
+                self._stream.write(text)
+                self._stream.flush()
+
+
+_access: AccessLines | None = None
+
+
+def access_lines() -> AccessLines | None:
+    """Where access lines go; `None` while nobody wants lines of level `info`."""
+    return _access
 
 
 def _named(process: str | None) -> Any:
