@@ -1,5 +1,6 @@
 """The Kafka topic of commands: how `migrate` makes it, and what api and worker refuse to run on."""
 
+import asyncio
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,6 +10,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 REPLICAS_WANTED = 3
 CONSUMER_GROUP = "formstate-worker"
 """Offsets are committed under this group for operators' lag tools; nobody is a member of it."""
+KNOWN_S = 15.0
+"""How long brokers may take to hear of a new topic: the controller answers before they all have."""
 
 
 class TopicUnusable(Exception):
@@ -18,6 +21,7 @@ class TopicUnusable(Exception):
 async def create_topic(servers: tuple[str, ...], topic: str, shards: int) -> bool:
     """Makes the topic with one partition a shard, unless it exists; answers whether it was made.
 
+    It can be used when this returns; `TimeoutError` if the brokers do not hear of it in time.
     Replication is 3 with two in-sync replicas where there are three brokers: an acknowledged command is then on two.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=list(servers))
@@ -36,10 +40,12 @@ async def create_topic(servers: tuple[str, ...], topic: str, shards: int) -> boo
         for name, code, *message in response.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise TopicUnusable(f"Kafka would not make the topic {name}: {message or code}")
-            return bool(code == 0)
+        async with asyncio.timeout(KNOWN_S):
+            while await _partitions(admin, topic) == 0:  # noqa: ASYNC110  # Kafka tells nobody when it is
+                await asyncio.sleep(KNOWN_S / 300)
+        return all(code == 0 for _, code, *_ in response.topic_errors)
     finally:
         await admin.close()
-    return False
 
 
 async def check_topic(servers: tuple[str, ...], topic: str, shards: int) -> None:
@@ -47,8 +53,7 @@ async def check_topic(servers: tuple[str, ...], topic: str, shards: int) -> None
     admin = AIOKafkaAdminClient(bootstrap_servers=list(servers))
     await admin.start()
     try:
-        described = await admin.describe_topics([topic])
-        partitions = len(described[0]["partitions"]) if described and not described[0]["error_code"] else 0
+        partitions = await _partitions(admin, topic)
         if partitions == 0:
             raise TopicUnusable(f"the topic {topic!r} does not exist: run `python -m worker migrate`")
         if partitions != shards:
@@ -61,6 +66,12 @@ async def check_topic(servers: tuple[str, ...], topic: str, shards: int) -> None
             raise TopicUnusable(f"the topic {topic!r} is compacted, which deletes commands: set cleanup.policy=delete")
     finally:
         await admin.close()
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """How many the topic has, as far as the broker that answers knows; 0 if it does not exist."""
+    described = await admin.describe_topics([topic])
+    return len(described[0]["partitions"]) if described and not described[0]["error_code"] else 0
 
 
 async def _config(admin: AIOKafkaAdminClient, topic: str, name: str) -> str:

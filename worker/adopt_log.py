@@ -98,7 +98,9 @@ async def adopt(store: PostgresStore, source: CommandSource, plans: Sequence[Ado
     for _ in range(TRIES):
         for each in plans:
             await store.adopt(each.shard, each.next_offset, each.adopt_until)
-        await source.commit({each.shard: each.next_offset for each in plans})
+        positions = {each.shard: each.next_offset for each in plans}
+        await source.assign(positions)  # Kafka's client commits offsets of assigned partitions only
+        await source.commit(positions)
         await asyncio.sleep(SETTLE_S)
         again = {head.shard for head in await store.shard_heads() if (head.stopped or "").startswith(MISMATCHES)}
         plans = [each for each in plans if each.shard in again]

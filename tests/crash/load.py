@@ -37,7 +37,10 @@ class Sent(Struct, kw_only=True):
 
 
 class Load:
-    """Clients that grant, hold, settle and release on accounts of their own, and repeat themselves now and then."""
+    """Clients that grant, hold, settle and release on accounts of their own, and repeat themselves now and then.
+
+    The seed names the accounts too: loads of different seeds do not meet.
+    """
 
     def __init__(self, bus: KafkaBus, shards: int, *, seed: str, clients: int = 24, accounts_each: int = 12) -> None:
         self.sent: dict[str, Sent] = {}
@@ -50,6 +53,7 @@ class Load:
         self._applied: Callable[[], Awaitable[int | None]] | None = None
         self._seen = 0
         self._stopping = False
+        self._seed = seed
         self._clients = [random.Random(f"{seed} {number}") for number in range(clients)]
         self._accounts_each = accounts_each
         self._tasks: list[asyncio.Task[None]] = []
@@ -104,7 +108,8 @@ class Load:
             await asyncio.sleep(RETRY_S)
 
     async def _client(self, number: int, rng: random.Random) -> None:
-        accounts = [f"user_{number:04x}{each:04x}" for each in range(self._accounts_each)]
+        names = [derived(self._seed, str(number), str(each)) for each in range(self._accounts_each)]
+        accounts = [f"user_{name.replace('-', '')}" for name in names]
         history: list[str] = []
         for account in accounts:
             await self._grant(account, rng, history, "first")

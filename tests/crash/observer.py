@@ -69,9 +69,10 @@ class Observer:
         """The holder of each shard's lease."""
         return {row["shard"]: row["owner"] for row in await self._pool.fetch(OWNERS)}
 
-    async def epochs(self) -> dict[int, int]:
-        """The epoch of each shard."""
-        return {row["shard"]: row["epoch"] for row in await self._pool.fetch("SELECT * FROM shard_head")}
+    async def stopped(self) -> dict[int, str]:
+        """Why shards may not be applied, by shard."""
+        rows = await self._pool.fetch("SELECT shard, stopped FROM shard_head WHERE stopped IS NOT NULL")
+        return {row["shard"]: row["stopped"] for row in rows}
 
     async def applied(self) -> int | None:
         """Records applied so far, of all shards; `None` while the server is away."""

@@ -1,5 +1,6 @@
 """A deployment under load and under observation, and what is done to it."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -69,8 +70,8 @@ class Site(Struct, frozen=True, kw_only=True):
         assert found is not None
         return found
 
-    async def finish(self) -> Findings:
-        """Ends the load, waits until all of the log is applied, and audits."""
+    async def finish(self, *before: Load) -> Findings:
+        """Ends the load, waits until all of the log is applied, and audits, together with loads that were `before`."""
         await self.load.stop()
         ends = await log_ends(self.deployment)
 
@@ -78,15 +79,15 @@ class Site(Struct, frozen=True, kw_only=True):
             return await self.observer.positions() == ends
 
         await until(reached, SETTLE_S, "all of the log is applied")
-        return await self.audit()
-
-    async def audit(self) -> Findings:
-        """See `audit`."""
+        sent = {command_id: each for load in (*before, self.load) for command_id, each in load.sent.items()}
         store = await PostgresStore.open(self.deployment.database_url, OPERATOR)
         try:
-            return await audit(store, self.deployment.macs, self.load.sent)
+            findings = await audit(store, self.deployment.macs, sent)
         finally:
             await store.close()
+        verified = await asyncio.to_thread(self.deployment.operate, "verify")
+        assert f"{findings.events}" in verified.replace(",", ""), verified
+        return findings
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from devnet.seed import wait_until_ready
 from tests.crash.api.shop import Caller, Person, Shop, clients
 from tests.crash.waiting import until
 
+REQUEST_ID = "doomed"
+
 
 class Doomed(Struct, frozen=True, kw_only=True):
     """What is left of it."""
@@ -30,7 +32,7 @@ async def kill_in_stream(shop: Shop) -> Doomed:
             "stream": True,
             "messages": [{"role": "user", "content": "Tell me a story. [[tokens=400]] [[tps=40]]"}],
         }
-        headers = {"Authorization": f"Bearer {person.key}"}
+        headers = {"Authorization": f"Bearer {person.key}", "X-Request-Id": REQUEST_ID}
         async with caller.http.post(f"{url}/v1/chat/completions", json=body, headers=headers) as response:
             assert response.status == 200, await response.text()
             reading = asyncio.create_task(response.read())
