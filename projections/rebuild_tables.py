@@ -45,9 +45,11 @@ CREATE TABLE {table} (
 
 FORGET = "DELETE FROM rebuild_progress WHERE collection = $1"
 
+# One statement, so that all collections begin with the same bounds while the workers go on.
 BEGIN = """
 INSERT INTO rebuild_progress (collection, shard, version, bound)
-SELECT $1, shard, $2, seq FROM shard_head
+SELECT begun.collection, head.shard, begun.version, head.seq
+FROM unnest($1::text[], $2::integer[]) AS begun (collection, version) CROSS JOIN shard_head AS head
 """
 
 READ = """
@@ -120,7 +122,7 @@ async def begin_or_resume(connection: DirectConnection, projections: Sequence[An
                 await connection.execute(f"DROP TABLE IF EXISTS {table}")
                 await connection.execute(BARE_TABLE.format(table=table))
                 await connection.execute(FORGET, projection.collection)
-                await connection.execute(BEGIN, projection.collection, projection.version)
+            await connection.execute(BEGIN, names, [projection.version for projection in projections])
             places = await _read(connection, projections)
     assert places is not None, f"the progress of {names} was written a moment ago"
     return places

@@ -4,9 +4,12 @@ import asyncio
 import gc
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
+
+from eventstore.postgres.migrations import connect
+from eventstore.postgres.pool import DirectConnection
 
 HOUR_S = 3_600
 MINUTE_S = 60
@@ -61,6 +64,18 @@ def _duration(seconds: float) -> str:
     if whole >= HOUR_S:
         return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
     return f"{whole // MINUTE_S} min {whole % MINUTE_S} s" if whole >= MINUTE_S else f"{whole} s"
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[DirectConnection]:
+    """An operator's connection for the length of the block; cut where that ends by an error, whatever it is doing."""
+    connection = await connect(url)
+    try:
+        yield connection
+    except BaseException:
+        connection.terminate()
+        raise
+    await connection.close()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from eventstore.postgres.driver_errors import translated
-from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK, connect
+from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
 from eventstore.postgres.pool import DirectConnection
 from projections.comparison import Difference
 from projections.projection import AnyProjection
@@ -29,7 +29,7 @@ from projections.rebuild_tables import (
     take_place,
 )
 from projections.registry import all_projections
-from worker.operator import NotDone, ProgressLine, patient_collector, side_by_side
+from worker.operator import NotDone, ProgressLine, connected, patient_collector, side_by_side
 from worker.rebuild_shard import LogDamaged, ShardRebuild
 from worker.refold import CannotFold
 from worker.settings import WorkerSettings
@@ -66,14 +66,12 @@ async def rebuild(settings: WorkerSettings, *, collections: Sequence[str]) -> st
     if unknown:
         raise NotDone(f"there is no read model {', '.join(unknown)}; there are {', '.join(known)}")
     projections = [known[name] for name in sorted(set(collections) or known)]
-    connection = await connect(settings.database_url)
     try:
-        with patient_collector():
-            return await Rebuild(settings.database_url, connection, projections).run()
+        async with connected(settings.database_url) as connection:
+            with patient_collector():
+                return await Rebuild(settings.database_url, connection, projections).run()
     except (AlreadyRebuilding, Disturbed, CannotFold, LogDamaged) as error:
         raise NotDone(f"{error}. The live read models are as they were.") from error
-    finally:
-        await connection.close()
 
 
 async def _catch_up_to(
@@ -130,13 +128,9 @@ class Rebuild:
         answers: list[T] = []
 
         async def work() -> None:
-            reader, writer = await connect(self._url), await connect(self._url)
-            try:
+            async with connected(self._url) as reader, connected(self._url) as writer:
                 await writer.execute(COMMIT_LAZILY)
                 answers.extend([await step(shard, reader, writer) for shard in waiting])
-            finally:
-                reader.terminate()
-                await writer.close()
 
         await side_by_side(SHARDS_AT_ONCE, work)
         return answers

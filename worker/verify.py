@@ -4,9 +4,8 @@ import argparse
 
 from eventstore.codec import MacChain
 from eventstore.postgres.driver_errors import translated
-from eventstore.postgres.migrations import connect
 from worker.findings import Findings
-from worker.operator import NotDone, ProgressLine, patient_collector, side_by_side
+from worker.operator import NotDone, ProgressLine, connected, patient_collector, side_by_side
 from worker.settings import WorkerSettings
 from worker.verify_shard import ShardVerification, prepare
 
@@ -29,12 +28,9 @@ async def verify(settings: WorkerSettings, *, shard: int | None = None) -> str:
     Each shard is looked at as of one moment of its own. It changes nothing, and workers go on meanwhile.
     """
     findings = Findings()
-    connection = await connect(settings.database_url)
-    try:
+    async with connected(settings.database_url) as connection:
         with translated():
             heads = {row["shard"]: row["seq"] for row in await connection.fetch(HEADS)}
-    finally:
-        await connection.close()
     wanted = sorted(heads) if shard is None else [shard]
     if not set(wanted) <= heads.keys():
         raise NotDone(f"there is no shard {shard}; there are {len(heads)}, from 0")
@@ -42,8 +38,7 @@ async def verify(settings: WorkerSettings, *, shard: int | None = None) -> str:
     waiting = iter(wanted)
 
     async def work() -> None:
-        connection = await connect(settings.database_url)
-        try:
+        async with connected(settings.database_url) as connection:
             await prepare(connection)
             for each in waiting:
                 verification = ShardVerification(
@@ -55,8 +50,6 @@ async def verify(settings: WorkerSettings, *, shard: int | None = None) -> str:
                     counted=line.add,
                 )
                 await verification.run()
-        finally:
-            await connection.close()
 
     with patient_collector():
         await side_by_side(SHARDS_AT_ONCE, work)
