@@ -93,7 +93,7 @@ class Decisions(Struct, kw_only=True):
         live = self.streams[header.stream]
         self.versions.setdefault(header.stream, live.version)
         if live.quarantined:
-            self._set_aside(incoming, header)
+            self._set_aside(incoming, header, known)
             return
         mark = Mark.of(self, live)
         try:
@@ -107,12 +107,12 @@ class Decisions(Struct, kw_only=True):
             log.exception("stream_quarantined", stream=live.stream, command_id=header.id)
             mark.restore(self, live)
             live.quarantined = True
-            self._set_aside(incoming, header)
+            self._set_aside(incoming, header, known)
         except DataError:
             raise
         except Exception as error:
             log.exception("command_failed", command_id=header.id, command=codec.tag_of(command))
-            self._fail(incoming, header, command, error)
+            self._fail(incoming, header, command, error, known)
 
     def _check_deadline(self, header: Header, record: Record, live: LiveStream) -> None:
         late = header.deadline is not None and max(self.at, live.last_at) > header.deadline
@@ -200,15 +200,17 @@ class Decisions(Struct, kw_only=True):
             )
         )
 
-    def _fail(self, incoming: Incoming, header: Header, command: Command, error: Exception) -> None:
+    def _fail(
+        self, incoming: Incoming, header: Header, command: Command, error: Exception, known: Outcome | None
+    ) -> None:
         self.failures += 1
         self._free_claims(header, command.claims())
         self._dead_letter(incoming, "failed", f"{type(error).__name__} in {codec.tag_of(command)}", header)
-        self._finish(_unfinished(header, "failed", self.streams[header.stream].shard, self.at))
+        self._finish(_unfinished(header, "failed", self.streams[header.stream].shard, self.at, known))
 
-    def _set_aside(self, incoming: Incoming, header: Header) -> None:
+    def _set_aside(self, incoming: Incoming, header: Header, known: Outcome | None) -> None:
         self._dead_letter(incoming, "quarantined", "the stream cannot be folded", header)
-        self._finish(_unfinished(header, "quarantined", incoming.record.shard, self.at))
+        self._finish(_unfinished(header, "quarantined", incoming.record.shard, self.at, known))
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcomes[outcome.command_id] = outcome
@@ -244,8 +246,12 @@ class Decisions(Struct, kw_only=True):
 
 
 def claim_row(claim: Claim, shard: int, header: Header) -> ClaimRow:
-    """The row by which a command takes a claim for its stream."""
-    return ClaimRow(kind=claim.kind, value=claim.value, shard=shard, stream=header.stream, command_id=header.id)
+    """The row by which one attempt of a command takes a claim for its stream.
+
+    A refusal frees what its own attempt has taken and nothing else: the stream may hold the claim through another.
+    """
+    taker = f"{header.id}/{header.attempt}"
+    return ClaimRow(kind=claim.kind, value=claim.value, shard=shard, stream=header.stream, command_id=taker)
 
 
 def _head(live: LiveStream) -> StreamHead:
@@ -275,7 +281,7 @@ def _evolve(live: LiveStream, event: Event) -> Any:
 
 
 def _refused_before(known: Outcome | None) -> tuple[str, ...]:
-    return () if known is None else (*known.refused, known.attempt)[-ATTEMPTS_REMEMBERED:]
+    return () if known is None else tuple(filter(None, (*known.refused, known.attempt)))[-ATTEMPTS_REMEMBERED:]
 
 
 def _metadata(header: Header) -> Metadata:
@@ -303,7 +309,7 @@ def _refusal(refusal: DomainError) -> dict[str, Any]:
     }
 
 
-def _unfinished(header: Header, status: Any, shard: int, at: Instant) -> Outcome:
+def _unfinished(header: Header, status: Any, shard: int, at: Instant, known: Outcome | None) -> Outcome:
     return Outcome(
         shard=shard,
         command_id=header.id,
@@ -312,6 +318,7 @@ def _unfinished(header: Header, status: Any, shard: int, at: Instant) -> Outcome
         stream=header.stream,
         at=at,
         fingerprint=header.fingerprint,
+        refused=_refused_before(known),
     )
 
 
