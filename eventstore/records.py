@@ -102,13 +102,14 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ClaimRow(Struct, frozen=True, kw_only=True):
-    """A unique value, the stream that holds it, and the command that took it (which alone can free it by a refusal)."""
+    """A unique value, the stream that holds it, and who took it: only that attempt's own refusal frees it again."""
 
     kind: str
     value: str
     shard: int
     stream: str
     command_id: str
+    """The command's id and attempt."""
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ from tests.worker.bench import Bench
 from worker import lane as lane_module
 from worker.lane import BadDeploy
 
-
 pytestmark = pytest.mark.usefixtures("logged")
 
 

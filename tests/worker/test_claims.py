@@ -1,0 +1,87 @@
+"""Unique values: one email address, one user, whatever arrives together and whatever is refused."""
+
+import pytest
+
+from domain.user import GrantRole, RegisterUser
+from tests.worker.bench import Bench
+
+pytestmark = pytest.mark.usefixtures("logged")
+
+
+def register(user_id: str, email: str = "hash") -> RegisterUser:
+    """A registration."""
+    return RegisterUser(
+        user_id=user_id, email_hash=email, email_sealed="e", display_name_sealed=None, password_sealed="p"
+    )
+
+
+@pytest.mark.parametrize("shards", [1, 8])
+async def test_the_first_of_two_has_the_address(shards: int) -> None:
+    """Two registrations of one address in one batch, on one shard or on two: one user, one refusal, final."""
+    bench = Bench(shards)
+    ids = [await bench.send(f"user:u{number}", register(f"u{number}")) for number in range(6)]
+    await bench.run()
+    said = [await bench.said(each) for each in ids]
+    assert sorted(status for status, _ in said) == ["applied"] + 5 * ["rejected"]
+    assert {code for status, code in said if status == "rejected"} == {"email_taken"}
+    if shards == 1:
+        assert said[0][0] == "applied"
+
+
+async def test_a_refused_registration_leaves_the_address_free() -> None:
+    """The first is refused for another reason: the second, of the same batch, gets the address."""
+    bench = Bench()
+    late = await bench.send("user:u1", register("u1"), deadline=bench.at - 1)
+    second = await bench.send("user:u2", register("u2"))
+    await bench.run()
+    assert (await bench.said(late))[1] == "deadline_passed"
+    assert (await bench.said(second))[0] == "applied"
+
+
+async def test_a_second_try_in_the_same_batch_keeps_the_address() -> None:
+    """The refusal of the first try frees what that try took, not what the second was applied with."""
+    bench = Bench()
+    tried = await bench.send("user:u1", register("u1"), deadline=bench.at - 1)
+    await bench.send("user:u1", register("u1"), command_id=tried, attempt="attempt-2")
+    await bench.run()
+    assert (await bench.said(tried))[0] == "applied"
+    other = await bench.send("user:u2", register("u2"))
+    await bench.run()
+    assert (await bench.said(other))[1] == "email_taken"
+
+
+async def test_a_late_refusal_does_not_free_what_another_command_holds() -> None:
+    """A try that failed in the same batch as another's success comes again, and is refused for good."""
+    bench = Bench()
+    tried = await bench.send("user:u1", register("u1"), deadline=bench.at - 1)
+    await bench.send("user:u1", register("u1"))
+    await bench.run()
+    await bench.send("user:u1", register("u1"), command_id=tried, attempt="attempt-2")
+    await bench.run()
+    assert (await bench.said(tried))[1] == "user_exists"
+    other = await bench.send("user:u2", register("u2"))
+    await bench.run()
+    assert (await bench.said(other))[1] == "email_taken"
+
+
+async def test_a_registration_refused_later_leaves_its_address_free() -> None:
+    """A user who exists registers again with another address: refused, and the address is nobody's."""
+    bench = Bench()
+    await bench.send("user:u1", register("u1"))
+    again = await bench.send("user:u1", register("u1", "other"))
+    await bench.run()
+    assert (await bench.said(again))[1] == "user_exists"
+    free = await bench.send("user:u2", register("u2", "other"))
+    await bench.run()
+    assert (await bench.said(free))[0] == "applied"
+
+
+async def test_commands_behind_a_contested_claim_keep_their_order() -> None:
+    """The round ends before the second claim; what is behind it on its shard waits with it and is applied after it."""
+    bench = Bench()
+    await bench.send("user:u1", register("u1"), deadline=bench.at - 1)
+    second = await bench.send("user:u2", register("u2"))
+    role = await bench.send("user:u2", GrantRole(role="admin"))
+    await bench.run()
+    assert [(await bench.said(each))[0] for each in (second, role)] == ["applied", "applied"]
+    assert await bench.next_offsets() == [3]

@@ -1,0 +1,113 @@
+"""A log and a store that do not belong together are noticed on the claim: the shard stops with a named reason."""
+
+from typing import Any
+
+import pytest
+
+from domain.instant import SECOND
+from eventstore.records import ShardHead
+from tests.domain.account.asking import add
+from tests.worker.bench import Bench
+from worker.log_check import mismatch
+from worker.source import LogBounds, Record
+
+pytestmark = pytest.mark.usefixtures("logged")
+
+
+class Retaining:
+    """A log that has kept its records from `first` on."""
+
+    def __init__(self, first: int, end: int, committed: int | None = None) -> None:
+        self._bounds = LogBounds(first=first, end=end, committed=committed)
+
+    async def bounds(self, shard: int) -> LogBounds:
+        """What there is."""
+        return self._bounds
+
+    async def read_one(self, shard: int, offset: int) -> Record | None:
+        """A record, while it is there."""
+        there = self._bounds.first <= offset < self._bounds.end
+        return Record(shard=shard, offset=offset, value=b"%d" % offset) if there else None
+
+
+def _head(next_offset: int, last_digest: bytes = b"") -> ShardHead:
+    return ShardHead(shard=0, owner="w", epoch=1, next_offset=next_offset, seq=0, last_digest=last_digest)
+
+
+@pytest.mark.parametrize(
+    ("log", "next_offset", "reason"),
+    [
+        (Retaining(0, 10), 0, None),
+        (Retaining(0, 10), 10, None),
+        (Retaining(4, 10), 4, None),
+        (Retaining(0, 10, committed=7), 7, None),
+        (Retaining(0, 10, committed=6), 7, None),
+        (Retaining(0, 10), 11, "log_recreated"),
+        (Retaining(4, 10), 3, "log_truncated"),
+        (Retaining(0, 10, committed=8), 7, "store_restored"),
+    ],
+)
+async def test_where_log_and_store_stand(log: Any, next_offset: int, reason: str | None) -> None:
+    """The store may stand anywhere between the log's ends, and never behind what was committed to the log."""
+    found = await mismatch(log, _head(next_offset))
+    assert (found.partition(":")[0] if found else None) == reason
+
+
+async def test_another_record_where_the_last_one_was() -> None:
+    """The digest of the last applied record tells a recreated topic that has grown again."""
+    found = await mismatch(Retaining(0, 10), _head(7, b"another"))  # type: ignore[arg-type]
+    assert found is not None
+    assert found.startswith("log_recreated")
+
+
+async def test_a_last_record_that_is_not_retained_proves_nothing() -> None:
+    """Retention may have removed it: that is no reason to stop."""
+    assert await mismatch(Retaining(7, 10), _head(7, b"another")) is None  # type: ignore[arg-type]
+
+
+async def test_the_same_log_is_taken_up_again() -> None:
+    """Another worker goes on where the first has stopped."""
+    bench = Bench()
+    await bench.send("account:a", add("g1", 5))
+    await bench.run()
+    await bench.lane.close()
+    bench.new_lane("worker-2")
+    command_id = await bench.send("account:a", add("g2", 5))
+    await bench.run()
+    assert (await bench.said(command_id))[1]["balance"] == 10
+
+
+@pytest.mark.parametrize(("recreated", "reason"), [(0, "log_recreated"), (1, "log_recreated"), (3, "log_recreated")])
+async def test_a_recreated_topic_stops_the_shard(recreated: int, reason: str) -> None:
+    """Nothing of the new log is applied until an operator adopts it; then the next look clears the reason."""
+    bench = Bench()
+    for number in range(2):
+        await bench.send("account:a", add(f"g{number}", 5))
+    await bench.run()
+    await bench.lane.close()
+    bench.log.records[0].clear()
+    bench.log.committed.clear()
+    for number in range(recreated):
+        await bench.send("account:a", add(f"new{number}", 5))
+    bench.new_lane("worker-2")
+    await bench.run()
+    head = (await bench.store.shard_heads())[0]
+    assert (head.next_offset, head.seq) == (2, 2)
+    assert (head.stopped or "").startswith(reason)
+    await bench.store.adopt(0, 0, recreated)
+    bench.at += 4 * SECOND
+    bench.new_lane("worker-3")
+    await bench.run()
+    head = (await bench.store.shard_heads())[0]
+    assert (head.next_offset, head.stopped) == (recreated, None)
+
+
+async def test_what_was_adopted_is_applied_whatever_its_deadline() -> None:
+    """An operator's word: deadlines do not count for what was in the log when it was adopted, and count again after."""
+    bench = Bench()
+    adopted = await bench.send("account:a", add("g1", 5), deadline=bench.at - 1)
+    await bench.store.adopt(0, 0, 1)
+    later = await bench.send("account:a", add("g2", 5), deadline=bench.at - 1)
+    await bench.run()
+    assert (await bench.said(adopted))[0] == "applied"
+    assert (await bench.said(later))[1] == "deadline_passed"
