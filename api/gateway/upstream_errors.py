@@ -32,6 +32,8 @@ PASSED_ON: dict[int, Kind] = {400: "invalid", 413: "too_large", 422: "invalid"}
 TOO_MANY = 429
 UNAVAILABLE = frozenset({503, 529})
 TIMEOUTS = frozenset({408, 504})
+SAME = {"exceed_context_size_error": "context_length_exceeded"}
+"""What llama.cpp calls by a type of its own has a code at OpenAI."""
 MESSAGE_CHARS_MAX = 2_000
 
 
@@ -39,6 +41,7 @@ class _Error(Struct, frozen=True, kw_only=True):
     message: str | None = None
     param: str | None = None
     code: str | int | None = None
+    type: str | None = None
 
 
 class _Body(Struct, frozen=True, kw_only=True):
@@ -89,7 +92,7 @@ def told_in_stream(raw: Raw, deployment: Deployment) -> ApiError:
 
 
 def _passed_on(told: _Error, deployment: Deployment, kind: Kind) -> ApiError:
-    message, code = told.message, told.code if isinstance(told.code, str) else None
+    message, code = told.message, told.code if isinstance(told.code, str) else SAME.get(told.type or "")
     secret = deployment.api_key
     if secret:
         message = message.replace(secret, "***") if message else None

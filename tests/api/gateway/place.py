@@ -83,16 +83,17 @@ class Account:
         self.place.clients.append(client)
         return client
 
-    async def chat(self, text: str, *, headers: dict[str, str] | None = None, **fields: Any) -> "Answer":
+    async def chat(self, text: str, *, headers: dict[str, str] | None = None, api: int = 0, **fields: Any) -> "Answer":
         """One chat completion as raw HTTP."""
         body = {"model": "fs-basic", "messages": [{"role": "user", "content": text}], **fields}
-        return await self.post(body, headers=headers)
+        return await self.post(body, headers=headers, api=api)
 
-    async def post(self, body: Any, *, headers: dict[str, str] | None = None) -> "Answer":
+    async def post(self, body: Any, *, headers: dict[str, str] | None = None, api: int = 0) -> "Answer":
         """A body, as JSON or bytes, to the chat route."""
         given = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **(headers or {})}
         data = body if isinstance(body, bytes) else _json(body)
-        async with self.place.http.post(f"{self.place.url}/v1/chat/completions", data=data, headers=given) as response:
+        url = f"{self.place.urls[api]}/v1/chat/completions"
+        async with self.place.http.post(url, data=data, headers=given) as response:
             return Answer(response.status, response.headers.copy(), await response.read())
 
     async def credits(self) -> CreditsView:
@@ -137,13 +138,15 @@ class Place:
     """What a test can reach."""
 
     def __init__(
-        self, services: Services, log: HeldUpLog, provider: Running, url: str, http: aiohttp.ClientSession
+        self, services: Services, log: HeldUpLog, provider: Running, urls: list[str], http: aiohttp.ClientSession
     ) -> None:
         self.services = services
         self.documents = services.documents
         self.log = log
         self.provider = provider
-        self.url = url
+        self.url = urls[0]
+        self.urls = urls
+        """Of each API; they share nothing but store and log."""
         self.http = http
         self.clients: list[AsyncOpenAI] = []
         """Closed with the place."""
@@ -214,37 +217,49 @@ def models_at(provider: Running, **changes: Any) -> LlmModels:
 
 @asynccontextmanager
 async def running_place(
-    *, provider: ProviderOptions | None = None, models: Callable[[Running], LlmModels] = models_at
+    *,
+    provider: ProviderOptions | None = None,
+    models: Callable[[Running], LlmModels] = models_at,
+    apis: int = 1,
 ) -> AsyncIterator[Place]:
-    """All of it, started and stopped."""
+    """All of it, started and stopped; `apis` of the HTTP process's insides, each on a port of its own."""
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(running(provider or ProviderOptions()))
         store, documents, log = MemoryStore(SHARDS_DEFAULT, system_clock), MemoryDocuments(), HeldUpLog()
-        services = await stack.enter_async_context(
-            running_services(
-                mode="devnet",
-                settings=_settings(),
-                store=store,
-                documents=documents,
-                bus=log,
-                plans=load_plans(),
-                llm_models=models(upstream),
-                passwords=Passwords(iterations=1_000),
+        settings = _settings()
+        api = [
+            await stack.enter_async_context(
+                running_services(
+                    mode="devnet",
+                    settings=settings,
+                    store=store,
+                    documents=documents,
+                    bus=log,
+                    plans=load_plans(),
+                    llm_models=models(upstream),
+                    passwords=Passwords(iterations=1_000),
+                )
             )
-        )
+            for _ in range(apis)
+        ]
+
+        def poke(*committed: Any) -> None:
+            for services in api:
+                services.commands.poller.poke(*committed)
+
         worker = await build_worker(
             store=store,
             documents=documents,
             source=log.source,
             sink=log,
             macs=MacChain({"test": bytes(32)}),
-            on_outcomes=services.commands.poller.poke,
+            on_outcomes=poke,
         )
         working = asyncio.create_task(worker.run())
         stack.push_async_callback(_stop, worker.close, working)
-        url = await stack.enter_async_context(serving(services))
+        urls = [await stack.enter_async_context(serving(services)) for services in api]
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        place = Place(services, log, upstream, url, http)
+        place = Place(api[0], log, upstream, urls, http)
         yield place
         for client in place.clients:
             await client.close()

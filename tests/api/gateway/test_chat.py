@@ -201,16 +201,17 @@ async def test_test_keys_never_spend_and_reach_built_in_models_only(place: Place
     assert "foreign" not in [model.id for model in models.data]
 
 
-async def test_many_clients_never_overdraw_one_balance(place: Place) -> None:
-    """Fifty at once on a balance for a few: nothing below zero, and each paid answer has its charge."""
-    account = await place.account("0.001")
-    answers = await asyncio.gather(*(account.chat(f"Hello {i}", max_tokens=32) for i in range(50)))
-    paid = [answer for answer in answers if answer.status == 200]
-    assert {answer.status for answer in answers} == {200, 402}
-    await account.ended(len(paid))
-    credits = await account.credits()
-    assert (credits.held, credits.debt) == (0, 0)
-    assert credits.balance == 1_000 - sum(price_of(_prompt(a.json), 32) for a in paid)
+async def test_many_clients_never_overdraw_one_balance() -> None:
+    """Fifty at once, on two APIs and a balance for a few: nothing below zero, and each paid answer has its charge."""
+    async with running_place(apis=2) as place:
+        account = await place.account("0.001")
+        answers = await asyncio.gather(*(account.chat(f"Hello {i}", max_tokens=32, api=i % 2) for i in range(50)))
+        paid = [answer for answer in answers if answer.status == 200]
+        assert {answer.status for answer in answers} == {200, 402}
+        await account.ended(len(paid))
+        credits = await account.credits()
+        assert (credits.held, credits.debt) == (0, 0)
+        assert credits.balance == 1_000 - sum(price_of(_prompt(a.json), 32) for a in paid)
 
 
 def _prompt(completion: dict[str, dict[str, int]]) -> int:

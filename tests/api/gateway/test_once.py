@@ -8,7 +8,7 @@ import pytest
 
 from api.gateway import answers
 from domain.instant import DAY
-from tests.api.gateway.place import Account, Answer, Place, until
+from tests.api.gateway.place import Account, Answer, Place, running_place, until
 
 
 async def keyed(account: Account, text: str, key: str = "k", **fields: Any) -> Answer:
@@ -36,15 +36,17 @@ async def test_a_repeat_gets_the_same_answer_and_is_not_charged(place: Place, st
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_twice_at_once_is_once(place: Place, stream: bool) -> None:
-    """Two requests at the same moment: the second waits for the first one's answer."""
-    account = await place.account()
-    both = await asyncio.gather(*(keyed(account, "Hello [[latency_ms=200]]", stream=stream) for _ in range(2)))
-    assert [answer.status for answer in both] == [200, 200]
-    assert both[0].body == both[1].body
-    assert place.provider.ledger.counts.started == 1
-    (hold,) = await account.holds()
-    assert (await account.credits()).balance == 10_000_000 - hold.cost
+async def test_twice_at_once_is_once(stream: bool) -> None:
+    """Two requests at the same moment, to two APIs: the second waits for the first one's answer."""
+    async with running_place(apis=2) as place:
+        account = await place.account()
+        text = "Hello [[latency_ms=200]]"
+        both = await asyncio.gather(*(keyed(account, text, stream=stream, api=api) for api in range(2)))
+        assert [answer.status for answer in both] == [200, 200]
+        assert both[0].body == both[1].body
+        assert place.provider.ledger.counts.started == 1
+        (hold,) = await account.holds()
+        assert (await account.credits()).balance == 10_000_000 - hold.cost
 
 
 async def test_one_that_takes_too_long_is_in_progress(place: Place, monkeypatch: Any) -> None:
