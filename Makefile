@@ -25,7 +25,7 @@ RUNTIME := $(VENV)/.runtime
 ALL := $(VENV)/.all
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help devnet stack test check format openapi bench chaos lock venv clean
+.PHONY: help devnet stack test check format openapi docs bench chaos lock venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ format: $(ALL) ## Format, and mend what ruff can mend
 
 openapi: $(ALL) ## Keep today's OpenAPI document as the released one (part of making a release)
 	@$(PY) -m api --openapi > docs/openapi.json
+
+docs: $(ALL) ## Write docs/errors.md from the codes that are declared
+	@$(PY) -m tests.docs.errors_page
 
 bench: $(ALL) ## Measure speed and memory (ARGS="worker --json FILE")
 	@exec $(PY) -m bench $(value ARGS)

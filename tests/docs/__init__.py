@@ -1,0 +1,1 @@
+"""What the documents say is tried: examples run, tables are held against the code."""

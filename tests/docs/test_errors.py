@@ -1,0 +1,43 @@
+"""`docs/errors.md` is what the code declares, and the code declares all that it can answer."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from domain import errors
+from tests.docs.errors_page import PAGE, declared, page
+from tests.docs.markdown import ROOT
+
+REFUSALS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+"""What the domain raises; `Claim` carries a code too."""
+
+
+def test_errors_page_is_what_the_code_declares() -> None:
+    """Each code is there with its status, its meaning and its remedy. `make docs` writes the page again."""
+    assert PAGE.read_text("utf-8") == page()
+
+
+def test_every_refusal_of_the_domain_is_declared() -> None:
+    """No refusal reaches a client without a remedy in the documentation."""
+    raised = {code: path for path in sorted((ROOT / "domain").rglob("*.py")) for code in _codes(path)}
+    assert {code: str(path.name) for code, path in raised.items() if code not in declared()} == {}
+
+
+def test_every_remedy_is_a_sentence() -> None:
+    """A remedy tells its reader what to do, in plain words, and fits into a table."""
+    for each in declared().values():
+        assert each.message.endswith("."), each.code
+        assert each.remedy.endswith("."), each.code
+        assert "|" not in each.message + each.remedy, each.code
+
+
+def _codes(path: Path) -> Iterator[str]:
+    """The codes that a file's refusals and claims are made with, as far as they are written out."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            continue
+        first = node.args[0] if node.func.id in REFUSALS and node.args else None
+        named = [each.value for each in node.keywords if each.arg == "code" and node.func.id == "Claim"]
+        for value in (first, *named):
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.value
