@@ -6,6 +6,7 @@ from typing import Any
 from eventstore.postgres.pool import Pool
 from eventstore.postgres.rounds import PostgresRound
 from eventstore.postgres.statement import TableChange, merged
+from eventstore.postgres.texts import joined, text_of, unnested
 from eventstore.store import Round
 from projections.document_tables import table_of
 from projections.documents import Change, Row
@@ -42,9 +43,8 @@ JOIN {table} AS document ON document.shard = wanted.shard AND document.key = wan
 
 SAVE = """
 INSERT INTO {table} (shard, key, owner, sort, doc)
-SELECT shard, key, owner, sort, convert_from(doc, 'UTF8')::jsonb
-FROM unnest({{0}}::integer[], {{1}}::text[], {{2}}::text[], {{3}}::text[], {{4}}::bytea[])
-    AS changed (shard, key, owner, sort, doc)
+SELECT shard::integer, key, owner, sort, doc::jsonb
+FROM {rows} AS changed (shard, key, owner, sort, doc)
 ON CONFLICT (shard, key) DO UPDATE SET owner = excluded.owner, sort = excluded.sort, doc = excluded.doc
 """
 
@@ -144,14 +144,15 @@ def _table_changes(collection: str, changed: Sequence[Change]) -> list[TableChan
     removed = [change for change in last if change.doc is None]
     written = []
     if kept:
-        arguments: list[list[Any]] = [
-            [change.shard for change in kept],
+        columns = [
+            [str(change.shard) for change in kept],
             [change.key for change in kept],
             [change.owner for change in kept],
             [change.sort for change in kept],
-            [change.doc for change in kept],
+            [text_of(change.doc or b"") for change in kept],
         ]
-        written.append(TableChange(name=f"{table}_saved", sql=SAVE.format(table=table), arguments=arguments))
+        sql = SAVE.format(table=table, rows=unnested(len(columns)))
+        written.append(TableChange(name=f"{table}_saved", sql=sql, arguments=joined(columns)))
     if removed:
         arguments = [[change.shard for change in removed], [change.key for change in removed]]
         written.append(TableChange(name=f"{table}_removed", sql=REMOVE.format(table=table), arguments=arguments))

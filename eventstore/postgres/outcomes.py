@@ -9,23 +9,24 @@ from domain.instant import Instant
 from eventstore.postgres.pool import Part
 from eventstore.postgres.statement import TableChange
 from eventstore.postgres.streams import Reader
+from eventstore.postgres.texts import joined, text_of, unnested
 from eventstore.records import SECRET_KEPT, Outcome
 
-READ = """
+READ = f"""
 SELECT outcome.shard, outcome.command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable
-FROM unnest($1::integer[], $2::text[]) AS wanted (shard, command_id)
-JOIN outcomes AS outcome ON outcome.shard = wanted.shard AND outcome.command_id = wanted.command_id
-"""
+FROM {unnested(2)} AS wanted (shard, command_id)
+JOIN outcomes AS outcome ON outcome.shard = wanted.shard::integer AND outcome.command_id = wanted.command_id
+""".format(*(f"${number}::text" for number in range(1, 5)))  # noqa: S608  # no value is in it
 
-# Attempts are handed over as one text, an array in PostgreSQL's own notation: arrays of arrays cannot be unnested.
-WRITE = """
+# Refused attempts are handed over as an array in PostgreSQL's own notation; data is JSON, and so UTF-8.
+WRITE = f"""
 INSERT INTO outcomes
     (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
-SELECT shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused::text[], curable
-FROM unnest(
-    {0}::integer[], {1}::text[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::bytea[],
-    {8}::text[], {9}::text[], {10}::boolean[]
-) AS new (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
+SELECT
+    shard::integer, command_id, status, attempt, stream, at::bigint, fingerprint, convert_to(data, 'UTF8'), secret,
+    refused::text[], curable::boolean
+FROM {unnested(11)}
+    AS new (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
 ON CONFLICT (shard, command_id) DO UPDATE SET
     status = excluded.status,
     attempt = excluded.attempt,
@@ -36,7 +37,7 @@ ON CONFLICT (shard, command_id) DO UPDATE SET
     secret = excluded.secret,
     refused = excluded.refused,
     curable = excluded.curable
-"""
+"""  # noqa: S608  # no value is in it
 
 FORGET_SECRETS = """
 WITH stale AS (
@@ -60,7 +61,8 @@ async def read_outcomes(reader: Reader, ids: Iterable[tuple[int, str]]) -> dict[
     wanted = list(ids)
     if not wanted:
         return {}
-    rows = await reader.fetch(READ, [shard for shard, _ in wanted], [command_id for _, command_id in wanted])
+    columns = [[str(shard) for shard, _ in wanted], [command_id for _, command_id in wanted]]
+    rows = await reader.fetch(READ, *joined(columns))
     return {row["command_id"]: _outcome(row) for row in rows}
 
 
@@ -86,24 +88,26 @@ def outcome_changes(outcomes: Sequence[Outcome]) -> list[TableChange]:
     if not outcomes:
         return []
     last = list({(outcome.shard, outcome.command_id): outcome for outcome in outcomes}.values())
-    arguments = [
-        [outcome.shard for outcome in last],
+    columns: list[Sequence[str | None]] = [
+        [str(outcome.shard) for outcome in last],
         [outcome.command_id for outcome in last],
         [outcome.status for outcome in last],
         [outcome.attempt for outcome in last],
         [outcome.stream for outcome in last],
-        [outcome.at for outcome in last],
+        [str(outcome.at) for outcome in last],
         [outcome.fingerprint for outcome in last],
-        [bytes(outcome.data) for outcome in last],
+        [text_of(bytes(outcome.data)) for outcome in last],
         [outcome.secret for outcome in last],
         [_array(outcome.refused) for outcome in last],
-        [outcome.curable for outcome in last],
+        [str(outcome.curable) for outcome in last],
     ]
-    return [TableChange(name="outcomes_written", sql=WRITE, arguments=arguments)]
+    return [TableChange(name="outcomes_written", sql=WRITE, arguments=joined(columns))]
 
 
 def _array(texts: Sequence[str]) -> str:
     """A `text[]` in PostgreSQL's notation (its documentation, 8.15.6)."""
+    if not texts:
+        return "{}"
     quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
     return "{" + ",".join(quoted) + "}"
 

@@ -10,6 +10,7 @@ from domain.instant import Instant
 from eventstore.postgres.events import stored_event
 from eventstore.postgres.pool import Part
 from eventstore.postgres.statement import TableChange, columns
+from eventstore.postgres.texts import joined, unnested
 from eventstore.records import StoredEvent, StoredStream, StreamHead
 
 HEADS = """
@@ -47,15 +48,25 @@ RETURNING 1
 """
 
 # A head without a snapshot keeps the one that is stored.
-MOVED_HEADS = """
+MOVED_HEADS = f"""
+UPDATE stream_head AS stored SET
+    version = moved.version::bigint,
+    mac = moved.mac::bytea,
+    due_at = moved.due_at::bigint,
+    quarantined = moved.quarantined::boolean
+FROM {unnested(7)} AS moved (shard, stream, version, mac, due_at, quarantined, expected)
+WHERE stored.shard = moved.shard::integer AND stored.stream = moved.stream AND stored.version = moved.expected::bigint
+RETURNING 1
+"""  # noqa: S608  # no value is in it
+
+SNAPSHOT_HEADS = """
 UPDATE stream_head AS stored SET
     version = moved.version,
     mac = moved.mac,
     due_at = moved.due_at,
-    snapshot = coalesce(moved.snapshot, stored.snapshot),
-    snapshot_at = CASE WHEN moved.snapshot IS NULL THEN stored.snapshot_at ELSE moved.snapshot_at END,
-    snapshot_version =
-        CASE WHEN moved.snapshot IS NULL THEN stored.snapshot_version ELSE moved.snapshot_version END,
+    snapshot = moved.snapshot,
+    snapshot_at = moved.snapshot_at,
+    snapshot_version = moved.snapshot_version,
     quarantined = moved.quarantined
 FROM unnest(
     {0}::integer[], {1}::text[], {2}::bigint[], {3}::bytea[], {4}::bigint[], {5}::bytea[], {6}::bigint[],
@@ -119,15 +130,32 @@ async def _read_events(reader: Reader, behind: Sequence[tuple[StreamHead, int]])
 def head_changes(heads: Sequence[tuple[int, StreamHead]]) -> list[TableChange]:
     """Writes heads whose streams have the version that was expected; fewer counted rows mean that one had not."""
     new = [head for version, head in heads if version == 0]
-    moved = [(version, head) for version, head in heads if version > 0]
+    moved = [each for each in heads if each[0] > 0 and each[1].snapshot is None]
+    snapshots = [each for each in heads if each[0] > 0 and each[1].snapshot is not None]
     changes = []
     if new:
         changes.append(TableChange(name="new_heads", sql=NEW_HEADS, arguments=columns(new, StreamHead), counted=True))
     if moved:
-        arguments = columns([head for _, head in moved], StreamHead)
-        arguments.append([version for version, _ in moved])
-        changes.append(TableChange(name="moved_heads", sql=MOVED_HEADS, arguments=arguments, counted=True))
+        changes.append(TableChange(name="moved_heads", sql=MOVED_HEADS, arguments=_moved(moved), counted=True))
+    if snapshots:
+        arguments = columns([head for _, head in snapshots], StreamHead)
+        arguments.append([version for version, _ in snapshots])
+        changes.append(TableChange(name="snapshot_heads", sql=SNAPSHOT_HEADS, arguments=arguments, counted=True))
     return changes
+
+
+def _moved(heads: Sequence[tuple[int, StreamHead]]) -> list[str]:
+    return joined(
+        [
+            [str(head.shard) for _, head in heads],
+            [head.stream for _, head in heads],
+            [str(head.version) for _, head in heads],
+            [f"\\x{head.mac.hex()}" for _, head in heads],
+            [None if head.due_at is None else str(head.due_at) for _, head in heads],
+            [str(head.quarantined) for _, head in heads],
+            [str(version) for version, _ in heads],
+        ]
+    )
 
 
 class Streams(Part):
