@@ -1,6 +1,7 @@
 """Kafka and PostgreSQL go away and come back under load: everything recovers by itself."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -13,12 +14,11 @@ pytestmark = pytest.mark.crash
 RECOVERED_S = 30.0
 
 
-@pytest.mark.parametrize("rude", [False, True], ids=["stopped", "killed"])
-async def test_kafka_restarted_under_load(site: Site, kafka_server: KafkaServer, rude: bool) -> None:
-    """No process is started again, and every command that was acknowledged is applied once."""
+async def test_kafka_restarted_under_load(site: Site, kafka_server: KafkaServer, rng: random.Random) -> None:
+    """Stopped or killed, no process is started again, and every command that was acknowledged is applied once."""
     workers = await site.workers(2)
     await site.begin()
-    await asyncio.to_thread(kafka_server.kill if rude else kafka_server.stop)
+    await asyncio.to_thread(rng.choice((kafka_server.kill, kafka_server.stop)))
     await asyncio.to_thread(kafka_server.start)
     await site.load.more(300, RECOVERED_S)
     await _applies_again(site)
@@ -27,15 +27,15 @@ async def test_kafka_restarted_under_load(site: Site, kafka_server: KafkaServer,
     await site.finish()
 
 
-@pytest.mark.parametrize("rude", [False, True], ids=["stopped", "killed"])
-async def test_postgres_restarted_under_load(site: Site, postgres_server: PostgresServer, rude: bool) -> None:
-    """No process is started again, what was committed is there, and what waits in Kafka is applied afterwards."""
+async def test_postgres_restarted_under_load(site: Site, postgres_server: PostgresServer) -> None:
+    """Stopped, then killed: what was committed is there, and what waits in Kafka meanwhile is applied afterwards."""
     workers = await site.workers(2)
     await site.begin()
-    await asyncio.to_thread(postgres_server.kill if rude else postgres_server.stop)
-    await site.load.more(200)
-    await asyncio.to_thread(postgres_server.start)
-    await _applies_again(site)
+    for end in (postgres_server.stop, postgres_server.kill):
+        await asyncio.to_thread(end)
+        await site.load.more(200)
+        await asyncio.to_thread(postgres_server.start)
+        await _applies_again(site)
     assert site.deployment.workers() == workers
     await site.finish()
 

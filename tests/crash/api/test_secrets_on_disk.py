@@ -17,6 +17,8 @@ async def test_secrets_and_personal_data_are_nowhere_on_disk(
     caller: Caller, kafka_server: KafkaServer, postgres_server: PostgresServer
 ) -> None:
     """Everything personal of all calls so far is looked for in every file and every row, in several spellings."""
+    if caller.shop.deployment.kafka != kafka_server.bootstrap_servers:
+        pytest.skip("NOT TESTED: the files of servers that the environment names are out of reach")
     person = await _live_a_life(caller)
     known = person.id.encode()
     deployment = caller.shop.deployment

@@ -1,18 +1,35 @@
-"""A stream whose API process was killed with kill -9: what was delivered is charged all the same."""
+"""A stream whose API process was killed with kill -9: what was delivered is charged all the same.
+
+The last of the crash tests, because such a hold lasts a minute; its processes have lived through all before.
+"""
 
 import asyncio
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from devnet.seed import wait_until_ready
 from tests.crash.api.doomed import REQUEST_ID, Doomed
 from tests.crash.api.shop import SHORT_TIMEOUT_S, Caller
 from tests.crash.waiting import until
 
 pytestmark = pytest.mark.crash
 
+READY_S = 30.0
 EXPIRES_S = SHORT_TIMEOUT_S + 60 + 15
+
+
+async def test_apis_and_workers_outlive_every_restart_of_their_servers(caller: Caller) -> None:
+    """Processes whose Kafka and PostgreSQL were restarted meanwhile are ready again by themselves."""
+    for url in caller.shop.urls:
+        await wait_until_ready(url, READY_S)
+    running = Counter(each.name.partition("-")[0] for each in caller.shop.deployment.processes if each.alive)
+    assert running == {"provider": 1, "worker": 2, "api": 2}
+    person = await caller.customer("1.000000")
+    for url in caller.shop.urls:
+        assert (await caller.chat(person, "Are you well?", url=url)).status == 200
 
 
 async def test_hold_of_a_killed_api_ends_at_its_progress_and_the_usage_is_on_record(
