@@ -64,7 +64,7 @@ class Keeping:
                         expires_at=services.clock() + DAY,
                     )
                 )
-        except (StoreError, TimeoutError) as error:
+        except (StoreError, SealingError, TimeoutError, OSError) as error:
             logs.get().warning("answer_not_kept", error=type(error).__name__)
 
     async def read(self) -> Kept | None:

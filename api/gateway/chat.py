@@ -6,12 +6,11 @@ from msgspec import Raw, Struct
 from api.call import Reply
 from api.errors import ApiError, declare
 from api.gateway.answers import Keeping, Kept
-from api.gateway.hold import Settlement
 from api.gateway.job import ChatJob
+from api.gateway.settlement import cost_headers
 from api.gateway.upstream import Answering
 from api.gateway.usage import ABSENT
 from domain.account.usage import Usage
-from domain.money import format_credits
 
 declare(
     "settlement_unknown",
@@ -67,15 +66,6 @@ async def charge_whole(job: ChatJob, whole: Whole, keeping: Keeping | None) -> R
             hold_id=job.hold.id,
         )
     return Reply(status=200, body=whole.body, headers=cost_headers(settlement), media_type=whole.media_type)
-
-
-def cost_headers(settlement: Settlement) -> dict[str, str]:
-    """What every billable answer carries."""
-    return {
-        "X-Credits-Cost": format_credits(settlement.cost),
-        "X-Credits-Remaining": format_credits(settlement.remaining),
-        "X-Settlement": "settled" if settlement.settled else "pending",
-    }
 
 
 class _Completion(Struct, frozen=True, kw_only=True):

@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from api.bus import Ack, BusUnavailable, BusUncertain
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.gateway.metering import Metering
+from api.gateway.settlement import Placed, Settlement
 from api.ids import random_hex, uuid7
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
 from domain.account.usage import Price, Usage, cost
 from domain.envelope import Envelope
 from domain.message import Command
-from domain.money import MicroCredits
 from eventstore.records import Outcome
 from telemetry import logs
 
@@ -35,21 +35,6 @@ declare(
     "The account's credits could not be reserved in time; nothing was charged.",
     "Try again after the seconds in Retry-After.",
 )
-
-
-class Placed(Struct, frozen=True, kw_only=True):
-    """A hold that was decided. `granted` may be less than was asked for; `available` is what is left beside it."""
-
-    granted: MicroCredits
-    available: MicroCredits
-
-
-class Settlement(Struct, frozen=True, kw_only=True):
-    """What a call came to. `settled` is False while its outcome is not known yet: `remaining` is reckoned then."""
-
-    cost: MicroCredits
-    remaining: MicroCredits
-    settled: bool
 
 
 class Hold:
@@ -86,11 +71,6 @@ class Hold:
         return self._command.price
 
     @property
-    def command_id(self) -> str:
-        """Of the command that places it."""
-        return self._draft.command_id
-
-    @property
     def attempt(self) -> str:
         """This attempt's id, by which an outcome names its winner."""
         return self._draft.attempt
@@ -102,7 +82,7 @@ class Hold:
 
     @property
     def public_id(self) -> str:
-        """The same, signed, for `GET /commands/{id}`."""
+        """The signed id of the command that places it, for `GET /commands/{id}`."""
         shard = self._metering.commands.shard(f"account:{self._account_id}")
         return self._draft.public_id(shard, None if self._ack is None else self._ack.offset)
 
@@ -113,7 +93,8 @@ class Hold:
         `BusUnavailable` where nothing was written.
         """
         commands = self._metering.commands
-        self._reserve(self._command.amount)
+        self._metering.reserve(self._account_id, self._command.amount)
+        self._reserved = True
         try:
             envelope = await self._draft.envelope(self._command)
             header = envelope.header
@@ -183,8 +164,7 @@ class Hold:
             ack = await self._metering.send(envelope)
             if ack is None:
                 return None
-            header = envelope.header
-            outcome = await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
+            outcome = await self._soon(ack, envelope)
         except BaseException:
             self._metering.deliver(envelope)
             raise
@@ -217,22 +197,27 @@ class Hold:
         self._close()
         try:
             ack = await self._metering.send(envelope)
-            if ack is not None:
-                header = envelope.header
-                await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
-                return
-        except ApiError:
-            pass
+            if ack is None:
+                self._metering.deliver(envelope)
+            else:
+                await self._soon(ack, envelope)
         except BaseException:
             self._metering.deliver(envelope)
             raise
-        self._metering.deliver(envelope)
 
     def drop(self, reason: str) -> None:
         """Gives everything back in the background, also what was settled already: the answer is withheld."""
         self._close()
         if self._envelope is not None:
             self._metering.deliver(self._follow(ReleaseHold(hold_id=self.id, reason=reason)))
+
+    async def _soon(self, ack: Ack, envelope: Envelope) -> Outcome | None:
+        """The outcome of an acknowledged command, if it is there in a moment and the process is not overloaded."""
+        header = envelope.header
+        try:
+            return await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
+        except ApiError:
+            return None
 
     def _settling(self, usage: Usage, request_id: str) -> Envelope:
         if self._settlement is not None:
@@ -254,10 +239,6 @@ class Hold:
             fingerprint=None,
         )
         return Envelope(header=header, body=command)
-
-    def _reserve(self, amount: MicroCredits) -> None:
-        self._metering.reserve(self._account_id, amount)
-        self._reserved = True
 
     def _close(self) -> None:
         self.ended = True

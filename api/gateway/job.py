@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from api.errors import ApiError, declare
 from api.gateway.estimate import Estimate, affordable_tokens, estimate
-from api.gateway.hold import Hold, Placed
+from api.gateway.hold import Hold
 from api.gateway.request import ChatRequest
+from api.gateway.settlement import Placed
 from api.gateway.upstream import Answering, open_upstream
 from api.gateway.usage import estimated, usage_of
 from domain.account.holds import PlaceHold

@@ -21,7 +21,7 @@ from domain.money import MicroCredits
 from eventstore.errors import StoreError
 from projections.credits import get_credits
 from projections.documents import DocumentReader
-from telemetry import logs
+from telemetry import logs, metrics
 
 ACK_S = 5.0
 """How long the acknowledgement of a settle is waited for."""
@@ -43,6 +43,9 @@ declare(
     "Too many charges wait for the command log.",
     "Try again after the seconds in Retry-After; nothing was charged.",
 )
+
+
+_unsent = metrics.gauge("settles_unsent", "Settles and releases that wait for the command log.")
 
 
 class Reporting(Protocol):
@@ -171,6 +174,7 @@ class Metering:
             lost = self._unsent.popleft()
             logs.get().error("settle_dropped", command_id=lost.header.id, stream=lost.header.stream)
         self._unsent.append(envelope)
+        _unsent.set(len(self._unsent))
         self._waiting.set()
         self._empty.clear()
 
@@ -187,6 +191,7 @@ class Metering:
                 pause = min(max(pause * 2, TICK_S), PAUSE_S_MAX)
                 logs.get().warning("settles_delayed", count=len(self._unsent) - len(sent), retry_in_s=pause)
             self._unsent = deque(envelope for envelope in self._unsent if id(envelope) not in sent)
+            _unsent.set(len(self._unsent))
             if not self._unsent:
                 self._waiting.clear()
                 self._empty.set()

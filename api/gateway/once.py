@@ -11,11 +11,9 @@ from api.call import Reply
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.gateway.answers import Keeping, Kept
-from api.gateway.chat import cost_headers
-from api.gateway.hold import Placed, Settlement
 from api.gateway.job import ChatJob
 from api.gateway.request import ChatRequest
-from api.gateway.stream import cost_comment
+from api.gateway.settlement import Placed, Settlement, cost_comment, cost_headers
 from api.ids import derived
 from eventstore.records import Outcome
 from projections.holds import HoldView, get_hold

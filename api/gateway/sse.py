@@ -4,86 +4,15 @@ Bytes pass through as they are (WHATWG HTML, "Server-sent events"; OpenAI API re
 back until it is complete, for no client can use a part of one; never more than `EVENT_BYTES_MAX`.
 """
 
-from typing import Any
-
 import msgspec
 from msgspec import Raw, Struct
 
-from api.gateway.usage import ABSENT, given
+from api.gateway.chunk import Chunk, LooseChunk, decode_chunk, decode_loose_chunk
+from api.gateway.usage import given
 
 EVENT_BYTES_MAX = 256 * 1024
 """A longer event is passed on in pieces, unread."""
 DONE = b"[DONE]"
-
-
-class Delta(Struct, frozen=True, kw_only=True):
-    """What a chunk adds; `tool_calls` and other parts are measured as they stand."""
-
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: Raw = ABSENT
-    function_call: Raw = ABSENT
-
-    def size(self) -> int:
-        """Bytes of text in it."""
-        size = 0
-        for text in (self.content, self.refusal, self.reasoning_content, self.reasoning):
-            if text:
-                size += len(text) if text.isascii() else len(text.encode())
-        if given(self.tool_calls):
-            size += arguments_size(self.tool_calls)
-        if given(self.function_call):
-            size += memoryview(self.function_call).nbytes
-        return size
-
-
-class _Function(Struct, frozen=True, kw_only=True):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(Struct, frozen=True, kw_only=True):
-    function: _Function | None = None
-
-
-class StreamChoice(Struct, frozen=True, kw_only=True):
-    """One choice of a chunk."""
-
-    delta: Delta | None = None
-    finish_reason: str | None = None
-
-
-class Chunk(Struct, frozen=True, kw_only=True):
-    """One `chat.completion.chunk`, or an error in its place."""
-
-    choices: list[StreamChoice] | None = None
-    usage: Raw = ABSENT
-    error: Raw = ABSENT
-
-
-class LooseChunk(Struct, frozen=True, kw_only=True):
-    """A chunk whose choices have a shape that is not OpenAI's."""
-
-    choices: Any = None
-    usage: Raw = ABSENT
-    error: Raw = ABSENT
-
-
-_chunks = msgspec.json.Decoder(Chunk)
-_loose_chunks = msgspec.json.Decoder(LooseChunk)
-_calls = msgspec.json.Decoder(list[_ToolCall])
-
-
-def arguments_size(calls: Raw) -> int:
-    """Bytes of names and arguments in a list of tool calls; of the whole list where it has another shape."""
-    try:
-        found = _calls.decode(calls)
-    except msgspec.MsgspecError:
-        return memoryview(calls).nbytes
-    functions = [call.function for call in found if call.function is not None]
-    return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in functions)
 
 
 class Delivered(Struct, kw_only=True):
@@ -189,7 +118,7 @@ class SseScanner:
             self.done = True
             return False
         try:
-            chunk = _chunks.decode(data)
+            chunk = decode_chunk(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return self._strange(data)
         return self._chunk(chunk)
@@ -208,7 +137,7 @@ class SseScanner:
     def _strange(self, data: bytes) -> bool:
         """Choices of another shape count as they stand; what is no JSON would break every client, so it ends here."""
         try:
-            chunk = _loose_chunks.decode(data)
+            chunk = decode_loose_chunk(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             self.broken = True
             return False

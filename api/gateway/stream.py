@@ -7,13 +7,12 @@ import msgspec
 from api.errors import ApiError
 from api.gateway.answers import KEPT_BYTES_MAX, Keeping, Kept
 from api.gateway.client_watch import ClientGone, ClientWatch, Receive
-from api.gateway.hold import Settlement
 from api.gateway.job import ChatJob
+from api.gateway.settlement import Settlement, cost_comment
 from api.gateway.sse import SseScanner
 from api.gateway.upstream import Answering
 from api.gateway.upstream_errors import told_in_stream
 from domain.account.usage import Usage
-from domain.money import format_credits
 from telemetry import logs
 
 DONE_EVENT = b"data: [DONE]\n\n"
@@ -173,10 +172,3 @@ class ChatStream:
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),
         ]
-
-
-def cost_comment(settlement: Settlement) -> bytes:
-    """The line that tells a stream's cost; a comment, which clients ignore (WHATWG HTML, "Server-sent events")."""
-    state = "settled" if settlement.settled else "pending"
-    cost, remaining = format_credits(settlement.cost), format_credits(settlement.remaining)
-    return f": cost={cost} remaining={remaining} settlement={state}\n\n".encode()

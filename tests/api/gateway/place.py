@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -30,12 +29,9 @@ from domain.money import parse_credits
 from eventstore.codec import MacChain
 from eventstore.memory import MemoryStore
 from eventstore.shards import SHARDS_DEFAULT
-from projections.credits import CreditsView, get_credits
-from projections.holds import HoldView, list_holds
 from projections.memory import MemoryDocuments
+from tests.api.gateway.account import BOUND_S, Account, until
 from worker.assembly import build_worker, system_clock
-
-BOUND_S = 10.0
 
 
 class HeldUpLog(MemoryLog):
@@ -66,72 +62,6 @@ class HeldUpLog(MemoryLog):
         """Records of a command type that were sent."""
         mark = f'"type":"{tag}"'.encode()
         return sum(mark in record for record in self.seen)
-
-
-class Account:
-    """A registered user with credits and a key."""
-
-    def __init__(self, place: "Place", account_id: str, token: str, key: str) -> None:
-        self.place = place
-        self.id = account_id
-        self.token = token
-        self.key = key
-
-    def client(self, **more: Any) -> AsyncOpenAI:
-        """The official SDK, with nothing changed but address and key."""
-        client = AsyncOpenAI(base_url=f"{self.place.url}/v1", api_key=self.key, max_retries=0, **more)
-        self.place.clients.append(client)
-        return client
-
-    async def chat(self, text: str, *, headers: dict[str, str] | None = None, api: int = 0, **fields: Any) -> "Answer":
-        """One chat completion as raw HTTP."""
-        body = {"model": "fs-basic", "messages": [{"role": "user", "content": text}], **fields}
-        return await self.post(body, headers=headers, api=api)
-
-    async def post(self, body: Any, *, headers: dict[str, str] | None = None, api: int = 0) -> "Answer":
-        """A body, as JSON or bytes, to the chat route."""
-        given = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **(headers or {})}
-        data = body if isinstance(body, bytes) else _json(body)
-        url = f"{self.place.urls[api]}/v1/chat/completions"
-        async with self.place.http.post(url, data=data, headers=given) as response:
-            return Answer(response.status, response.headers.copy(), await response.read())
-
-    async def credits(self) -> CreditsView:
-        """The account's figures."""
-        return await get_credits(self.place.documents, SHARDS_DEFAULT, self.id)
-
-    async def holds(self) -> list[HoldView]:
-        """All its holds, newest first."""
-        return list((await list_holds(self.place.documents, SHARDS_DEFAULT, self.id, limit=100)).items)
-
-    async def ended(self, count: int = 1) -> list[HoldView]:
-        """Its holds once there are `count` and none is open."""
-
-        async def over() -> bool:
-            holds = await self.holds()
-            return len(holds) >= count and all(hold.status != "open" for hold in holds)
-
-        await until(over)
-        return await self.holds()
-
-
-class Answer:
-    """A response that was read."""
-
-    def __init__(self, status: int, headers: Any, body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    @property
-    def error(self) -> Any:
-        """The `error` object of a refusal."""
-        return _decoded(self.body)["error"]
-
-    @property
-    def json(self) -> Any:
-        """The body."""
-        return _decoded(self.body)
 
 
 class Place:
@@ -311,26 +241,3 @@ def _settings() -> ApiSettings:
         api_key_peppers={"test": secrets.token_bytes(32)},
         master_keys={"test": secrets.token_bytes(32)},
     )
-
-
-async def until(condition: Callable[[], Awaitable[bool]], bound_s: float = BOUND_S) -> None:
-    """Waits for a condition; fails after the bound."""
-    end = time.monotonic() + bound_s
-    while not await condition():
-        assert time.monotonic() < end, "the condition never came"
-        await asyncio.sleep(0.005)
-
-
-def _json(value: Any) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(value)
-
-
-def _decoded(data: bytes) -> Any:
-    import msgspec
-
-    return msgspec.json.decode(data)
-
-
-__all__ = ["Account", "Answer", "Place", "models_at", "running_place", "until"]

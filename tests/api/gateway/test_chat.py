@@ -6,7 +6,8 @@ import openai
 import pytest
 
 from domain.money import format_credits
-from tests.api.gateway.place import Account, Place, models_at, running_place
+from tests.api.gateway.account import Account
+from tests.api.gateway.place import Place, models_at, running_place
 
 MICRO = 1_000_000
 
@@ -216,40 +217,6 @@ async def test_many_clients_never_overdraw_one_balance() -> None:
 
 def _prompt(completion: dict[str, dict[str, int]]) -> int:
     return completion["usage"]["prompt_tokens"]
-
-
-async def test_a_fallback_takes_over_before_the_first_byte() -> None:
-    """A deployment that cannot be reached costs a moment, not the request."""
-    from msgspec import structs
-
-    from api.llm_models import LlmModels
-    from devnet.provider import Running
-
-    def with_dead_first(provider: Running) -> LlmModels:
-        models = models_at(provider)
-        basic = models["fs-basic"]
-        dead = structs.replace(basic.deployments[0], base_url="http://127.0.0.1:9")
-        return models.with_model(structs.replace(basic, deployments=(dead, *basic.deployments)))
-
-    async with running_place(models=with_dead_first) as place:
-        account = await place.account()
-        answer = await account.chat("Hello")
-        assert answer.status == 200
-        assert place.provider.ledger.counts.completed == 1
-
-
-async def test_the_providers_key_is_never_told() -> None:
-    """A provider that repeats its key in an error does not reach the client with it."""
-    from devnet.provider import ProviderOptions
-
-    async with running_place(
-        provider=ProviderOptions(api_key="sk-upstream-secret"),
-        models=lambda provider: models_at(provider, api_key="sk-upstream-wrong"),
-    ) as place:
-        account = await place.account()
-        answer = await account.chat("Hello")
-        assert (answer.status, answer.error["code"]) == (502, "upstream_error")
-        assert b"sk-upstream" not in answer.body
 
 
 async def test_models_are_listed_in_both_shapes(place: Place) -> None:

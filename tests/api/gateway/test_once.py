@@ -8,7 +8,8 @@ import pytest
 
 from api.gateway import answers
 from domain.instant import DAY
-from tests.api.gateway.place import Account, Answer, Place, running_place, until
+from tests.api.gateway.account import Account, Answer, until
+from tests.api.gateway.place import Place, running_place
 
 
 async def keyed(account: Account, text: str, key: str = "k", **fields: Any) -> Answer:

@@ -9,7 +9,8 @@ import pytest
 
 from domain.money import format_credits
 from projections.holds import HoldView
-from tests.api.gateway.place import Account, Answer, Place, models_at, running_place, until
+from tests.api.gateway.account import Account, Answer, until
+from tests.api.gateway.place import Place, models_at, running_place
 
 
 def events(answer: Answer) -> list[bytes]:

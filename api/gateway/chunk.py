@@ -1,0 +1,78 @@
+"""One chunk of a stream, as far as metering reads it (OpenAI API reference, "The chat completion chunk object")."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from api.gateway.usage import ABSENT, given
+
+
+class Delta(Struct, frozen=True, kw_only=True):
+    """What a chunk adds; `tool_calls` and other parts are measured as they stand."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: Raw = ABSENT
+    function_call: Raw = ABSENT
+
+    def size(self) -> int:
+        """Bytes of text in it."""
+        size = 0
+        for text in (self.content, self.refusal, self.reasoning_content, self.reasoning):
+            if text:
+                size += len(text) if text.isascii() else len(text.encode())
+        if given(self.tool_calls):
+            size += arguments_size(self.tool_calls)
+        if given(self.function_call):
+            size += memoryview(self.function_call).nbytes
+        return size
+
+
+class _Function(Struct, frozen=True, kw_only=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct, frozen=True, kw_only=True):
+    function: _Function | None = None
+
+
+class StreamChoice(Struct, frozen=True, kw_only=True):
+    """One choice of a chunk."""
+
+    delta: Delta | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(Struct, frozen=True, kw_only=True):
+    """One `chat.completion.chunk`, or an error in its place."""
+
+    choices: list[StreamChoice] | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+class LooseChunk(Struct, frozen=True, kw_only=True):
+    """A chunk whose choices have a shape that is not OpenAI's."""
+
+    choices: Any = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+decode_chunk = msgspec.json.Decoder(Chunk).decode
+decode_loose_chunk = msgspec.json.Decoder(LooseChunk).decode
+_calls = msgspec.json.Decoder(list[_ToolCall])
+
+
+def arguments_size(calls: Raw) -> int:
+    """Bytes of names and arguments in a list of tool calls; of the whole list where it has another shape."""
+    try:
+        found = _calls.decode(calls)
+    except msgspec.MsgspecError:
+        return memoryview(calls).nbytes
+    functions = [call.function for call in found if call.function is not None]
+    return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in functions)
