@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from tests.crash.deployment import Process
 
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver raises while its server goes and comes."""
+
 SESSIONS = """
 SELECT client_port, coalesce(query, '') AS query, backend_xid::text AS xid, wait_event
 FROM pg_stat_activity
@@ -76,7 +79,7 @@ class Observer:
 
     async def applied(self) -> int | None:
         """Records applied so far, of all shards; `None` while the server is away."""
-        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*AWAY):
             return int(await self._pool.fetchval("SELECT sum(next_offset) FROM shard_head", timeout=5))
         return None
 
