@@ -50,8 +50,7 @@ class KafkaSource:
                 fetch_max_bytes=8 * 1024 * 1024,
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
             )
-            with _translated():
-                await reader.start()
+            await _start(reader)
             self._reader = reader
             self._point(reader)
         return self._reader
@@ -96,8 +95,7 @@ class KafkaSource:
                     fetch_max_wait_ms=FETCH_WAIT_MS,
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                 )
-                with _translated():
-                    await probe.start()
+                await _start(probe)
                 self._probe = probe
             try:
                 with _translated():
@@ -150,6 +148,16 @@ class KafkaSource:
         await self._drop_reader()
         probe, self._probe = self._probe, None
         await _stop(probe)
+
+
+async def _start(consumer: AIOKafkaConsumer) -> None:
+    """Starts it, or leaves nothing of it behind."""
+    try:
+        with _translated():
+            await consumer.start()
+    except BaseException:
+        await _stop(consumer)
+        raise
 
 
 async def _stop(consumer: AIOKafkaConsumer | None) -> None:

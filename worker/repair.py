@@ -5,6 +5,7 @@ position, which stays; an outcome `failed` or `quarantined` does not count as on
 letter is marked in the same transaction (docs/decisions/0011-repairs.md).
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from msgspec import Raw, structs
 
 from domain.instant import Instant
 from eventstore import codec
-from eventstore.errors import DataError, Undecodable
+from eventstore.errors import DataError, Unavailable, Undecodable
 from eventstore.records import (
     Batch,
     DeadLetter,
@@ -35,6 +36,7 @@ from worker.streams import LiveStream, fold
 
 LEASE_S = 10.0
 """A repair that dies gives its shard up after this; each of its rounds renews it."""
+SEIZE_TRIES, SEIZE_WAIT_S = 15, 0.1
 LETTERS_AT_ONCE = 100
 FOR_EVER = 2**62
 """An offset beyond every log: no deadline counts before it."""
@@ -58,7 +60,7 @@ async def repairing(
 ) -> AsyncIterator["Repairs"]:
     """Takes the shard from its worker, who claims it again within a second after it was given back."""
     name = f"operator-{uuid.uuid4().hex[:12]}"
-    head = await store.seize(name, shard, LEASE_S)
+    head = await _seized(store, name, shard)
     lease = Lease(shard=shard, epoch=head.epoch)
     try:
         yield Repairs(
@@ -72,6 +74,16 @@ async def repairing(
         )
     finally:
         await store.give_back(name, [lease])
+
+
+async def _seized(store: Store, name: str, shard: int) -> ShardHead:
+    """The shard, once the round that may hold it has committed; rounds of a busy worker follow each other closely."""
+    for _ in range(SEIZE_TRIES - 1):
+        try:
+            return await store.seize(name, shard, LEASE_S)
+        except Unavailable:
+            await asyncio.sleep(SEIZE_WAIT_S)
+    return await store.seize(name, shard, LEASE_S)
 
 
 class Repairs(Rounds):

@@ -1,6 +1,7 @@
 """A yard for each test, with nothing in it yet."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.worker.operator.yard import Yard, memory_yard
 
 
 @pytest.fixture
-async def yard(database_url: str) -> AsyncIterator[Yard]:
-    """A real PostgreSQL, a log in memory, and no worker running."""
+async def yard(database_url: str, logged: list[MutableMapping[str, Any]]) -> AsyncIterator[Yard]:
+    """A real PostgreSQL, a log in memory, and no worker running. What is logged is kept, not printed."""
     async with memory_yard(database_url) as made:
         yield made

@@ -19,6 +19,7 @@ from domain.instant import HOUR, Instant
 from domain.message import Command
 from domain.user import GrantRole, RegisterUser, Role
 from eventstore import codec
+from eventstore.command_topic import create_topic
 from eventstore.postgres import migrations
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore
@@ -29,6 +30,7 @@ from projections.postgres import PostgresDocuments
 from projections.registry import all_projections
 from tests.crash.waiting import until
 from worker.assembly import build_worker, system_clock
+from worker.kafka import KafkaSink, KafkaSource
 from worker.settings import WorkerSettings
 from worker.source import CommandSink, CommandSource
 
@@ -244,4 +246,19 @@ async def memory_yard(database_url: str) -> AsyncIterator[Yard]:
     try:
         yield Yard(settings_for(database_url), store, log, log.source)
     finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def kafka_yard(database_url: str, kafka: str, topic: str) -> AsyncIterator[Yard]:
+    """A yard whose log is a topic in a real Kafka."""
+    await migrated(database_url)
+    await create_topic((kafka,), topic, SHARDS)
+    store = await PostgresStore.open(database_url, WORKER)
+    sink = KafkaSink((kafka,), topic)
+    settings = settings_for(database_url, kafka=kafka, topic=topic)
+    try:
+        yield Yard(settings, store, sink, lambda: KafkaSource((kafka,), topic))
+    finally:
+        await sink.close()
         await store.close()
