@@ -27,6 +27,7 @@ from projections.postgres import PostgresDocuments
 from telemetry import logs
 
 RETRY_S = 1.0
+TELL_EVERY_S = 15.0
 POSTGRES = "postgres"
 KAFKA = "kafka"
 
@@ -42,6 +43,8 @@ class Boot:
         self._llm_models = llm_models
         self._failed = failed
         self._stop = asyncio.Event()
+        self._told: tuple[str, str] | None = None
+        self._tell_again_at = 0.0
         self._log = logs.get(part="boot")
 
     @asynccontextmanager
@@ -83,22 +86,28 @@ class Boot:
             process.services = None
 
     async def _reach(self, store: Store, settings: ApiSettings) -> KafkaBus:
+        """Asks for the database, then for the log, until both are there and fit each other."""
         while True:
-            waiting = self._process.waiting_for
+            asked = POSTGRES
             try:
                 shards = await store.shards()
-                waiting[POSTGRES] = ""
+                asked = KAFKA
                 bus = KafkaBus(settings.kafka_bootstrap_servers, settings.kafka_topic, shards)
                 await bus.start()
             except (StoreError, OSError, TimeoutError, KafkaError, TopicUnusable) as error:
-                name = KAFKA if waiting[POSTGRES] == "" else POSTGRES
-                reason = str(error) or type(error).__name__
-                self._process.waiting_for = {name: reason}
-                self._log.warning("dependency_unreachable", dependency=name, reason=reason)
-                await asyncio.sleep(RETRY_S)
-                self._process.waiting_for.setdefault(POSTGRES, "asked again")
+                await self._wait_for(asked, error)
             else:
                 return bus
+
+    async def _wait_for(self, dependency: str, error: Exception) -> None:
+        """Says what is missing: at once when it is news, and now and then while it stays so."""
+        reason = str(error) or type(error).__name__
+        self._process.waiting_for = {dependency: reason}
+        now = asyncio.get_running_loop().time()
+        if (dependency, reason) != self._told or now >= self._tell_again_at:
+            self._told, self._tell_again_at = (dependency, reason), now + TELL_EVERY_S
+            self._log.warning("dependency_unreachable", dependency=dependency, reason=reason)
+        await asyncio.sleep(RETRY_S)
 
     async def _serve(self, stack: AsyncExitStack, store: PostgresStore, bus: KafkaBus) -> Services:
         while True:
@@ -114,8 +123,7 @@ class Boot:
             try:
                 return await stack.enter_async_context(services)
             except (StoreError, OSError) as error:
-                self._process.waiting_for = {POSTGRES: str(error) or type(error).__name__}
-                await asyncio.sleep(RETRY_S)
+                await self._wait_for(POSTGRES, error)
 
 
 def _explained(error: BaseException) -> str:

@@ -59,7 +59,7 @@ class Endpoint:
         try:
             await self._run(exchange, path)
         except Accepted as accepted:
-            await sender.accepted(accepted, preferred=b"prefer" in exchange.headers)
+            await sender.accepted(accepted, preferred=b"respond-async" in exchange.headers.get(b"prefer", b""))
         except Gone:
             logs.get().info("client_gone")
         except Exception as error:

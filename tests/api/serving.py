@@ -51,6 +51,11 @@ class RawClient:
         except ConnectionError:
             return
 
+    @property
+    def broken(self) -> bool:
+        """Whether a send has found the connection gone."""
+        return self._writer.is_closing()
+
     async def answer(self, *, timeout_s: float = 10.0) -> RawAnswer:
         """Reads one answer with a `Content-Length`."""
         async with asyncio.timeout(timeout_s):
@@ -62,6 +67,11 @@ class RawClient:
                 headers[name.lower()] = value.strip()
             body = await self._reader.readexactly(int(headers.get("content-length", "0")))
             return RawAnswer(status=int(lines[0].split()[1]), headers=headers, body=body)
+
+    async def some(self, *, timeout_s: float = 10.0) -> bytes:
+        """Reads what there is, at least one byte."""
+        async with asyncio.timeout(timeout_s):
+            return await self._reader.read(65_536)
 
     async def closed(self, *, timeout_s: float = 10.0) -> bytes:
         """Reads until the server closes the connection."""

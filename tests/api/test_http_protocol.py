@@ -3,12 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from starlette.responses import Response, StreamingResponse
 
 from api import request_body
 from api.app import create_app
+from api.call import Call
 from api.http_protocol import BoundedHttp
 from api.route import PUBLIC, Route
 from api.server import listening_socket
@@ -18,7 +21,39 @@ from tests.api.test_endpoint import Seen, Thing, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+
+async def flood(_call: Call[None, None]) -> Response:
+    """More than any buffer holds."""
+    return Response(b"x" * 50_000_000)
+
+
+async def drip(_call: Call[None, None]) -> StreamingResponse:
+    """A stream that goes on for a third of a second."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for number in range(10):
+            yield b"%d" % number
+            await asyncio.sleep(0.03)
+
+    return StreamingResponse(parts())
+
+
+def _open(path: str, handler: Any) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        summary="s",
+        tag="t",
+        access=PUBLIC,
+        answers={200: "text/plain"},
+        raw=True,
+    )
+
+
 ROUTES = (
+    _open("/flood", flood),
+    _open("/drip", drip),
     Route(
         method="POST",
         path="/things",
@@ -180,6 +215,31 @@ async def test_connections_are_bounded(url: str, monkeypatch: pytest.MonkeyPatch
             assert (answer.status, answer.error["code"]) == (503, "overloaded")
         await first.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
         assert (await first.answer()).status == 200
+
+
+async def test_a_reader_that_stops_is_let_go(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks for much and reads nothing cannot keep it in our memory for ever."""
+    monkeypatch.setattr(BoundedHttp, "write_s", 0.2)
+    async with connected(url) as client:
+        await client.send(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            while not client.broken:
+                await client.send(b" ")
+                await asyncio.sleep(0.01)
+
+
+async def test_an_open_stream_may_end_when_the_server_stops() -> None:
+    """A stream that is under way when the process is told to stop is delivered to its end."""
+    async with application() as running:
+        serving = served(create_app(running.services, ROUTES))
+        address = await serving.__aenter__()
+        async with connected(address) as client:
+            await client.send(b"GET /drip HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            first = await client.some()
+            stopping = asyncio.create_task(serving.__aexit__(None, None, None))
+            rest = await client.closed()
+            assert b"9" in (first + rest).partition(b"\r\n\r\n")[2]
+            await stopping
 
 
 async def test_a_taken_port_is_an_error() -> None:
