@@ -20,7 +20,9 @@ from worker.streams import LiveStream
 log = structlog.get_logger(__name__)
 
 SNAPSHOT_EVERY = 200
-"""Events of a stream between two snapshots: what a cold stream costs to fold at most."""
+"""Events of a stream between two snapshots: what a cold stream costs to fold at most, unless its state is large."""
+SNAPSHOT_BYTES = 1_000
+"""Bytes of snapshot that an event may cost: a large state is written less often, and folded from more events."""
 ATTEMPTS_REMEMBERED = 100
 """Refused attempts under one command id that are known for duplicates; older ones have long left the log."""
 
@@ -257,9 +259,10 @@ def claim_row(claim: Claim, shard: int, header: Header) -> ClaimRow:
 def _head(live: LiveStream) -> StreamHead:
     snapshot = None
     live.quarantine_stored = live.quarantined
-    if live.version - live.snapshot_at >= SNAPSHOT_EVERY and not live.quarantined:
+    wait = max(SNAPSHOT_EVERY, live.snapshot_bytes // SNAPSHOT_BYTES)
+    if live.version - live.snapshot_at >= wait and not live.quarantined:
         snapshot = codec.encode_state(live.last_at, live.state)
-        live.snapshot_at = live.version
+        live.snapshot_at, live.snapshot_bytes = live.version, len(snapshot)
     return StreamHead(
         shard=live.shard,
         stream=live.stream,

@@ -30,6 +30,8 @@ class LiveStream(Struct, kw_only=True):
     mac: bytes = b""
     last_at: Instant = 0
     snapshot_at: int = 0
+    snapshot_bytes: int = 0
+    """The size of the last snapshot."""
     quarantined: bool = False
     """It cannot be folded: its commands are set aside in order until an operator releases it."""
     quarantine_stored: bool = False
@@ -65,7 +67,7 @@ def fold(stored: StoredStream, *, whole: bool = False) -> LiveStream:
     try:
         if head.snapshot is not None and not whole:
             live.last_at, live.state = codec.decode_state(live.aggregate, head.snapshot)
-            live.snapshot_at = head.snapshot_at
+            live.snapshot_at, live.snapshot_bytes = head.snapshot_at, len(head.snapshot)
         for event in stored.events:
             decoded = codec.decode_event(event.type, event.schema_version, event.payload)
             live.state = live.aggregate.evolve(live.state, decoded)

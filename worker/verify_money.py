@@ -71,11 +71,11 @@ class AccountLedger:
         """Each hold begins once, ends once, and is corrected at most once (I7)."""
         credits, event = account.credits, recorded.event
         match event:
-            case HoldPlaced(hold_id=hold_id) if hold_id in credits.holds or hold_id in credits.closed:
+            case HoldPlaced(hold_id=hold_id) if hold_id in credits.holds or credits.ended(hold_id):
                 self._wrong(recorded, f"{hold_id} was placed before")
             case HoldClosed(hold_id=hold_id) if hold_id not in credits.holds:
                 self._wrong(recorded, f"{hold_id} was not open")
-            case HoldCorrected(hold_id=hold_id) if hold_id not in credits.closed:
+            case HoldCorrected(hold_id=hold_id) if credits.ended(hold_id) is None:
                 self._wrong(recorded, f"{hold_id} was not closed, or corrected before")
             case _:
                 pass

@@ -72,4 +72,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
+    state_version=2,
 )

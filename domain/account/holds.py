@@ -21,8 +21,8 @@ from domain.money import AMOUNT_MAX, MicroCredits
 if TYPE_CHECKING:
     from domain.account.account import Account
 
-HOLDS_MAX = 10_000
-"""Open holds of one account at a time."""
+HOLDS_MAX = 5_000
+"""Open holds of one account at a time; they may all expire at once, in one transaction."""
 HOLD_LENGTH_MAX: Instant = DAY
 CORRECTION_PRIORITY = 0
 """Credits given back by a correction are burnt before all others."""
@@ -168,7 +168,7 @@ def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[Ho
 def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEvent]:
     if command.hold_id in credits.holds:
         return []
-    if command.hold_id in credits.closed:
+    if credits.ended(command.hold_id) is not None:
         raise Conflict("hold_closed", "The hold was closed before.")
     require_price(command.price)
     if not 0 <= command.amount_min <= command.amount <= AMOUNT_MAX:
@@ -234,7 +234,7 @@ def _release(credits: Ledger, command: ReleaseHold, at: Instant) -> Sequence[Hol
 
 
 def _require_closed(credits: Ledger, hold_id: str) -> ClosedHold:
-    closed = credits.closed.get(hold_id)
+    closed = credits.ended(hold_id)
     if closed is None:
         raise NotFound("hold_not_found", "There is no such hold, or it was closed too long ago to be corrected.")
     return closed
@@ -308,7 +308,7 @@ def due(credits: Ledger, at: Instant) -> HoldClosed | None:
     """The end of the first hold that has run out by `at`: charged at its last progress, free without any."""
     if credits.wake_at is None or credits.wake_at > at:
         return None
-    first = min(credits.holds.values(), key=lambda hold: (hold.expires_at, hold.id), default=None)
+    first = ledger.first_to_expire(credits)
     if first is None or first.expires_at > at:
         return None
     usage = first.progress or NOTHING_USED
@@ -349,7 +349,8 @@ def _closed(hold: Hold, event: HoldClosed) -> ClosedHold:
 def _correct(credits: Ledger, event: HoldCorrected) -> None:
     credits.debt += event.owed - event.repaid
     ledger.burn(credits, event.burns)
-    del credits.closed[event.hold_id]
+    credits.closed.pop(event.hold_id, None)
+    credits.expired.pop(event.hold_id, None)
     returned = max(-event.difference, 0) - event.repaid
     grant = Grant(
         id=event.grant_id,

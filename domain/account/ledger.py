@@ -4,6 +4,7 @@ Owned by the fold of the account: the functions here that change a ledger say so
 """
 
 from collections.abc import Iterable
+from heapq import heappop, heappush
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
@@ -14,8 +15,13 @@ from domain.money import MicroCredits
 
 Closing: TypeAlias = Literal["settled", "released", "expired"]
 
-REMEMBERED: dict[Closing, Instant] = {"settled": 15 * MINUTE, "released": 15 * MINUTE, "expired": 7 * DAY}
-"""How long a closed hold can still be corrected. A settle is retried for minutes, an expiry means an API was away."""
+REMEMBERED: Instant = 15 * MINUTE
+"""How long a settled or released hold can still be corrected: as long as an API retries."""
+EXPIRED_REMEMBERED: Instant = 7 * DAY
+"""How long an expired one can: its API was away, and may come back with what it knows."""
+CLOSED_MAX = 10_000
+"""Closed holds that are remembered at most, and expired ones as many: a busy account's state stays bounded."""
+EXPIRING_SPARE = 64
 
 
 class Grant(Struct, kw_only=True):
@@ -74,7 +80,11 @@ class Ledger(Struct, kw_only=True):
     grants: dict[str, Grant] = field(default_factory=dict)
     """By id, in burn order; only those with something left."""
     holds: dict[str, Hold] = field(default_factory=dict)
+    expiring: list[tuple[Instant, str]] = field(default_factory=list)
+    """A heap of the ends of holds and their ids; closed ones are dropped when they come up."""
     closed: dict[str, ClosedHold] = field(default_factory=dict)
+    """Settled and released ones by id, oldest first."""
+    expired: dict[str, ClosedHold] = field(default_factory=dict)
     """By id, oldest first."""
     wake_at: Instant | None = None
     """When the first hold or grant is due."""
@@ -83,6 +93,10 @@ class Ledger(Struct, kw_only=True):
     def available(self) -> MicroCredits:
         """What new holds can take. Never negative (I6)."""
         return self.balance - self.held
+
+    def ended(self, hold_id: str) -> ClosedHold | None:
+        """How a hold ended, while it is remembered and was not corrected."""
+        return self.closed.get(hold_id) or self.expired.get(hold_id)
 
 
 def burn_plan(grants: Iterable[Grant], amount: MicroCredits) -> tuple[Burn, ...]:
@@ -122,29 +136,34 @@ def open_hold(ledger: Ledger, hold: Hold) -> None:
     """Sets the hold's amount aside. Changes `ledger`."""
     ledger.holds[hold.id] = hold
     ledger.held += hold.amount
-    if ledger.available == 0 or ledger.wake_at is None:
-        reckon_wake(ledger)
-    else:
-        ledger.wake_at = min(ledger.wake_at, hold.expires_at)
+    heappush(ledger.expiring, (hold.expires_at, hold.id))
+    if len(ledger.expiring) > 2 * len(ledger.holds) + EXPIRING_SPARE:
+        ledger.expiring = sorted((each.expires_at, each.id) for each in ledger.holds.values())
+    reckon_wake(ledger)
 
 
 def close_hold(ledger: Ledger, closed: ClosedHold) -> None:
     """Ends an open hold and forgets the closed ones that are past correcting. Changes `ledger`."""
     hold = ledger.holds.pop(closed.hold.id)
     ledger.held -= hold.amount
-    for hold_id in list(_forgettable(ledger, closed.closed_at)):
-        del ledger.closed[hold_id]
-    ledger.closed[hold.id] = closed
+    kept = ledger.expired if closed.how == "expired" else ledger.closed
+    kept[hold.id] = closed
+    _forget(ledger.closed, closed.closed_at - REMEMBERED)
+    _forget(ledger.expired, closed.closed_at - EXPIRED_REMEMBERED)
     reckon_wake(ledger)
 
 
-def _forgettable(ledger: Ledger, at: Instant) -> Iterable[str]:
-    for hold_id, closed in ledger.closed.items():
-        age = at - closed.closed_at
-        if age > REMEMBERED[closed.how]:
-            yield hold_id
-        elif age <= REMEMBERED["settled"]:
+def _forget(kept: dict[str, ClosedHold], before: Instant) -> None:
+    while kept:
+        oldest = next(iter(kept.values()))
+        if oldest.closed_at >= before and len(kept) <= CLOSED_MAX:
             return
+        del kept[oldest.hold.id]
+
+
+def first_to_expire(ledger: Ledger) -> Hold | None:
+    """The open hold that runs out first; of equal ones the first by id."""
+    return ledger.holds[ledger.expiring[0][1]] if ledger.expiring else None
 
 
 def reckon_wake(ledger: Ledger) -> None:
@@ -152,7 +171,9 @@ def reckon_wake(ledger: Ledger) -> None:
 
     A grant that is wholly reserved by holds does not expire before they close, so it wakes nobody until then.
     """
-    expiries = [hold.expires_at for hold in ledger.holds.values()]
+    while ledger.expiring and ledger.expiring[0][1] not in ledger.holds:
+        heappop(ledger.expiring)
+    expiries = [ledger.expiring[0][0]] if ledger.expiring else []
     if ledger.available > 0:
         expiries += [grant.expires_at for grant in ledger.grants.values() if grant.expires_at is not None]
     ledger.wake_at = min(expiries, default=None)

@@ -43,10 +43,10 @@ class Scenario(Generic[S]):
         return caught.value
 
     def pass_time(self, at: Instant) -> list[Event]:
-        """What time alone has caused by `at`. Asked more than a thousand times it would never end."""
+        """What time alone has caused by `at`. Asked ten thousand times it would never end."""
         self.at = at
         before = len(self.events)
-        for _ in range(1_000):
+        for _ in range(10_000):
             due = self.aggregate.due(self.state, at)
             if not due:
                 return self.events[before:]

@@ -69,3 +69,20 @@ async def test_no_snapshot_is_taken_of_a_short_stream() -> None:
     bench = Bench()
     await _history(bench, 0, EVERY - 1)
     assert (await _read(bench)).head.snapshot is None
+
+
+async def test_a_large_state_is_snapshotted_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each event bears a bounded part of a snapshot's size; another worker knows the size of the last one too."""
+    monkeypatch.setattr(deciding, "SNAPSHOT_BYTES", 50)
+    bench = Bench()
+    await _history(bench, 0, EVERY)
+    head = (await _read(bench)).head
+    assert head.snapshot is not None
+    wait = len(head.snapshot) // 50
+    assert wait > EVERY
+    await _history(bench, EVERY, wait - 1)
+    await bench.lane.close()
+    bench.new_lane("worker-2")
+    assert (await _read(bench)).head.snapshot_at == EVERY
+    await _history(bench, EVERY + wait, 1)
+    assert (await _read(bench)).head.snapshot_at == EVERY + wait

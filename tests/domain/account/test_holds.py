@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from domain.account.holds import HOLD_LENGTH_MAX, HoldClosed, HoldCorrected, HoldPlaced, HoldProgressed, Sweep
-from domain.account.ledger import REMEMBERED
+from domain.account.holds import (
+    HOLD_LENGTH_MAX,
+    HOLDS_MAX,
+    HoldClosed,
+    HoldCorrected,
+    HoldPlaced,
+    HoldProgressed,
+    Sweep,
+)
+from domain.account.ledger import CLOSED_MAX, EXPIRED_REMEMBERED, EXPIRING_SPARE, REMEMBERED
 from domain.account.usage import Usage
 from domain.instant import DAY, MINUTE, SECOND
 from domain.message import Command
@@ -238,11 +246,11 @@ def test_closed_holds_are_forgotten_in_time(how: Any, end: Command) -> None:
     scenario.when(place("h", 8))
     closed_at = END if how == "expired" else END - 1
     scenario.when(end, at=closed_at)
-    last = closed_at + REMEMBERED[how]
+    last = closed_at + (EXPIRED_REMEMBERED if how == "expired" else REMEMBERED)
     for number, at in enumerate((last, last + 1)):
         scenario.when(place(f"later{number}", 1, expires_at=at + SECOND), at=at)
         scenario.when(release(f"later{number}"))
-        assert ("h" in scenario.state.credits.closed) is (at == last)
+        assert (scenario.state.credits.ended("h") is not None) is (at == last)
 
 
 def test_expired_holds_do_not_keep_settled_ones_in_memory() -> None:
@@ -254,7 +262,7 @@ def test_expired_holds_do_not_keep_settled_ones_in_memory() -> None:
         at = END + number * DAY // 2
         scenario.when(place(f"h{number}", 1, expires_at=at + SECOND), at=at)
         scenario.when(settle(f"h{number}", 1))
-    assert list(scenario.state.credits.closed) == ["expires", "h2"]
+    assert [*scenario.state.credits.expired, *scenario.state.credits.closed] == ["expires", "h2"]
 
 
 def test_holds_expire_in_order() -> None:
@@ -271,3 +279,28 @@ def test_a_grant_added_while_all_is_held() -> None:
     scenario.when(place("h", 10))
     scenario.when(add("g2", 5))
     assert (scenario.answer["balance"], scenario.answer["available"]) == (15, 5)
+
+
+def test_a_busy_account_remembers_a_bounded_number() -> None:
+    """However many holds are closed within minutes, the oldest are forgotten first."""
+    scenario = account_with(CLOSED_MAX + 10)
+    for number in range(CLOSED_MAX + 2):
+        scenario.when(place(f"h{number}", 1))
+        scenario.when(settle(f"h{number}", 0))
+    credits = scenario.state.credits
+    assert len(credits.closed) == CLOSED_MAX
+    assert next(iter(credits.closed)) == "h2"
+    assert len(credits.expiring) <= 2 * EXPIRING_SPARE, "ends of closed holds do not pile up"
+
+
+def test_all_holds_may_expire_at_once() -> None:
+    """As many as an account can have, in order, in a time that grows with their number and not with its square."""
+    scenario = account_with(HOLDS_MAX)
+    for number in range(HOLDS_MAX):
+        scenario.when(place(f"h{number:05d}", 1, expires_at=END - number % 3))
+    scenario.pass_time(END)
+    closed = of_type(scenario.events, HoldClosed)
+    assert [event.hold_id for event in closed] == sorted(
+        (event.hold_id for event in closed), key=lambda hold_id: (-(int(hold_id[1:]) % 3), hold_id)
+    )
+    assert scenario.state.credits.available == HOLDS_MAX
