@@ -40,9 +40,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common(words)
-    words.add_argument(
-        "--jwt-secret", metavar="TEXT", help="sign login tokens with this, so that they outlive a restart"
-    )
+    words.add_argument("--jwt-secret", metavar="TEXT", help="sign login tokens with this, to make some yourself")
     provider = words.add_argument_group("built-in models")
     provider.add_argument("--provider-latency-ms", type=int, default=0, metavar="MS", help="before the first byte")
     provider.add_argument(

@@ -4,8 +4,6 @@ import argparse
 
 from msgspec import Struct
 
-PRICE_EXAMPLE = "credits per million tokens, such as 0.150000"
-
 
 class Upstream(Struct, frozen=True, kw_only=True):
     """Another OpenAI-compatible server behind the gateway, under a model name, at a stated price."""
@@ -33,7 +31,9 @@ class Common(Struct, frozen=True, kw_only=True):
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Adds the shared options."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=_port, default=8000, help="first port to listen on; 0 takes a free one")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="first port to listen on; 0: a free one (default: 8000)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object on the first line, for programs")
     parser.add_argument("--no-limits", action="store_true", help="no rate limits and no daily quotas, for any account")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -42,9 +42,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--upstream", metavar="URL", help="an OpenAI-compatible server, up to and including /v1")
     models.add_argument("--upstream-key", metavar="KEY", help="its API key, if it wants one")
     models.add_argument("--model", metavar="NAME", help="the name under which clients call it")
-    models.add_argument("--price-input", metavar="CREDITS", default="1.000000", help=PRICE_EXAMPLE)
-    models.add_argument("--price-output", metavar="CREDITS", default="4.000000", help=PRICE_EXAMPLE)
-    models.add_argument("--upstream-context", metavar="TOKENS", type=int, default=131_072, help="its context")
+    models.add_argument(
+        "--price-input",
+        metavar="CREDITS",
+        default="1.000000",
+        help="per million tokens of input (default: %(default)s)",
+    )
+    models.add_argument(
+        "--price-output", metavar="CREDITS", default="4.000000", help="and of output (default: %(default)s)"
+    )
+    models.add_argument(
+        "--upstream-context", metavar="TOKENS", type=int, default=131_072, help="its context (default: %(default)s)"
+    )
 
 
 def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common:

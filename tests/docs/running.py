@@ -67,7 +67,7 @@ def start_devnet(folder: Path, root: Path = ROOT) -> tuple[Demo, "subprocess.Pop
     if not wait_until(lambda: "Ctrl-C stops everything." in said() or child.poll() is not None, UP_S):
         kill_tree(child)
     lines = [line for line in said().splitlines() if not line.startswith("{")]
-    url = re.search(r"(http://127\.0\.0\.1:\d+)", "\n".join(lines))
+    url = re.search(r"is up: (http://127\.0\.0\.1:\d+)", "\n".join(lines))
     assert url is not None, f"devnet did not come up:\n{said()}"
     return Demo(url=url[1], printout="\n".join(lines)), child
 
