@@ -10,6 +10,7 @@ from prometheus_client import start_http_server
 
 from api.app import Application
 from api.boot import Boot
+from api.error_pages import errors_page
 from api.llm_models import LlmModels, load_llm_models
 from api.openapi import build_openapi
 from api.plans import Plans, load_plans
@@ -57,7 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--check", action="store_true", help="say what is wrong with the settings, and end")
     parser.add_argument("--openapi", action="store_true", help="print the OpenAPI document, and end")
+    parser.add_argument("--errors", action="store_true", help="print docs/errors.md, and end")
     options = parser.parse_args(arguments)
+    if options.errors:
+        sys.stdout.write(errors_page())
+        return 0
     if options.openapi:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(build_openapi(all_routes())), indent=2) + b"\n")
         return 0

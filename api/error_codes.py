@@ -64,7 +64,6 @@ declare(
     "Send the body at once, with the right Content-Length.",
 )
 declare("headers_timeout", "too_slow", "The head of the request did not arrive in time.", "Send the request at once.")
-declare("body_incomplete", "invalid", "The connection ended before the body did.", "Send the body whole.")
 declare("body_too_large", "too_large", "The body is too large.", "`limit_bytes` is the largest that this route takes.")
 declare(
     "command_too_large",

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from api.answer import AcceptedBody
 from api.decode import PATH_VALUE_MAX
-from api.errors import CODES, KINDS, Kind, reason
+from api.errors import reason
 from api.openapi_errors import ErrorBody, error_responses
 from api.openapi_headers import ALWAYS, HEADERS, REQUEST_HEADERS
 from api.process import VERSION
-from api.route import Answers, Route, Stream
+from api.route import Route, Stream
 
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 DESCRIPTION = """\
@@ -34,7 +34,7 @@ SECURITY_SCHEMES = {
 TAGS = {
     "auth": "Registering and logging in.",
     "users": "The caller's own user.",
-    "api-keys": "Keys that speak for an account.",
+    "api keys": "Keys that speak for an account.",
     "billing": "Credits, holds, usage and plans.",
     "chat": "The OpenAI-compatible gateway.",
     "models": "The language models on offer.",
@@ -51,7 +51,8 @@ def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str
     for route in shown:
         path = _PARAMETER.sub(r"{\1}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)
-    tags = dict.fromkeys(route.tag for route in shown)
+    used = {tag_of(route) for route in shown}
+    tags = [tag for tag in TAGS if tag in used] + sorted(used - set(TAGS))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -107,7 +108,7 @@ def _structs(route: Route) -> Iterable[type[Struct]]:
 def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": operation_id(route),
-        "tags": [route.tag],
+        "tags": [tag_of(route)],
         "summary": route.summary,
         "description": "\n\n".join(filter(None, (route.description, _needs(route)))),
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)],
@@ -128,6 +129,11 @@ def operation_id(route: Route) -> str:
     """Stable, and readable in generated clients: `post_api_keys`, `get_api_keys_id`."""
     words = re.findall(r"\w+", route.path.replace(":path", "").replace("-", "_"))
     return "_".join((route.method.lower(), *words))
+
+
+def tag_of(route: Route) -> str:
+    """The noun under which the document shows it."""
+    return route.tag.lower()
 
 
 def _needs(route: Route) -> str:
@@ -223,21 +229,3 @@ def _content(answer: Any, schemas: _Schemas) -> dict[str, Any]:
         else:
             content["application/json"] = {"schema": schemas.of(each)}
     return content
-
-
-def error_table() -> list[dict[str, Any]]:
-    """Every declared code with status, type, message and remedy, by status and code: what `docs/errors.md` shows."""
-    rows = sorted(CODES.values(), key=lambda each: (each.status, each.code))
-    return [
-        {
-            "code": each.code,
-            "status": each.status,
-            "type": KINDS[each.kind].type,
-            "message": each.message,
-            "remedy": each.remedy,
-        }
-        for each in rows
-    ]
-
-
-__all__ = ["Answers", "Kind", "build_openapi", "error_table", "operation_id"]

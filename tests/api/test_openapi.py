@@ -13,13 +13,15 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 
 from api.app import create_app
+from api.error_pages import declared, errors_page
 from api.errors import CODES
-from api.openapi import build_openapi, error_table, operation_id
+from api.openapi import build_openapi, operation_id
 from api.route import all_routes
 from tests.api.running import Running, application
 from tests.api.serving import served
 
 CASES = 10
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +91,26 @@ def test_routes_are_private_unless_they_say_so(document: dict[str, Any]) -> None
 
 def test_every_code_has_a_remedy() -> None:
     """Whoever meets a code can read what to do."""
-    assert len(error_table()) == len(CODES)
-    for row in error_table():
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", row["code"])
-        assert 400 <= row["status"] <= 599
-        assert row["message"].endswith(".")
-        assert row["remedy"].endswith(".")
-    assert [row["code"] for row in error_table() if row["status"] == 422] == ["idempotency_key_reused"]
+    assert len(declared()) == len(CODES)
+    for each in declared():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", each.code)
+        assert 400 <= each.status <= 599
+        assert each.message.endswith(".")
+        assert each.remedy.endswith(".")
+    assert [each.code for each in declared() if each.status == 422] == ["idempotency_key_reused"]
+
+
+def test_the_page_of_errors_is_of_this_release() -> None:
+    """`docs/errors.md` lists every code; `python -m api --errors > docs/errors.md` writes it anew."""
+    assert (ROOT / "docs" / "errors.md").read_text("utf-8") == errors_page()
+
+
+def test_every_code_of_the_domain_is_declared() -> None:
+    """What the domain refuses is in the list too."""
+    text = "".join(file.read_text("utf-8") for file in (ROOT / "domain").rglob("*.py"))
+    kinds = "Invalid|Forbidden|NotFound|Conflict|PaymentRequired|TooMany|DeadlinePassed"
+    raised = set(re.findall(rf'(?:{kinds})\(\s*"(\w+)"', text)) | set(re.findall(r'code="(\w+)"', text))
+    assert raised <= {each.code for each in declared()}
 
 
 @pytest_asyncio.fixture
