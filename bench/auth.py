@@ -1,0 +1,55 @@
+"""What checking credentials that were seen lately costs, in this process: what it adds to every request."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from api.identities import Identities
+from bench.benchmark import Bench, Benchmark
+from bench.row import Row, held
+from devnet.arguments import Common
+from devnet.one_process import Devnet, devnet_settings
+from devnet.provider import ProviderOptions
+from devnet.seed import seed
+
+TARGET_US = {"api key": 30.0, "login token": 60.0}
+BATCH = 1_000
+WARM_UP = 2
+"""Batches that are not counted: the first one fills the caches."""
+ADDRESS, AGENT = "127.0.0.1", "bench"
+
+
+async def measure(bench: Bench) -> Sequence[Row]:
+    """Both kinds of credentials by turns, on the identities of a whole devnet."""
+    took: dict[str, list[float]] = {name: [] for name in TARGET_US}
+    async with AsyncExitStack() as stack:
+        devnet = await _devnet(stack)
+        seeded = await seed(devnet.url, devnet.make_admin)
+        credentials = {"api key": seeded.api_key, "login token": seeded.user_token}
+        end = time.perf_counter() + bench.seconds
+        while time.perf_counter() < end:
+            for name, text in credentials.items():
+                took[name].append(await _batch_us(devnet.services.identities, f"Bearer {text}"))
+    return [
+        held(f"auth {name}", statistics.median(took[name][WARM_UP:]), "µs", target=target, better="low")
+        for name, target in TARGET_US.items()
+    ]
+
+
+async def _devnet(stack: AsyncExitStack) -> Devnet:
+    chosen = Common(host=ADDRESS, port=0, json=True, limits=True, local_model=False, upstream=None, log_level="warning")
+    devnet = Devnet(chosen, devnet_settings(chosen, None), ProviderOptions())
+    await devnet.start(stack)
+    return devnet
+
+
+async def _batch_us(identities: Identities, authorization: str) -> float:
+    """Microseconds of one call, over `BATCH` of them."""
+    began = time.perf_counter()
+    for _ in range(BATCH):
+        await identities.authenticate(authorization, None, address=ADDRESS, user_agent=AGENT)
+    return (time.perf_counter() - began) / BATCH * 1e6
+
+
+BENCHMARK = Benchmark(name="auth", summary="checking an API key or a login token that was seen lately", measure=measure)
