@@ -62,7 +62,7 @@ class Devnet:
         self._provider = provider
         self._log = MemoryLog(SHARDS_DEFAULT)
         self._store = MemoryStore(SHARDS_DEFAULT, system_clock)
-        self._services: Services | None = None
+        self.services: Services
         self.models: LlmModels
         self.url = ""
 
@@ -82,7 +82,7 @@ class Devnet:
                 llm_models=self.models,
             )
         )
-        self._services = services
+        self.services = services
         worker = await build_worker(
             store=self._store,
             documents=documents,
@@ -139,9 +139,8 @@ class Devnet:
             issued_at=system_clock(),
         )
         envelope = Envelope(header=header, body=GrantRole(role="admin"))
-        assert self._services is not None, "nothing has been started yet"
-        ack = await self._services.commands.send(envelope)
-        await self._services.commands.outcome(ack.shard, command_id, command_id, ROLE_TIMEOUT_S)
+        ack = await self.services.commands.send(envelope)
+        await self.services.commands.outcome(ack.shard, command_id, command_id, ROLE_TIMEOUT_S)
 
 
 def _committed(services: Services) -> Callable[[Sequence[Outcome]], None]:
