@@ -1,23 +1,22 @@
 """The simulated world: one log, one store, several worker processes, and what goes wrong between any two steps."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from random import Random
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from api.bus import Ack
-from devnet.log import MemoryLog, MemorySource
 from domain.instant import SECOND, Instant
 from eventstore.codec import MacChain
 from eventstore.errors import StoreError, Unavailable
 from projections.memory import MemoryDocuments
-from tests.simulation.schedule import Scheduler, Suspend, Task
+from tests.simulation.log import SimulatedLog, SimulatedSource
+from tests.simulation.schedule import Scheduler, Suspend
 from tests.simulation.watch import WatchedStore
 from worker.lane import Lane
 from worker.projecting import DocumentCache
 from worker.round import Rounds
-from worker.source import LogBounds, LogUnavailable, Record
+from worker.source import LogUnavailable
 from worker.streams import StreamCache
 from worker.worker import LEASE_S, TICK_S, Worker
 
@@ -52,63 +51,6 @@ class Faults(Struct, kw_only=True):
         )
 
 
-class SimulatedLog(MemoryLog):
-    """A log whose acknowledgements can be lost: the record is there, and its sender does not know."""
-
-    def __init__(self, world: "World") -> None:
-        super().__init__(SHARDS)
-        self._world = world
-
-    async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
-        """See `MemoryLog`."""
-        await self._world.log_pause()
-        ack = await super().send(shard, key, value)
-        await self._world.log_pause()
-        return ack
-
-
-class SimulatedSource(MemorySource):
-    """One lane's view of the log, in virtual time."""
-
-    def __init__(self, world: "World") -> None:
-        super().__init__(world.log)
-        self._world = world
-        self._waiting: Task | None = None
-        world.log._readers.append(self)
-
-    async def fetch(self, limit: int, timeout_s: float) -> list[Record]:
-        """See `MemorySource`."""
-        await self._world.log_pause()
-        records = self._take(limit)
-        if not records:
-            self._waiting = self._world.scheduler.current
-            await self._world.sleep(timeout_s * 2)  # idle waits are longer here, to simulate less of nothing
-            self._waiting = None
-            records = self._take(limit)
-        return records
-
-    def arrived(self, shard: int) -> None:
-        """See `MemorySource`."""
-        super().arrived(shard)
-        if self._waiting is not None and shard in self._positions:
-            self._world.scheduler.wake(self._waiting)
-
-    async def assign(self, positions: Mapping[int, int]) -> None:
-        """See `MemorySource`."""
-        await self._world.log_pause()
-        await super().assign(positions)
-
-    async def bounds(self, shard: int) -> LogBounds:
-        """See `MemorySource`."""
-        await self._world.log_pause()
-        return await super().bounds(shard)
-
-    async def commit(self, positions: Mapping[int, int]) -> None:
-        """See `MemorySource`."""
-        await self._world.log_pause()
-        await super().commit(positions)
-
-
 class World:
     """Everything there is; `random` decides all of it."""
 
@@ -119,7 +61,7 @@ class World:
         self._trouble = faults.crash + faults.freeze + faults.leave + max(faults.join, 0.02)
         self.documents = MemoryDocuments()
         self.store = WatchedStore(SHARDS, lambda: self.scheduler.now, self.store_pause, self.running, self.documents)
-        self.log = SimulatedLog(self)
+        self.log = SimulatedLog(self, SHARDS)
         self.workers: dict[str, Worker] = {}
         self.leaving: set[str] = set()
         self.started = 0
