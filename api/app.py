@@ -14,10 +14,10 @@ from api.cors import Cors
 from api.endpoint import Endpoint, Exchange
 from api.errors import ApiError
 from api.ids import request_id
+from api.parts import Services
 from api.process import Process
 from api.route import Route, all_routes
 from api.router import Router
-from api.services import Services
 from telemetry import logs, metrics
 
 Scope = MutableMapping[str, Any]

@@ -13,9 +13,9 @@ from aiokafka.errors import KafkaError
 from api.kafka_bus import KafkaBus
 from api.llm_models import LlmModels
 from api.master_keys import UnknownMasterKey, Unwrappable
+from api.parts import Services
 from api.plans import Plans
 from api.process import Check, Process
-from api.services import Services
 from api.settings import ApiSettings
 from api.wiring import running_services
 from eventstore.command_topic import TopicUnusable

@@ -12,8 +12,8 @@ from telemetry import trace
 
 if TYPE_CHECKING:
     from api.commands import Draft
+    from api.parts import Services
     from api.process import Process
-    from api.services import Services
 
 B = TypeVar("B")
 Q = TypeVar("Q")

@@ -4,12 +4,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from api.services import ProcessMode
+from api.parts import ProcessMode
 from api.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from api.parts import Services
     from api.route import Route
-    from api.services import Services
 
 VERSION = "0.1.0"
 

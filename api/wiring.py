@@ -16,10 +16,10 @@ from api.login_throttle import LoginThrottle
 from api.lookup import LookupHash
 from api.master_keys import MasterKeys
 from api.outcomes import OutcomePoller
+from api.parts import ProcessMode, Services
 from api.passwords import Passwords
 from api.plans import Plans
 from api.sealing import Sealer
-from api.services import ProcessMode, Services
 from api.settings import ApiSettings
 from api.tokens import Tokens
 from domain.instant import Instant

@@ -14,8 +14,8 @@ import uvicorn
 
 from api.app import create_app
 from api.llm_models import LlmModels
+from api.parts import Services
 from api.plans import load_plans
-from api.services import Services
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.arguments import Common

@@ -9,11 +9,11 @@ from api.api_key_shown import ApiKeyChange, ApiKeyList, ApiKeyMade, ApiKeyShown,
 from api.call import Call
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
+from api.parts import Services
 from api.plain_text import is_plain
 from api.rfc3339 import format_instant, maybe_instant, parse_instant
 from api.route import Route, needs
 from api.scopes import requested
-from api.services import Services
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
 from domain.instant import Instant
 from projections.api_keys import ApiKeyView, find_api_key, list_api_keys

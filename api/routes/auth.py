@@ -6,6 +6,7 @@ from msgspec import Struct
 from api.call import Call
 from api.commands import Accepted, data_of
 from api.errors import ApiError, declare
+from api.parts import Services
 from api.passwords import check_password
 from api.profile import (
     EMAIL_PLACE,
@@ -22,7 +23,6 @@ from api.profile import (
 from api.rfc3339 import format_instant
 from api.route import PUBLIC, Route
 from api.sealing import Erased
-from api.services import Services
 from api.tokens import LoginToken
 from domain.user import RegisterUser, RehashPassword
 from projections.emails import find_user_id

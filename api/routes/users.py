@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 from api.call import Call
 from api.commands import Draft, data_of
 from api.errors import ApiError, declare
+from api.parts import Services
 from api.passwords import check_password
 from api.profile import (
     EMAIL_PLACE,
@@ -20,7 +21,6 @@ from api.profile import (
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.routes.auth import Session, session
-from api.services import Services
 from domain.user import ChangePassword, Role, UpdateProfile
 from eventstore.records import Outcome
 from projections.users import UserView, get_user

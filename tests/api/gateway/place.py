@@ -15,9 +15,9 @@ from api.app import create_app
 from api.bus import Ack, BusUncertain
 from api.ids import random_hex, uuid7
 from api.llm_models import LlmModel, LlmModels, load_llm_models
+from api.parts import Services
 from api.passwords import Passwords
 from api.plans import load_plans
-from api.services import Services
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.log import MemoryLog
