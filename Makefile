@@ -60,7 +60,7 @@ openapi: $(ALL) ## Keep today's OpenAPI document as the released one (part of ma
 	@$(PY) -m api --openapi > docs/openapi.json
 
 docs: $(ALL) ## Write docs/errors.md from the codes that are declared
-	@$(PY) -m tests.docs.errors_page
+	@$(PY) -m api --errors > docs/errors.md
 
 bench: $(ALL) ## Measure speed and memory (ARGS="worker --json FILE")
 	@exec $(PY) -m bench $(value ARGS)
