@@ -83,7 +83,6 @@ class Boot:
             process.waiting_for = {}
             self._log.info("process_ready", shards=services.shards, mode=process.mode)
             await self._stop.wait()
-            process.services = None
 
     async def _reach(self, store: Store, settings: ApiSettings) -> KafkaBus:
         """Asks for the database, then for the log, until both are there and fit each other."""

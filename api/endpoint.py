@@ -73,6 +73,8 @@ class Endpoint:
         if self._process.services is None and not route.early:
             raise ApiError("starting")
         caller = exchange.caller = await self._authenticate(exchange)
+        if caller.account_id:
+            logs.bind_contextvars(account_id=caller.account_id)
         # Rate limits belong here: the caller is known, nothing of the body has been read.
         call = await self._decode(exchange, caller, path)
         _authorize(route.access, caller)

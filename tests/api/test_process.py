@@ -128,7 +128,9 @@ def test_help_teaches() -> None:
 
 async def test_answers_while_its_dependencies_are_away(tmp_path: Path) -> None:
     """With nothing to connect to it lives, is not ready and says why, and refuses everything else for now."""
+    metrics_port = free_port()
     settings = GOOD | {
+        "FORMSTATE_METRICS_PORT": str(metrics_port),
         "FORMSTATE_DATABASE_URL": f"postgresql://nobody@{NOBODY}/none",
         "FORMSTATE_KAFKA_BOOTSTRAP_SERVERS": NOBODY,
     }
@@ -141,6 +143,9 @@ async def test_answers_while_its_dependencies_are_away(tmp_path: Path) -> None:
         status, body = await api.ask("/users/me")
         assert (status, body["error"]["code"]) == (503, "starting")
         assert (await api.ask("/openapi.json"))[0] == 200
+        assert (await api.ask("/metrics"))[0] == 404
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{metrics_port}/metrics") as response:
+            assert "formstate_http_answers_total" in await response.text()
         async with asyncio.timeout(READY_S):
             while "dependency_unreachable" not in log.read_text():
                 await asyncio.sleep(0.05)
