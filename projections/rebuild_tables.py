@@ -101,6 +101,10 @@ def rebuild_table_of(collection: str) -> str:
     return f"{table_of(collection)}__rebuild"
 
 
+def _old_table_of(collection: str) -> str:
+    return f"{table_of(collection)}__old"
+
+
 async def lock_collections(connection: DirectConnection, collections: Sequence[str]) -> None:
     """Takes the right to rebuild, for as long as the connection lives. `AlreadyRebuilding` if another has it."""
     for collection in collections:
@@ -162,23 +166,35 @@ async def move(
         raise Disturbed(f"somebody else is rebuilding shard {shard} of {', '.join(collections)}")
 
 
-async def finish_tables(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
-    """Gives the tables the indexes that the live ones have, and the planner its figures."""
-    for projection in projections:
-        table = rebuild_table_of(projection.collection)
-        async with connection.transaction():
-            await create_table(connection, projection, table)
-        await connection.execute(f"ANALYZE {table}")
+async def finish_table(connection: DirectConnection, projection: AnyProjection) -> None:
+    """Gives a table the indexes that the live one has, and the planner its figures."""
+    table = rebuild_table_of(projection.collection)
+    async with connection.transaction():
+        await create_table(connection, projection, table)
+    await connection.execute(f"ANALYZE {table}")
 
 
 async def take_place(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
-    """Makes the rebuilt tables the live ones, inside a transaction that has locked all shards, and fences all lanes."""
+    """Makes the rebuilt tables the live ones, inside a transaction that has locked all shards, and fences all lanes.
+
+    The old ones stay until `drop_old`: their files are many, and nobody should wait for their going.
+    """
     for projection in projections:
         live, rebuilt = table_of(projection.collection), rebuild_table_of(projection.collection)
-        await connection.execute(f"DROP TABLE IF EXISTS {live}")
-        await connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {live}")
-        for row in await connection.fetch(INDEXES, live):
-            name = row["indexname"]
-            await connection.execute(f'ALTER INDEX "{name}" RENAME TO "{name.replace(rebuilt, live)}"')
+        await _rename(connection, live, _old_table_of(projection.collection))
+        await _rename(connection, rebuilt, live)
         await connection.execute(FORGET, projection.collection)
     await connection.execute(FENCE)
+
+
+async def drop_old(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
+    """Removes the tables that were live before."""
+    for projection in projections:
+        await connection.execute(f"DROP TABLE IF EXISTS {_old_table_of(projection.collection)}")
+
+
+async def _rename(connection: DirectConnection, table: str, name: str) -> None:
+    await connection.execute(f"ALTER TABLE IF EXISTS {table} RENAME TO {name}")
+    for row in await connection.fetch(INDEXES, name):
+        index = row["indexname"]
+        await connection.execute(f'ALTER INDEX "{index}" RENAME TO "{index.replace(table, name, 1)}"')

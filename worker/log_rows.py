@@ -10,13 +10,15 @@ _metadata = msgspec.json.Decoder(Metadata)
 
 
 def recorded(row: asyncpg.Record) -> Recorded:
-    """The event at its place. `UnknownType` for one of a newer release."""
+    """The event of a row whose columns begin as those of `events` do, up to `metadata`. `UnknownType` for one of a newer release."""
+    # By position, which is several times faster than nine look-ups by name.
+    shard, stream, version, seq, at, tag, schema_version, payload, metadata, *_ = row.values()
     return Recorded(
-        stream=row["stream"],
-        version=row["version"],
-        shard=row["shard"],
-        seq=row["seq"],
-        at=row["at"],
-        metadata=_metadata.decode(row["metadata"]),
-        event=codec.decode_event(row["type"], row["schema_version"], row["payload"]),
+        stream=stream,
+        version=version,
+        shard=shard,
+        seq=seq,
+        at=at,
+        metadata=_metadata.decode(metadata),
+        event=codec.decode_event(tag, schema_version, payload),
     )

@@ -24,7 +24,8 @@ from projections.rebuild_tables import (
     AlreadyRebuilding,
     Disturbed,
     begin_or_resume,
-    finish_tables,
+    drop_old,
+    finish_table,
     lock_collections,
     take_place,
 )
@@ -96,18 +97,20 @@ class Rebuild:
         began = time.monotonic()
         await self._begin()
         await self._all_shards(lambda shard, reader, writer: shard.bulk(reader, writer))
-        with translated():
-            await finish_tables(self._connection, self._projections)
+        await self._finish_tables()
         await self._catch_up()
         found = await self._all_shards(lambda shard, _, writer: shard.check(writer))
         await self._catch_up()
         await self._exchange()
+        with translated():
+            await drop_old(self._connection, self._projections)
         self._line.say()
         return self._report([difference for each in found for difference in each], time.monotonic() - began)
 
     async def _begin(self) -> None:
         with translated():
             await lock_collections(self._connection, self._names)
+            await drop_old(self._connection, self._projections)
             places = await begin_or_resume(self._connection, self._projections)
         resumed = any(place.seq or place.stream for place in places.values())
         self._line = ProgressLine(
@@ -134,6 +137,17 @@ class Rebuild:
 
         await side_by_side(SHARDS_AT_ONCE, work)
         return answers
+
+    async def _finish_tables(self) -> None:
+        waiting = iter(self._projections)
+
+        async def work() -> None:
+            async with connected(self._url) as connection:
+                with translated():
+                    for projection in waiting:
+                        await finish_table(connection, projection)
+
+        await side_by_side(SHARDS_AT_ONCE, work)
 
     async def _catch_up(self) -> None:
         """Takes in what the workers write meanwhile, until hardly anything is left."""

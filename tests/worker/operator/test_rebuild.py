@@ -53,7 +53,7 @@ async def test_what_was_wrong_is_put_right(yard: Yard) -> None:
         assert await yard.documents() == before
 
 
-@pytest.mark.parametrize("cut", [1, 2, 5, 11, 17])
+@pytest.mark.parametrize("cut", [1, 2, 6, 11, 17])
 async def test_an_interrupted_rebuild_goes_on_where_it_was(
     yard: Yard, cut: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,10 +74,12 @@ async def test_an_interrupted_rebuild_goes_on_where_it_was(
         with pytest.raises(Unavailable):
             await rebuild(yard.settings, collections=[])
         interrupted.undo()
+        begun = await yard.rows("SELECT 1 FROM rebuild_progress WHERE stream <> '' OR seq > 0")
         await yard.fill(accounts=5, operations=10)
         after = await yard.documents()
         assert "all were as before" in await rebuild(yard.settings, collections=[])
-        assert "rebuild resumed" in capsys.readouterr().err
+        assert ("rebuild resumed" in capsys.readouterr().err) == bool(begun)
+        assert begun or cut < 3, "each of the shards that go side by side may lose one chunk"
         assert await yard.documents() == after != before
 
 
@@ -91,7 +93,7 @@ async def test_other_collections_begin_anew(yard: Yard, monkeypatch: pytest.Monk
             raise Unavailable("the machine was switched off")
 
         with monkeypatch.context() as patched:
-            patched.setattr("worker.rebuild.finish_tables", no_finish)
+            patched.setattr("worker.rebuild.finish_table", no_finish)
             with pytest.raises(Unavailable):
                 await rebuild(yard.settings, collections=["credits"])
         assert "all were as before" in await rebuild(yard.settings, collections=["credits", "holds"])
