@@ -2,7 +2,7 @@
 
 from msgspec import Struct, structs
 
-from domain.account.credits import CreditsGranted, GrantExpired
+from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.account.ledger import Burn
 from domain.instant import Instant
@@ -55,6 +55,10 @@ def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
         case GrantExpired() as event:
             burns = (Burn(grant_id=event.grant_id, amount=event.amount),)
             return structs.replace(view, balance=event.balance, grants=_burnt(view.grants, burns))
+        case DebtRepaid() as event:
+            return structs.replace(
+                view, balance=event.balance, debt=event.debt, grants=_burnt(view.grants, event.burns)
+            )
         case HoldPlaced() as event:
             return structs.replace(view, held=view.held + event.amount)
         case HoldClosed() as event:
@@ -120,7 +124,7 @@ PROJECTION = Projection(
     collection="credits",
     version=1,
     document=CreditsView,
-    events=[CreditsGranted, GrantExpired, HoldPlaced, HoldClosed, HoldCorrected],
+    events=[CreditsGranted, GrantExpired, DebtRepaid, HoldPlaced, HoldClosed, HoldCorrected],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.account_id,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from domain.account.credits import CreditsGranted, GrantExpired
+from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.usage import Usage
 from domain.instant import Instant
@@ -21,7 +21,7 @@ class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str
     account_id: str
-    kind: Literal["grant", "expiry", "charge", "correction"]
+    kind: Literal["grant", "expiry", "charge", "correction", "repayment"]
     amount: MicroCredits
     balance: MicroCredits
     at: Instant
@@ -69,6 +69,20 @@ def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | 
                 command_id=recorded.metadata.command_id,
                 reason="expired",
                 grant_id=event.grant_id,
+            )
+        case DebtRepaid() as event:
+            return Transaction(
+                id=transaction_id(recorded.entity_id, recorded.version),
+                account_id=recorded.entity_id,
+                kind="repayment",
+                amount=-event.amount,
+                balance=event.balance,
+                at=recorded.at,
+                version=recorded.version,
+                command_id=recorded.metadata.command_id,
+                debt=event.debt,
+                repaid=event.amount,
+                reason="debt repaid",
             )
         case HoldClosed() as event:
             return _charged(recorded, event)
@@ -145,12 +159,12 @@ PROJECTION = Projection(
     collection="transactions",
     version=1,
     document=Transaction,
-    events=[CreditsGranted, GrantExpired, HoldClosed, HoldCorrected],
+    events=[CreditsGranted, GrantExpired, DebtRepaid, HoldClosed, HoldCorrected],
     key=_key,
     evolve=_evolve,
     owner=lambda transaction: transaction.account_id,
     sort=lambda transaction: f"{transaction.version:012d}",
-    begun_by=[CreditsGranted, GrantExpired, HoldClosed, HoldCorrected],
+    begun_by=[CreditsGranted, GrantExpired, DebtRepaid, HoldClosed, HoldCorrected],
     done=lambda _transaction: True,
 )
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from domain.account.account import Account
-from domain.account.credits import CreditsGranted, GrantExpired
+from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.message import Event
 from domain.recorded import Recorded
@@ -114,6 +114,8 @@ def movement(event: Event) -> tuple[int, int]:
             return event.amount - event.repaid, -event.repaid
         case GrantExpired():
             return -event.amount, 0
+        case DebtRepaid():
+            return -event.amount, -event.amount
         case HoldClosed():
             return -event.charged, event.owed
         case HoldCorrected():

@@ -28,7 +28,7 @@ class TransactionShown(Struct, frozen=True, kw_only=True):
     """A movement of the balance. `amount` is signed; `repaid` of a grant went to debt, `owed` of a charge became it."""
 
     id: str
-    kind: Literal["grant", "expiry", "charge", "correction"]
+    kind: Literal["grant", "expiry", "charge", "correction", "repayment"]
     amount: str
     balance: str
     created_at: str

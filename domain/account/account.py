@@ -51,7 +51,7 @@ def answer(account: Account, command: Command, events: Sequence[Event]) -> Answe
 
 
 def due(account: Account, at: Instant) -> Sequence[Event]:
-    """What time alone has caused by `at`: one expired hold after the other, then expired grants."""
+    """What time alone has caused by `at`: one expired hold after the other, then debt repaid, then expired grants."""
     expired = holds.due(account.credits, at)
     return [expired] if expired else credits.due(account.credits, at)
 

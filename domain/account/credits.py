@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from domain.account import ledger
-from domain.account.ledger import Burn, Grant, Ledger
+from domain.account.ledger import Burn, Grant, Ledger, burn_plan
 from domain.aggregate import Answer
 from domain.errors import Conflict, Full, Invalid
 from domain.instant import Instant
@@ -60,9 +60,18 @@ class GrantExpired(Event, frozen=True, kw_only=True, tag="credits.grant_expired"
     balance: MicroCredits
 
 
+class DebtRepaid(Event, frozen=True, kw_only=True, tag="credits.debt_repaid"):
+    """Credits that a closing hold has set free went to debt at once. `balance` and `debt` are after it."""
+
+    amount: MicroCredits
+    burns: tuple[Burn, ...]
+    balance: MicroCredits
+    debt: MicroCredits
+
+
 COMMANDS = (AddCredits,)
-EVENTS = (CreditsGranted, GrantExpired)
-CreditsEvent: TypeAlias = CreditsGranted | GrantExpired
+EVENTS = (CreditsGranted, GrantExpired, DebtRepaid)
+CreditsEvent: TypeAlias = CreditsGranted | GrantExpired | DebtRepaid
 
 
 def decide(account: "Account", command: AddCredits, at: Instant) -> Sequence[CreditsEvent]:
@@ -113,10 +122,17 @@ def evolve(credits: Ledger, event: CreditsEvent) -> None:
         case GrantExpired():
             ledger.burn(credits, [Burn(grant_id=event.grant_id, amount=event.amount)])
             ledger.reckon_wake(credits)
+        case DebtRepaid():
+            credits.debt -= event.amount
+            ledger.burn(credits, event.burns)
+            ledger.reckon_wake(credits)
 
 
-def due(credits: Ledger, at: Instant) -> Sequence[GrantExpired]:
-    """What has run out by `at`. Credits that open holds need stay until those are closed."""
+def due(credits: Ledger, at: Instant) -> Sequence[CreditsEvent]:
+    """Debt that can be repaid now, then what has run out by `at`. What open holds need stays until they are closed."""
+    repaid = min(credits.debt, credits.available)
+    if repaid:
+        return [_repaid(credits, repaid)]
     if credits.wake_at is None or credits.wake_at > at:
         return []
     events: list[GrantExpired] = []
@@ -129,6 +145,15 @@ def due(credits: Ledger, at: Instant) -> Sequence[GrantExpired]:
         balance -= amount
         events.append(GrantExpired(grant_id=grant.id, amount=amount, balance=balance))
     return events
+
+
+def _repaid(credits: Ledger, amount: MicroCredits) -> DebtRepaid:
+    return DebtRepaid(
+        amount=amount,
+        burns=burn_plan(credits.grants.values(), amount),
+        balance=credits.balance - amount,
+        debt=credits.debt - amount,
+    )
 
 
 def answer(account: "Account", _command: AddCredits, events: Sequence[Event]) -> Answer:

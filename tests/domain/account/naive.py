@@ -132,6 +132,8 @@ class Naive:
         hold = self.reserves[name]
         hold.how, hold.cost, hold.closed_at = how, cost, self.at
         self._charge(cost)
+        debt, self.debt = self.debt, 0
+        self._charge(debt)
 
     def _correct(self, name: str, cost: int) -> None:
         difference = cost - self.reserves[name].cost

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec import json
 
 from domain.account.account import AGGREGATE, Account
-from domain.account.credits import AddCredits, CreditsGranted, GrantExpired
+from domain.account.credits import AddCredits, CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.errors import DomainError
 from domain.instant import DAY, MINUTE, SECOND, Instant
@@ -125,6 +125,7 @@ class Accounts(RuleBasedStateMachine):
         assert sum(self.naive.moved) == sum(_moved(event) for event in self.real.events) == ledger.balance
         assert ledger.available == ledger.balance - ledger.held >= 0
         assert min(ledger.balance, ledger.held, ledger.debt) >= 0
+        assert ledger.debt == 0 or ledger.available == 0
 
     @invariant()
     def wakes_exactly(self) -> None:
@@ -153,7 +154,7 @@ def _moved(event: Any) -> int:
     match event:
         case CreditsGranted():
             return int(event.amount - event.repaid)
-        case GrantExpired():
+        case GrantExpired() | DebtRepaid():
             return -int(event.amount)
         case HoldClosed():
             return -int(event.charged)

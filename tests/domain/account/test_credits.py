@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.account.credits import BALANCE_MAX, GRANTS_MAX, CreditsGranted, GrantExpired
+from domain.account.credits import BALANCE_MAX, GRANTS_MAX, CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed
 from domain.instant import SECOND
 from domain.money import AMOUNT_MAX
@@ -95,6 +95,18 @@ def test_what_a_hold_gives_back_too_late_expires_at_once() -> None:
     assert events[1:] == [GrantExpired(grant_id="g", amount=5, balance=0)]
     assert scenario.aggregate.next_due(scenario.state) is None
     assert scenario.answer["available"] == 0
+
+
+def test_debt_is_repaid_by_what_other_holds_set_free() -> None:
+    """Nobody is locked out by a debt while credits lie there unused: debt and available credits never meet."""
+    scenario = account_with(10)
+    scenario.when(place("h", 4))
+    scenario.when(place("other", 6))
+    scenario.when(settle("h", 7))
+    assert (scenario.answer["available"], scenario.answer["debt"]) == (0, 3)
+    repaid = of_type(scenario.when(release("other")), DebtRepaid)[0]
+    assert (repaid.amount, repaid.balance, repaid.debt) == (3, 3, 0)
+    assert (scenario.answer["available"], scenario.answer["debt"]) == (3, 0)
 
 
 def test_debt_is_repaid_first() -> None:
