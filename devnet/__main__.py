@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack
+from typing import get_args
 
 import structlog
 import uvloop
@@ -15,6 +16,7 @@ from devnet.arguments import Common, add_common, common
 from devnet.one_process import Devnet, devnet_settings
 from devnet.printout import show
 from devnet.provider import ProviderOptions
+from devnet.provider.options import Fail
 from devnet.scratch import ServerStartError, ServerUnavailableError
 from devnet.seed import SeedError, seed
 from telemetry import logs
@@ -47,7 +49,11 @@ def parser() -> argparse.ArgumentParser:
         "--provider-tokens-per-second", type=float, default=0, metavar="N", help="0: as fast as it can"
     )
     provider.add_argument(
-        "--provider-fail", default="none", metavar="HOW", help="as in python -m devnet.provider --help"
+        "--provider-fail",
+        default="none",
+        choices=get_args(Fail),
+        metavar="HOW",
+        help="as in python -m devnet.provider --help",
     )
     return words
 

@@ -1,21 +1,20 @@
 """Everything in one process: the code of production on a log and stores in memory."""
 
 import asyncio
-import contextlib
 import secrets
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
-import uvicorn
 
 from api.app import create_app
 from api.llm_models import LlmModels
 from api.parts import Services
 from api.plans import load_plans
+from api.server import Server, listening_socket, uvicorn_config
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.arguments import Common
@@ -35,6 +34,8 @@ from worker.assembly import build_worker, system_clock
 log = structlog.get_logger(__name__)
 
 ROLE_TIMEOUT_S = 5.0
+DRAIN_S = 5
+"""How long open streams may go on after Ctrl-C."""
 
 
 def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
@@ -50,6 +51,7 @@ def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
         port=chosen.port,
         log_level=chosen.log_level,
         limits=chosen.limits,
+        drain_s=DRAIN_S,
     )
 
 
@@ -105,27 +107,14 @@ class Devnet:
             return write_models(Path(folder) / "models.toml", provider_url, upstreams)
 
     async def _listen(self, stack: AsyncExitStack, services: Services) -> None:
-        config = uvicorn.Config(
-            create_app(services),
-            host=self._settings.host,
-            port=self._settings.port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=5,
-        )
-        server = Server(config)
-        serving = asyncio.create_task(server.serve())
-        stack.push_async_callback(_finish, server.ask_to_stop, serving)
-        while not server.started:
-            if serving.done():
-                serving.result()
-                raise OSError(f"cannot listen on {self._settings.host}:{self._settings.port}")
-            await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://{self._settings.host}:{port}"
+        try:
+            listener = listening_socket(self._settings.host, self._settings.port)
+        except OSError as error:
+            where = f"{self._settings.host} port {self._settings.port}"
+            raise OSError(f"cannot listen on {where}: {error.strerror}; --port takes another") from error
+        # The server of production: its bounds on heads, bodies and slow senders hold here too.
+        server = Server(uvicorn_config(create_app(services), self._settings, lifespan=False))
+        self.url = await stack.enter_async_context(server.serving(listener))
 
     async def make_admin(self, user_id: str) -> None:
         """Gives a user the role `admin`, as an operator would: by a command in the log."""
@@ -152,19 +141,6 @@ def _committed(services: Services) -> Callable[[Sequence[Outcome]], None]:
             log.info("command_decided", status=outcome.status, command_id=outcome.command_id, stream=outcome.stream)
 
     return committed
-
-
-class Server(uvicorn.Server):
-    """A server that leaves signals to the process, which stops other things too."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Captures none."""
-        yield
-
-    def ask_to_stop(self) -> None:
-        """Lets open requests end, then returns from `serve`."""
-        self.should_exit = True
 
 
 async def _finish(ask: Callable[[], None], task: "asyncio.Task[None]") -> None:
