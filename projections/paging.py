@@ -39,10 +39,25 @@ async def read_page(
     newest_first: bool = True,
 ) -> Page[D]:
     """Up to `limit` documents of the stream's owner, newest first unless said otherwise."""
+    shard, owner = shard_of(stream, shards), stream.partition(":")[2]
+    return await page_of(documents, projection, shard, owner, limit=limit, after=after, newest_first=newest_first)
+
+
+async def page_of(
+    documents: DocumentReader,
+    projection: Projection[D],
+    shard: int,
+    owner: str,
+    *,
+    limit: int,
+    after: Cursor | None = None,
+    newest_first: bool = True,
+) -> Page[D]:
+    """The same for documents whose owner is a part of the stream, such as one key of an account."""
     rows = await documents.page(
         projection.collection,
-        shard_of(stream, shards),
-        stream.partition(":")[2],
+        shard,
+        owner,
         limit=limit + 1,
         newest_first=newest_first,
         after=after,

@@ -92,13 +92,13 @@ async def list_all(call: Call[None, PageQuery]) -> ApiKeyList:
 
 async def show(call: Call[None, None]) -> ApiKeyShown:
     """One key of the account."""
-    return shown(await _own_key(call), call.services.clock())
+    return shown(await own_key(call), call.services.clock())
 
 
 async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
     """Changes name or scopes."""
     body, services = call.body, call.services
-    view = await _own_key(call)
+    view = await own_key(call)
     if body.name is not None:
         _check_name(body.name)
     scopes = None if body.scopes is None else requested(body.scopes, call.caller.scopes)
@@ -112,14 +112,14 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
 async def revoke(call: Call[None, None]) -> ApiKeyShown:
     """Ends a key for good; of a revoked key it changes nothing and answers the same."""
     services = call.services
-    view = await _own_key(call)
+    view = await own_key(call)
     await call.draft(f"account:{view.account_id}").submit(RevokeApiKey(key_id=view.id))
     # Other processes see the stamp within a second; this one forgets the key now.
     services.identities.cache.stamped((view.id,))
     return shown(await _found(services, view.id), services.clock())
 
 
-async def _own_key(call: Call[Any, None]) -> ApiKeyView:
+async def own_key(call: Call[Any, Any]) -> ApiKeyView:
     """The key of the path, if it is of the caller's account: 404 `api_key_not_found` for any other."""
     view = await _found(call.services, call.path["id"])
     if view.account_id != call.caller.account_id:

@@ -237,3 +237,27 @@ async def test_mistyped_keys_401(app: Running) -> None:
         for answer in (by_header, by_bearer):
             assert (answer.status, answer.code) == (401, "invalid_api_key")
             assert "Bearer" in answer.headers["www-authenticate"]
+
+
+async def test_events_200(app: Running) -> None:
+    """What happened to a key is listed, newest first, with who did it, through which key, and from where."""
+    person = await app.register()
+    key = await app.key(person, name="first")
+    await app.ask("PATCH", f"/api-keys/{key['id']}", {"name": "second"}, api_key=key["key"])
+    await app.ask("DELETE", f"/api-keys/{key['id']}", token=person.token)
+    answer = await app.ask("GET", f"/api-keys/{key['id']}/events", token=person.token)
+    assert answer.status == 200
+    events = answer.json["data"]
+    assert [event["kind"] for event in events] == ["revoked", "updated", "created"]
+    assert [event["name"] for event in events] == [None, "second", "first"]
+    assert [event["actor_key_id"] for event in events] == [None, key["id"], None]
+    assert {event["actor_id"] for event in events} == {person.id}
+    assert {event["address"] for event in events} == {"127.0.0.1"}
+
+
+async def test_events_404(app: Running) -> None:
+    """Another account's key has no events for this caller."""
+    key = await app.key(await app.register())
+    other = await app.register()
+    answer = await app.ask("GET", f"/api-keys/{key['id']}/events", token=other.token)
+    assert (answer.status, answer.code) == (404, "api_key_not_found")

@@ -1,0 +1,96 @@
+"""What happened to an API key: `GET /api-keys/{id}/events`."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from api.call import Call
+from api.pagination import PageQuery, list_fields
+from api.parts import Services
+from api.rfc3339 import format_instant
+from api.route import Route, needs
+from api.routes.api_keys import own_key
+from api.sealing import Erased
+from domain.envelope import Actor
+from projections.api_key_events import ApiKeyEvent, list_api_key_events
+
+
+class ApiKeyEventShown(Struct, frozen=True, kw_only=True):
+    """An event. `actor_key_id` is the key through which it was done; the address is null once its user is erased."""
+
+    id: str
+    kind: Literal["created", "updated", "revoked"]
+    created_at: str
+    actor_id: str
+    actor_key_id: str | None
+    address: str | None
+    user_agent: str | None
+    name: str | None
+    scopes: list[str] | None
+
+
+class ApiKeyEventList(Struct, frozen=True, kw_only=True):
+    """A page of events, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[ApiKeyEventShown]
+    has_more: bool
+    next_cursor: str | None
+
+
+class _Origin(Struct, frozen=True, kw_only=True):
+    """What was sealed of where a request came from."""
+
+    address: str | None = None
+    user_agent: str | None = None
+
+
+async def list_all(call: Call[None, PageQuery]) -> ApiKeyEventList:
+    """Creation, changes and revocation of one of the account's keys: who, through which key, from where."""
+    services, query = call.services, call.query
+    view = await own_key(call)
+    page = await list_api_key_events(
+        services.documents, services.shards, view.account_id, view.id, limit=query.limit, after=query.after()
+    )
+    origins = {event.id: await _origin(services, event.actor) for event in page.items}
+    return ApiKeyEventList(**list_fields(page, lambda event: _shown(event, origins[event.id])))
+
+
+async def _origin(services: Services, actor: Actor) -> _Origin:
+    if actor.origin is None:
+        return _Origin()
+    try:
+        return msgspec.json.decode(await services.sealer.open(f"user:{actor.id}", "origin", actor.origin), type=_Origin)
+    except Erased:
+        return _Origin()
+
+
+def _shown(event: ApiKeyEvent, origin: _Origin) -> ApiKeyEventShown:
+    return ApiKeyEventShown(
+        id=event.id,
+        kind=event.kind,
+        created_at=format_instant(event.at),
+        actor_id=event.actor.id,
+        actor_key_id=event.actor.key_id,
+        address=origin.address,
+        user_agent=origin.user_agent,
+        name=event.name,
+        scopes=None if event.scopes is None else list(event.scopes),
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api-keys/{id}/events",
+        handler=list_all,
+        summary="List an API key's events",
+        tag="api keys",
+        access=needs("api_keys:read"),
+        query=PageQuery,
+        answers={200: ApiKeyEventList},
+        errors=("api_key_not_found", "invalid_cursor"),
+        path_examples={"id": "key_00000000000000000000000000000000"},
+    ),
+)
