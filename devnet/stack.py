@@ -104,7 +104,20 @@ class Stack:
             self._run(f"worker-{number + 1}", ["worker", "run"])
         for number, port in enumerate(self.ports):
             self._run(f"api-{number + 1}", ["api"], {"FORMSTATE_PORT": str(port)})
-        await asyncio.gather(*(wait_until_ready(url) for url in self.urls))
+        await self._ready()
+
+    async def _ready(self) -> None:
+        """Waits for every API; `ServerStartError` names a process that ends instead of starting."""
+        ready = asyncio.gather(*(wait_until_ready(url) for url in self.urls))
+        try:
+            while not ready.done():
+                await asyncio.wait([ready], timeout=0.1)
+                ended = [each.name for each in self.processes if each.exit_code is not None]
+                if ended:
+                    raise ServerStartError(f"{', '.join(ended)} ended while starting: see what it said above")
+            ready.result()
+        finally:
+            ready.cancel()
 
     async def _models(self, provider_url: str) -> Path:
         upstreams = [self._chosen.upstream] if self._chosen.upstream else []

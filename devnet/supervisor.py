@@ -32,6 +32,11 @@ class Supervised:
         """The pid of the process as it runs now."""
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the process has ended; `None` while it runs."""
+        return self._process.poll()
+
     async def keep(self) -> None:
         """Starts the process again whenever it ends; runs until it is cancelled."""
         while True:

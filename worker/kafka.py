@@ -1,6 +1,7 @@
 """The log in Kafka, as a lane reads it: `assign` and `seek`, no group membership (design, section 5)."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
@@ -10,6 +11,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from eventstore.command_topic import CONSUMER_GROUP
 from worker.source import LogBounds, LogUnavailable, OutOfRange, Record
+
+# Said at "error" on every start of a new cluster, while Kafka makes its own topic; the client tries again by itself.
+logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
 
 FETCH_WAIT_MS = 50
 """How long a broker keeps an empty fetch waiting; longer shows up as latency when shards move."""
