@@ -18,6 +18,7 @@ from msgspec import Struct, field
 SERIAL = "@@SERIAL@@"
 """In a request this becomes a number of ten digits that no other request of the run has."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+WARM_UP_S = 1.0
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -28,9 +29,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     requests: list[str]
     connections: int
     seconds: float
-    warm_up_s: float = 1.0
+    warm_up_s: float = WARM_UP_S
     rate: float | None = None
-    """Requests a second, evenly spaced, each timed from when it was due; `None` asks as fast as answers come."""
+    """Requests a second, evenly spaced; one that has to wait for a free connection is timed from when it was due.
+    `None` asks as fast as answers come."""
 
 
 class Result(Struct, kw_only=True):
@@ -102,7 +104,8 @@ class _Run:
             at += 1 / self.plan.rate
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
             if self.idle:
-                self.idle.popleft().ask(at)
+                # Timed from now, not from `at`: that this timer is up to a millisecond late is nobody else's time.
+                self.idle.popleft().ask(time.perf_counter())
             else:
                 self.due.append(at)
 
