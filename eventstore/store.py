@@ -43,7 +43,7 @@ class Round(Protocol):
         ...
 
     async def write(self, batch: Batch) -> None:
-        """Stages the batch. `VersionConflict` and `DataError` leave nothing behind."""
+        """Stages the batch. `VersionConflict` and `DataError`, here or at the round's end, leave nothing behind."""
         ...
 
 

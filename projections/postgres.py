@@ -5,7 +5,7 @@ from typing import Any
 
 from eventstore.postgres.pool import Pool
 from eventstore.postgres.rounds import PostgresRound
-from eventstore.postgres.statement import TableChange, merged
+from eventstore.postgres.statement import TableChange
 from eventstore.postgres.texts import joined, text_of, unnested
 from eventstore.store import Round
 from projections.document_tables import table_of
@@ -126,10 +126,7 @@ class PostgresDocuments:
     async def save(self, round_: Round, changes: Mapping[str, Sequence[Change]]) -> None:
         """See `documents.DocumentStore`."""
         assert isinstance(round_, PostgresRound)
-        written = [each for collection, changed in changes.items() for each in _table_changes(collection, changed)]
-        if written:
-            sql, arguments = merged(written)
-            await round_.fetch(sql, *arguments)
+        round_.stage([each for collection, changed in changes.items() for each in _table_changes(collection, changed)])
 
 
 def _row(row: Any) -> Row:

@@ -10,7 +10,7 @@ from eventstore.errors import Fenced, Unavailable, VersionConflict
 from eventstore.postgres.claims import claim_changes, take_claims
 from eventstore.postgres.dead_letters import dead_letter_changes
 from eventstore.postgres.driver_errors import translated
-from eventstore.postgres.events import append
+from eventstore.postgres.events import FEW, append, event_changes
 from eventstore.postgres.outcomes import outcome_changes, read_outcomes
 from eventstore.postgres.pool import Connection, Part
 from eventstore.postgres.statement import TableChange, merged
@@ -22,6 +22,7 @@ from eventstore.records import (
     Outcome,
     Progress,
     ShardHead,
+    StoredEvent,
     StoredStream,
 )
 
@@ -52,7 +53,10 @@ class PostgresRound:
     def __init__(self, connection: Connection, heads: dict[int, ShardHead]) -> None:
         self._connection = connection
         self._heads = heads
-        self._renewed = False
+        self._changes: list[TableChange] = []
+        self._heads_moved = 0
+        self._events: list[StoredEvent] = []
+        self._progress: list[Progress] = []
         self._failure: BaseException | None = None
 
     @property
@@ -78,37 +82,40 @@ class PostgresRound:
         return await take_claims(self, claims)
 
     async def write(self, batch: Batch) -> None:
-        """See `store.Round`."""
-        changes = [
+        """See `store.Round`. Everything is sent with the commit, at once."""
+        self._changes += [
             *head_changes(batch.heads),
             *outcome_changes(batch.outcomes),
             *claim_changes(batch.claims_freed),
             *dead_letter_changes(batch.dead_letters),
-            self._progress(batch.progress),
         ]
-        sql, arguments = merged(changes)
-        with self._guarded():
-            counts = (await self._connection.fetch(sql, *arguments))[0]
-            if sum(counts[change.name] for change in changes if change.counted) != len(batch.heads):
-                raise VersionConflict("a stream has another version than the batch was decided on")
-            if batch.events:
-                await append(self._connection, batch.events)
-        self._renewed = True
+        self._heads_moved += len(batch.heads)
+        self._events += batch.events
+        self._progress += batch.progress
+
+    def stage(self, changes: Sequence[TableChange]) -> None:
+        """Adds changes of other tables, which no change staged before touches; for the document store."""
+        self._changes += changes
 
     async def commit(self) -> None:
         """Makes it so, all or nothing; a round in which anything failed cannot be committed."""
         if self._failure is not None:
             raise self._failure
-        if not self._renewed:
-            sql, arguments = merged([self._progress([])])
-            await self.fetch(sql, *arguments)
+        few = len(self._events) <= FEW
+        changes = [*self._changes, *event_changes(self._events if few else []), self._renewal()]
+        sql, arguments = merged(changes)
         with self._guarded():
+            counts = (await self._connection.fetch(sql, *arguments))[0]
+            if sum(counts[change.name] for change in changes if change.counted) != self._heads_moved:
+                raise VersionConflict("a stream has another version than the batch was decided on")
+            if not few:
+                await append(self._connection, self._events)
             # PostgreSQL answers the COMMIT of a transaction that has failed with ROLLBACK, and no error.
             if await self._connection.execute("COMMIT") != "COMMIT":
                 raise Unavailable("the transaction was rolled back")
 
-    def _progress(self, progress: Sequence[Progress]) -> TableChange:
-        reached = {each.shard: each for each in progress}
+    def _renewal(self) -> TableChange:
+        reached = {each.shard: each for each in self._progress}
         assert reached.keys() <= self._heads.keys(), "a round writes only the shards that it has locked"
         each = [reached.get(shard) for shard in self._heads]
         arguments = [
