@@ -68,7 +68,13 @@ class Place:
     """What a test can reach."""
 
     def __init__(
-        self, services: Services, log: HeldUpLog, provider: Running, urls: list[str], http: aiohttp.ClientSession
+        self,
+        services: Services,
+        log: HeldUpLog,
+        provider: Running,
+        urls: list[str],
+        http: aiohttp.ClientSession,
+        clients: list[AsyncOpenAI],
     ) -> None:
         self.services = services
         self.documents = services.documents
@@ -78,7 +84,7 @@ class Place:
         self.urls = urls
         """Of each API; they share nothing but store and log."""
         self.http = http
-        self.clients: list[AsyncOpenAI] = []
+        self.clients = clients
         """Closed with the place."""
 
     async def left(self) -> None:
@@ -154,59 +160,71 @@ async def running_place(
 ) -> AsyncIterator[Place]:
     """All of it, started and stopped; `apis` of the HTTP process's insides, each on a port of its own."""
     async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        clients: list[AsyncOpenAI] = []
+        stack.push_async_callback(_close_all, clients)
         upstream = await stack.enter_async_context(running(provider or ProviderOptions()))
         store, documents, log = MemoryStore(SHARDS_DEFAULT, system_clock), MemoryDocuments(), HeldUpLog()
+        api: list[Services] = []
+        await _start_worker(stack, store, documents, log, api)
         settings = _settings()
-        api = [
-            await stack.enter_async_context(
-                running_services(
-                    mode="devnet",
-                    settings=settings,
-                    store=store,
-                    documents=documents,
-                    bus=log,
-                    plans=load_plans(),
-                    llm_models=models(upstream),
-                    passwords=Passwords(iterations=1_000),
-                )
+        for _ in range(apis):
+            services = running_services(
+                mode="devnet",
+                settings=settings,
+                store=store,
+                documents=documents,
+                bus=log,
+                plans=load_plans(),
+                llm_models=models(upstream),
+                passwords=Passwords(iterations=1_000),
             )
-            for _ in range(apis)
-        ]
-
-        def poke(*committed: Any) -> None:
-            for services in api:
-                services.commands.poller.poke(*committed)
-
-        worker = await build_worker(
-            store=store,
-            documents=documents,
-            source=log.source,
-            sink=log,
-            macs=MacChain({"test": bytes(32)}),
-            on_outcomes=poke,
-        )
-        working = asyncio.create_task(worker.run())
-        stack.push_async_callback(_stop, worker.close, working)
+            api.append(await stack.enter_async_context(services))
         urls = [await stack.enter_async_context(serving(services)) for services in api]
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        place = Place(api[0], log, upstream, urls, http)
-        yield place
-        for client in place.clients:
-            await client.close()
+        yield Place(api[0], log, upstream, urls, http, clients)
+
+
+async def _start_worker(
+    stack: AsyncExitStack, store: MemoryStore, documents: MemoryDocuments, log: HeldUpLog, api: list[Services]
+) -> None:
+    """Outlives the APIs, so that what they send while they stop is applied."""
+
+    def poke(*committed: Any) -> None:
+        for services in api:
+            services.commands.poller.poke(*committed)
+
+    worker = await build_worker(
+        store=store,
+        documents=documents,
+        source=log.source,
+        sink=log,
+        macs=MacChain({"test": bytes(32)}),
+        on_outcomes=poke,
+    )
+    working = asyncio.create_task(worker.run())
+    stack.push_async_callback(_stop, worker.close, working)
+
+
+async def _close_all(clients: list[AsyncOpenAI]) -> None:
+    for client in clients:
+        await client.close()
 
 
 @asynccontextmanager
 async def serving(services: Services) -> AsyncIterator[str]:
     """The API on a real socket; its address."""
-    config = uvicorn.Config(create_app(services), port=0, lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(
+        create_app(services), port=0, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=0
+    )
     server = uvicorn.Server(config)
     server.capture_signals = _nothing_captured  # type: ignore[method-assign]  # signals are pytest's
     task = asyncio.create_task(server.serve())
     await until(_started(server))
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    server.force_exit = True
-    await task
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
 
 
 def _started(server: uvicorn.Server) -> Callable[[], Awaitable[bool]]:
