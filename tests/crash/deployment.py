@@ -30,6 +30,7 @@ class Process:
     def __init__(self, name: str, module: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
+        self._worker_name: str | None = None
         self._child = spawn([sys.executable, "-m", *module], log=self.log, env=environment, cwd=ROOT)
 
     @property
@@ -77,7 +78,9 @@ class Process:
     @property
     def worker_name(self) -> str | None:
         """The name under which a worker holds leases; `None` until it has started."""
-        return next((str(line["worker"]) for line in self.logged("worker_started")), None)
+        if self._worker_name is None:
+            self._worker_name = next((str(line["worker"]) for line in self.logged("worker_started")), None)
+        return self._worker_name
 
 
 class Deployment:

@@ -27,13 +27,15 @@ SELECT shard, CASE WHEN lease_until > clock_timestamp() THEN owner END AS owner 
 MARKS = (
     ("COPY", "copy"),
     ("COMMIT", "commit"),
-    ("progress_made", "write"),
-    ("_saved", "documents"),
+    ("_heads AS (", "write"),
+    ("outcomes_written AS (", "write"),
+    ("progress_made AS (", "write"),
     ("AS wanted (shard, ", "read"),
     ("FROM shard_head\nWHERE shard = ANY", "lock"),
     ("BEGIN", "begin"),
 )
-"""What the statements of a round, and no others of a worker's, contain, and the step of the round that they are."""
+"""What a round's statements, and no others of a worker's, have in their first kilobyte, which is all that the server
+shows, and the step of the round that they are."""
 
 
 class Transaction(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,9 +21,12 @@ from tests.crash.observer import Observer, Transaction, even_shares
 from tests.crash.waiting import until, until_true
 
 START_S = 30.0
+CATCH_S = 0.003
+"""How often one looks for a round: most last some milliseconds."""
 SETTLE_S = 60.0
-STEPS = ((), ("read",), ("write", "copy"), ("documents",), ("commit",))
+STEPS = ((), ("read",), ("write",), ("copy",), ("commit",))
 """Where a kill waits for its victim; without a step any will do."""
+PATIENCE_S = 1.0
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -54,24 +58,29 @@ class Site(Struct, frozen=True, kw_only=True):
         """Tells whether these workers own all shards, evenly."""
         return await even_shares(self.observer, workers, self.deployment.shards)
 
-    async def in_round(self, *steps: str, of: Process | None = None, waits_for: str | None = None) -> Transaction:
+    async def in_round(
+        self, *steps: str, of: Process | None = None, waits_for: str | None = None, patience_s: float = START_S
+    ) -> Transaction:
         """A worker's round that is open at this moment, in one of the steps if any are named.
 
-        `waits_for` is what its backend waits for, as in `pg_stat_activity.wait_event`.
+        `waits_for` is what its backend waits for, as in `pg_stat_activity.wait_event`. After `patience_s` any
+        step will do.
         """
+        impatient = time.monotonic() + patience_s
 
         async def probe() -> Transaction | None:
             workers = [of] if of is not None else self.deployment.workers()
             open_now = await self.observer.transactions(workers)
-            fitting = [each for each in open_now if not steps or each.step in steps]
+            anyhow = not steps or time.monotonic() > impatient
+            fitting = [each for each in open_now if anyhow or each.step in steps]
             return next((each for each in fitting if waits_for in (None, each.wait_event)), None)
 
-        found = await until(probe, START_S, f"a round in {steps or 'any step'}")
+        found = await until(probe, START_S, f"a round in {steps or 'any step'}", poll_s=CATCH_S)
         assert found is not None
         return found
 
-    async def finish(self, *before: Load) -> Findings:
-        """Ends the load, waits until all of the log is applied, and audits, together with loads that were `before`."""
+    async def catch_up(self) -> None:
+        """Ends the load, and returns once all of the log is applied."""
         await self.load.stop()
         ends = await log_ends(self.deployment)
 
@@ -79,6 +88,10 @@ class Site(Struct, frozen=True, kw_only=True):
             return await self.observer.positions() == ends
 
         await until(reached, SETTLE_S, "all of the log is applied")
+
+    async def finish(self, *before: Load) -> Findings:
+        """Catches up and audits everything, together with loads that were `before`; `verify` has to agree."""
+        await self.catch_up()
         sent = {command_id: each for load in (*before, self.load) for command_id, each in load.sent.items()}
         store = await PostgresStore.open(self.deployment.database_url, OPERATOR)
         try:
@@ -120,7 +133,7 @@ async def storm(site: Site, kills: int, rng: random.Random, *, workers: int = 3)
     steps: Counter[str] = Counter()
     for _ in range(kills):
         await site.load.more(rng.randrange(20, 200))
-        caught = await site.in_round(*rng.choice(STEPS))
+        caught = await site.in_round(*rng.choice(STEPS), patience_s=PATIENCE_S)
         for _ in range(rng.randrange(4)):
             now = await site.observer.transactions([caught.process])
             caught = next(iter(now), caught)

@@ -10,6 +10,8 @@ from tests.crash.waiting import until, until_true
 
 pytestmark = pytest.mark.crash
 
+LOCKED_S = 0.2
+"""Short enough for batches to stay large: those that take long are halved."""
 TAKEN_OVER_S = 5.0
 """The lease of 3 s, and what it takes to notice and to end a backend that holds the row."""
 
@@ -48,8 +50,7 @@ async def test_a_worker_frozen_between_two_rounds_is_fenced_when_it_wakes_up(sit
     """SIGSTOP with nothing open: what it had fetched before is not applied again on top of what others did since."""
     first = (await site.workers(2))[0]
     await site.begin()
-    await site.in_round("commit", of=first)
-    first.freeze()
+    await until(lambda: _frozen_between_rounds(site, first), 30, "the worker stands still with no round open")
     rest = [each for each in site.deployment.workers() if each is not first]
     await until(lambda: site.alone(rest), 10, "the other worker has all shards")
     await site.load.more(200)
@@ -60,15 +61,40 @@ async def test_a_worker_frozen_between_two_rounds_is_fenced_when_it_wakes_up(sit
     await site.finish()
 
 
+async def _frozen_between_rounds(site: Site, worker: Process) -> bool:
+    """Stops the worker, and lets it go on if that was inside of a round."""
+    worker.freeze()
+    if await site.observer.transactions([worker]):
+        worker.thaw()
+        return False
+    return True
+
+
 async def _freeze_in_copy(site: Site) -> tuple[Process, str]:
     """Stops a worker whose COPY the server has begun and that has sent no data yet; the process and its transaction.
 
-    A lock on the table keeps all COPYs from beginning for the moment that SIGSTOP takes.
+    Only large batches are copied, so the workers stand still until there is a backlog. A lock on the table then keeps
+    each COPY from beginning for the moment that SIGSTOP takes.
     """
-    async with site.observer.events_locked():
-        caught = await site.in_round("copy", waits_for="relation")
-        caught.process.freeze()
-    assert caught.xid is not None
-    in_copy = await site.in_round("copy", of=caught.process, waits_for="ClientRead")
+    workers = site.deployment.workers()
+    for worker in workers:
+        worker.freeze()
+    await site.load.more(1_000)
+    for worker in workers:
+        worker.thaw()
+
+    async def caught() -> Process | None:
+        async with site.observer.events_locked():
+            end = time.monotonic() + LOCKED_S
+            while time.monotonic() < end:
+                for each in await site.observer.transactions(workers):
+                    if each.step == "copy" and each.wait_event == "relation":
+                        each.process.freeze()
+                        return each.process
+        return None
+
+    process = await until(caught, 30, "a COPY waits for its table")
+    assert process is not None
+    in_copy = await site.in_round("copy", of=process, waits_for="ClientRead")
     assert in_copy.xid is not None
-    return caught.process, in_copy.xid
+    return process, in_copy.xid

@@ -21,4 +21,5 @@ async def test_each_acknowledged_command_is_applied_once_whenever_workers_are_ki
     findings = await site.finish()
     print(f"killed {dict(steps)}; {findings}")
     assert sum(steps.values()) == KILLS
+    assert len(steps) >= 3, "kills have hit rounds at different steps"
     assert findings.applied > KILLS * 20
