@@ -92,7 +92,12 @@ def digest(record: bytes) -> bytes:
 
 def tag_of(message: Command | Event) -> str:
     """The wire tag, as written out in the class."""
-    tag = message.__struct_config__.tag
+    return _tag_of(type(message))
+
+
+@cache
+def _tag_of(kind: type[Command | Event]) -> str:
+    tag = kind.__struct_config__.tag
     assert isinstance(tag, str)
     return tag
 

@@ -11,6 +11,8 @@ from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, instant_sort, read_page
 from projections.projection import Projection
 
+API_KEY_EVENTS = (ApiKeyCreated, ApiKeyUpdated, ApiKeyRevoked)
+
 
 class ApiKeyView(Struct, frozen=True, kw_only=True):
     """A key. `digest` is the peppered hash of its secret; `hint` is what a listing shows of it."""
@@ -30,7 +32,7 @@ class ApiKeyView(Struct, frozen=True, kw_only=True):
 
 def _key(recorded: Recorded) -> str:
     event = recorded.event
-    assert isinstance(event, ApiKeyCreated | ApiKeyUpdated | ApiKeyRevoked)
+    assert isinstance(event, API_KEY_EVENTS)
     return event.key_id
 
 
@@ -64,7 +66,7 @@ PROJECTION = Projection(
     collection="api_keys",
     version=1,
     document=ApiKeyView,
-    events=[ApiKeyCreated, ApiKeyUpdated, ApiKeyRevoked],
+    events=API_KEY_EVENTS,
     key=_key,
     evolve=_evolve,
     owner=lambda view: view.account_id,

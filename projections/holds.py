@@ -14,6 +14,8 @@ from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, instant_sort, read_page
 from projections.projection import Projection
 
+HOLD_EVENTS = (HoldPlaced, HoldProgressed, HoldClosed, HoldCorrected)
+
 
 class HoldView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A hold. `cost` is what it came to in the end, corrections included."""
@@ -37,7 +39,7 @@ class HoldView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def _key(recorded: Recorded) -> str:
     event = recorded.event
-    assert isinstance(event, HoldPlaced | HoldProgressed | HoldClosed | HoldCorrected)
+    assert isinstance(event, HOLD_EVENTS)
     return event.hold_id
 
 
@@ -78,7 +80,7 @@ PROJECTION = Projection(
     collection="holds",
     version=1,
     document=HoldView,
-    events=[HoldPlaced, HoldProgressed, HoldClosed, HoldCorrected],
+    events=HOLD_EVENTS,
     key=_key,
     evolve=_evolve,
     owner=lambda view: view.account_id,

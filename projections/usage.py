@@ -47,7 +47,7 @@ def bucket_projection(collection: str, length: Instant) -> Projection[UsageBucke
 
     def key(recorded: Recorded) -> str | None:
         event = recorded.event
-        assert isinstance(event, HoldClosed | HoldCorrected)
+        assert isinstance(event, USAGE_EVENTS)
         if isinstance(event, HoldClosed) and event.usage.source == "none" and event.cost == 0:
             return None
         start = event.closed_at - event.closed_at % length
@@ -55,7 +55,7 @@ def bucket_projection(collection: str, length: Instant) -> Projection[UsageBucke
 
     def evolve(bucket: UsageBucket | None, recorded: Recorded) -> UsageBucket:
         event = recorded.event
-        assert isinstance(event, HoldClosed | HoldCorrected)
+        assert isinstance(event, USAGE_EVENTS)
         if bucket is None:
             start = event.closed_at - event.closed_at % length
             bucket = UsageBucket(account_id=recorded.entity_id, start=start, model=event.model, key_id=event.key_id)

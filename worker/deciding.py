@@ -123,7 +123,8 @@ class Decisions(Struct, kw_only=True):
 
     def _apply(self, header: Header, command: Command, live: LiveStream, known: Outcome | None) -> None:
         at = max(self.at, live.last_at)
-        for claim in command.claims():
+        claims = command.claims()
+        for claim in claims:
             if (claim.kind, claim.value) in self.claims_lost:
                 raise claim.refused()
         metadata = _metadata(header)
@@ -138,7 +139,8 @@ class Decisions(Struct, kw_only=True):
         except Exception as error:
             log.exception("command_half_applied", command_id=header.id, command=codec.tag_of(command))
             raise DataError(f"{type(error).__name__} after the events of {codec.tag_of(command)}") from error
-        self.claims_kept.update((claim.kind, claim.value) for claim in command.claims())
+        for claim in claims:
+            self.claims_kept.add((claim.kind, claim.value))
         self._finish(
             Outcome(
                 shard=live.shard,

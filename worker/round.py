@@ -148,9 +148,8 @@ class Rounds:
         self, round_: Round, incoming: list[Incoming], poisoned: frozenset[tuple[int, int]]
     ) -> tuple[Decisions, list[Incoming]]:
         outcomes = await self._known(round_, incoming)
-        incoming = _until_claimed_twice(incoming, outcomes)
+        incoming, claims = _until_claimed_twice(incoming, _claims(incoming, outcomes))
         streams = await self._load(round_, incoming)
-        claims = [row for _, row in _claims(incoming, outcomes)]
         ordered = sorted(claims, key=lambda row: (row.kind, row.value))
         decisions = Decisions(
             at=self._clock(),
@@ -243,29 +242,35 @@ def _in_place(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming]) -> l
 def _claims(incoming: Sequence[Incoming], outcomes: Mapping[str, Outcome]) -> list[tuple[Incoming, ClaimRow]]:
     rows: list[tuple[Incoming, ClaimRow]] = []
     for each in incoming:
-        if each.envelope is None:
+        claims: tuple[Claim, ...] = each.envelope.body.claims() if each.envelope else ()
+        if not claims or each.envelope is None:
             continue
         header = each.envelope.header
         known = outcomes.get(header.id)
-        if known is not None and known.settles(header.attempt):
-            continue
-        claims: tuple[Claim, ...] = each.envelope.body.claims()
-        rows += [(each, claim_row(claim, each.record.shard, header)) for claim in claims]
+        if known is None or not known.settles(header.attempt):
+            rows += [(each, claim_row(claim, each.record.shard, header)) for claim in claims]
     return rows
 
 
-def _until_claimed_twice(incoming: list[Incoming], outcomes: Mapping[str, Outcome]) -> list[Incoming]:
-    """Ends each shard's records before one that claims what another stream of the batch claims.
+def _until_claimed_twice(
+    incoming: list[Incoming], claims: Sequence[tuple[Incoming, ClaimRow]]
+) -> tuple[list[Incoming], list[ClaimRow]]:
+    """Ends each shard's records before one that claims what another stream of the batch claims; with the claims left.
 
     The first might be refused, and then its claim is free again: the second is decided in the next round, knowing.
     """
     holders: dict[tuple[str, str], str] = {}
     cut: dict[int, int] = {}
-    for each, row in _claims(incoming, outcomes):
+    for each, row in claims:
         holder = holders.setdefault((row.kind, row.value), row.stream)
         if holder != row.stream:
             cut.setdefault(each.record.shard, each.record.offset)
-    return [each for each in incoming if each.record.offset < cut.get(each.record.shard, each.record.offset + 1)]
+
+    def stays(each: Incoming) -> bool:
+        return each.record.offset < cut.get(each.record.shard, each.record.offset + 1)
+
+    rows = [row for each, row in claims if stays(each)]
+    return ([each for each in incoming if stays(each)] if cut else incoming), rows
 
 
 def _progress(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming], seqs: Mapping[int, int]) -> list[Progress]:
