@@ -10,7 +10,10 @@ _metadata = msgspec.json.Decoder(Metadata)
 
 
 def recorded(row: asyncpg.Record) -> Recorded:
-    """The event of a row whose columns begin as those of `events` do, up to `metadata`. `UnknownType` for one of a newer release."""
+    """The event of a row whose columns begin as those of `events` do, up to `metadata`.
+
+    `UnknownType` for one of a newer release.
+    """
     # By position, which is several times faster than nine look-ups by name.
     shard, stream, version, seq, at, tag, schema_version, payload, metadata, *_ = row.values()
     return Recorded(
