@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 from msgspec import Struct
 
 from bench.benchmark import Bench, Benchmark
+from bench.bill import assert_billed, bill
 from bench.cpu import cpu_between, cpu_of, cpu_rows
 from bench.deployment import MODEL, Kind, deployed, pass_through, provider
 from bench.load import SERIAL, Plan, Result, load, quantile, request
 from bench.row import Row, held, reported
 
 TARGETS: Mapping[Kind, float] = {"devnet": 0.35, "stack": 0.20}
-CONNECTIONS = 32
+CONNECTIONS = 64
 QUESTION = "Summarise in two sentences why an append-only log makes a system easier to repair after a failure."
 
 
@@ -62,9 +63,11 @@ async def _measure(bench: Bench, kind: Kind) -> list[Row]:
         bare_port, bare_pid = await stack.enter_async_context(pass_through(provider_url))
         product = await stack.enter_async_context(deployed(kind, provider_url))
         pids = _measured_pids(product.pids) | {"provider": provider_pid}
+        before = await bill(product)
         for _ in range(bench.repeats):
             bare.append(await measured(bare_port, "none", {"pass-through": bare_pid}, bench.seconds / 2))
             ours.append(await measured(product.port, product.api_key, pids, bench.seconds / 2))
+        assert_billed(before, await bill(product), sum(each.result.answered for each in ours))
     return _rows(kind, ours, bare)
 
 
