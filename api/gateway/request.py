@@ -9,10 +9,12 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from api.errors import ApiError, declare
+from api.json_door import check_json
 
 DEPTH_MAX = 64
 """Levels of objects and arrays. Schemas of tools are the deepest that people send; they need about twenty."""
-TEXT_PARTS = frozenset({"text", "refusal"})
+TEXT_PARTS = ("text", "refusal")
+"""Not a set: a client's `type` may be anything, also what has no hash."""
 METERED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
 
 declare(
@@ -101,12 +103,13 @@ def decode_request(body: bytes) -> ChatRequest:
             body.decode()
         fields = _raw_decoder.decode(body)
         chat = _fields_decoder.decode(body)
+        value = _any_decoder.decode(body)  # what is skipped above is read here, so that nothing strange passes
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ApiError("invalid_json", f"The body could not be read as JSON: {why}.") from error
-    _refuse_strange(body, fields)
+        check_json(body)  # says it as every route does
+        raise ApiError("invalid_json", "The body could not be read as JSON.") from error
+    _refuse_strange(body, fields, value)
     options = chat.stream_options or {}
     return ChatRequest(
         fields=fields,
@@ -126,15 +129,15 @@ def _has_media(message: Message) -> bool:
     return isinstance(content, list) and any(part.get("type") not in TEXT_PARTS for part in content)
 
 
-def _refuse_strange(body: bytes, fields: dict[str, Raw]) -> None:
+def _refuse_strange(body: bytes, fields: dict[str, Raw], value: Any) -> None:
     """What is valid JSON, and yet would mean one thing to us and another to some provider."""
     for name in fields:
         if name not in METERED and name.lower() in METERED:
             message = f"Unknown parameter: '{name}'. Did you mean '{name.lower()}'?"
             raise ApiError("invalid_value", message, param=name)
-    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(_any_decoder.decode(body)) > DEPTH_MAX:
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
         raise ApiError("invalid_json", f"The body is nested more than {DEPTH_MAX} levels deep.")
-    if b"\\u0000" in body and _has_nul(_any_decoder.decode(body)):
+    if b"\\u0000" in body and _has_nul(value):
         raise ApiError("invalid_request", "A string holds a NUL character.")
 
 
@@ -178,7 +181,7 @@ def _refusal(reason: str) -> ApiError:
         return ApiError("missing_required_parameter", f"Missing required parameter: '{param}'.", param=param)
     if "`object`, got" in what and param is None:
         return ApiError("invalid_json", "The body must be a JSON object.")
-    if "Number out of range" in what:
-        return ApiError("invalid_json", "The body has a number that is out of range.", param=param)
+    if what in ("Number out of range", "Integer value out of range"):
+        return ApiError("invalid_request", "A number of the body is too large.", param=param)
     code = "invalid_type" if ", got " in what else "invalid_value"
     return ApiError(code, f"Invalid value for '{param or 'body'}': {what}.", param=param)

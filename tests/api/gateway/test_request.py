@@ -1,15 +1,16 @@
 """Requests: what is read, what passes through untouched, and what is refused in which words."""
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import ApiError
 from api.gateway.estimate import OUTPUT_TOKENS_MIN, affordable_tokens, estimate
-from api.gateway.request import decode_request
+from api.gateway.request import ChatRequest, decode_request
 from devnet.provider.chat_request import decoded
 from devnet.provider.prompt import measured
 from domain.account.usage import Price, Usage, cost
@@ -29,6 +30,14 @@ def refusal(data: bytes) -> ApiError:
     with pytest.raises(ApiError) as caught:
         decode_request(data)
     return caught.value
+
+
+def read(data: bytes) -> ChatRequest | ApiError:
+    """What comes of a body: nothing but these two."""
+    try:
+        return decode_request(data)
+    except ApiError as error:
+        return error
 
 
 def test_unknown_fields_pass_through_byte_for_byte() -> None:
@@ -91,9 +100,14 @@ def test_model_and_bound_are_replaced() -> None:
         (body(n=1000), "invalid_value", "n"),
         (body(Max_Tokens=5), "invalid_value", "Max_Tokens"),
         (b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}', "invalid_json", None),
-        (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', "invalid_json", None),
+        (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', "invalid_request", "messages[0].content"),
+        (b'{"model":"m","messages":[{"role":"user"}],"x":["\\udc00"]}', "invalid_request", "x[0]"),
         (b'{"model":"m","messages":[{"role":"user","content":"a\\u0000"}]}', "invalid_request", None),
         (b'{"model":"m","messages":[{"role":"user"}],"temperature":NaN}', "invalid_json", None),
+        (b'{"model":"m","messages":[{"role":"user"}],"temperature":1e999}', "invalid_request", None),
+        (b'{"model":"m","messages":[{"role":"user"}],"x":"\\u0000","y":-1e999}', "invalid_request", None),
+        (b'{"model":"m","messages":[{"role":"user"}],"x":' + b"9" * 5_000 + b"}", "invalid_request", None),
+        (b'{"model":"m","messages":[{"role":"user"}],"max_tokens":1e999}', "invalid_request", "max_tokens"),
         (b'{"model":"m","messages":[{"role":"user"}],"x":' + b"[" * 100 + b"]" * 100 + b"}", "invalid_json", None),
         (b"[" * 100_000, "invalid_json", None),
     ],
@@ -102,6 +116,69 @@ def test_bad_requests_are_named(data: bytes, code: str, param: str | None) -> No
     """Each kind of bad input has its own clear error."""
     error = refusal(data)
     assert (error.status, error.code, error.param) == (400, code, param)
+
+
+def test_a_lone_surrogate_is_named() -> None:
+    """Half a character is refused in the words of every other route."""
+    assert refusal(b'{"model":"m","messages":[{"role":"u","content":"\\ud800"}]}').message == (
+        "A string holds a lone surrogate."
+    )
+
+
+@pytest.mark.parametrize("odd", [["x"], {}, {"a": [1]}, None, True, 5, 1.5, [[]]])
+def test_the_type_of_a_part_may_be_anything(odd: Any) -> None:
+    """What is no type of text is media, whatever JSON it is: the provider refuses it, we do not stumble."""
+    assert decode_request(body(messages=[{"role": "user", "content": [{"type": odd}]}])).media
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=8), st.just("text")
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+parts = st.dictionaries(st.sampled_from(["type", "text", "image_url"]), values, max_size=3)
+messages = st.fixed_dictionaries(
+    {"role": st.just("user") | values}, optional={"content": st.text() | st.lists(parts | values, max_size=3) | values}
+)
+requests = st.fixed_dictionaries(
+    {"model": st.just("m") | values, "messages": st.lists(messages | values, min_size=1, max_size=3) | values},
+    optional={
+        name: values | st.booleans() | st.integers(1, 9) | st.dictionaries(st.just("include_usage"), values)
+        for name in ("stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "N", "tools", "x")
+    },
+)
+
+
+@settings(max_examples=300)
+@given(requests | values, st.integers(0, 10**9))
+def test_any_json_is_a_request_or_a_refusal(value: Any, granted: int) -> None:
+    """Whatever JSON comes, nothing but an `ApiError` of 400 comes out of it, from its bytes to the provider's."""
+    request = read(json.dumps(value).encode())
+    if isinstance(request, ApiError):
+        assert request.status == 400
+        assert request.body("req")
+        return
+    wanted = estimate(request, PRICE, context=CONTEXT, max_output=4_096)
+    assert 0 <= wanted.amount_min <= wanted.amount
+    assert affordable_tokens(request, wanted, granted, PRICE, CONTEXT) >= 1
+    assert request.prompt_bytes <= request.size
+    assert msgspec.json.decode(request.upstream_body("other", 5))["max_tokens"] == 5
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_any_bytes_are_a_request_or_a_refusal(junk: bytes, at: int) -> None:
+    """The same of a good body with bytes of any kind in its midst."""
+    good = body(messages=[{"role": "user", "content": [{"type": "text", "text": "\\u0041 1e99"}]}], stream=True)
+    request = read(good[:at] + junk + good[at:])
+    if isinstance(request, ApiError):
+        assert request.status == 400
+    else:
+        assert request.upstream_body("m", None)
 
 
 def test_an_escaped_backslash_is_no_nul() -> None:
