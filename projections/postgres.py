@@ -36,9 +36,11 @@ LIMIT $3
 """
 
 LOAD = """
-SELECT '{collection}' AS collection, document.key, doc::text
+SELECT '{collection}' AS collection, document.key, document.doc::text
 FROM unnest({shards}::integer[], {keys}::text[]) AS wanted (shard, key)
-JOIN {table} AS document ON document.shard = wanted.shard AND document.key = wanted.key
+CROSS JOIN LATERAL (
+    SELECT key, doc FROM {table} AS stored WHERE stored.shard = wanted.shard AND stored.key = wanted.key LIMIT 1
+) AS document
 """
 
 SAVE = """

@@ -30,6 +30,9 @@ _IDLE_LIFETIME_S = 300.0
 
 # Every query here is a look-up by index, of a few up to some thousand rows. Without these settings the planner
 # reads whole tables while their statistics are missing or old, or when a batch is large (lessons, Databases).
+# They do not keep it from going through all of a table that it takes for tiny, and looking each row up in the batch:
+# a table that was analysed while it was empty costs its square until it is analysed again. So statements that look
+# up rows of a table that grows join it as LATERAL with a LIMIT (or OFFSET), which leaves the planner no other order.
 _LOOKUPS_ONLY = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",

@@ -13,18 +13,28 @@ from eventstore.postgres.statement import TableChange, columns
 from eventstore.postgres.texts import joined, unnested
 from eventstore.records import StoredEvent, StoredStream, StreamHead
 
+# LATERAL with LIMIT or OFFSET: see `pool`, on plans made while a table was small.
 HEADS = """
-SELECT head.shard, head.stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined
+SELECT head.*
 FROM unnest($1::integer[], $2::text[]) AS wanted (shard, stream)
-JOIN stream_head AS head ON head.shard = wanted.shard AND head.stream = wanted.stream
+CROSS JOIN LATERAL (
+    SELECT shard, stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined
+    FROM stream_head
+    WHERE stream_head.shard = wanted.shard AND stream_head.stream = wanted.stream
+    LIMIT 1
+) AS head
 """
 
 EVENTS_BEHIND = """
-SELECT event.shard, event.stream, version, seq, at, type, schema_version, payload, metadata, mac
+SELECT event.*
 FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS wanted (shard, stream, behind)
-JOIN events AS event
-    ON event.shard = wanted.shard AND event.stream = wanted.stream AND event.version > wanted.behind
-ORDER BY event.stream, version
+CROSS JOIN LATERAL (
+    SELECT shard, stream, version, seq, at, type, schema_version, payload, metadata, mac
+    FROM events
+    WHERE events.shard = wanted.shard AND events.stream = wanted.stream AND events.version > wanted.behind
+    OFFSET 0
+) AS event
+ORDER BY event.stream, event.version
 """
 
 # A head that was never written by an event, as of a stream in quarantine, may be there with version 0.
@@ -47,7 +57,7 @@ WHERE stored.version = 0
 RETURNING 1
 """
 
-# A head without a snapshot keeps the one that is stored.
+# A head without a snapshot keeps the one that is stored. The row's place stays as it is: its shard is locked by us.
 MOVED_HEADS = f"""
 UPDATE stream_head AS stored SET
     version = moved.version::bigint,
@@ -55,7 +65,12 @@ UPDATE stream_head AS stored SET
     due_at = moved.due_at::bigint,
     quarantined = moved.quarantined::boolean
 FROM {unnested(7)} AS moved (shard, stream, version, mac, due_at, quarantined, expected)
-WHERE stored.shard = moved.shard::integer AND stored.stream = moved.stream AND stored.version = moved.expected::bigint
+CROSS JOIN LATERAL (
+    SELECT ctid FROM stream_head AS head
+    WHERE head.shard = moved.shard::integer AND head.stream = moved.stream
+    LIMIT 1
+) AS found
+WHERE stored.ctid = found.ctid AND stored.version = moved.expected::bigint
 RETURNING 1
 """  # noqa: S608  # no value is in it
 
@@ -73,7 +88,10 @@ FROM unnest(
     {7}::integer[], {8}::boolean[], {9}::bigint[]
 ) AS moved
     (shard, stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined, expected)
-WHERE stored.shard = moved.shard AND stored.stream = moved.stream AND stored.version = moved.expected
+CROSS JOIN LATERAL (
+    SELECT ctid FROM stream_head AS head WHERE head.shard = moved.shard AND head.stream = moved.stream LIMIT 1
+) AS found
+WHERE stored.ctid = found.ctid AND stored.version = moved.expected
 RETURNING 1
 """
 
