@@ -174,10 +174,46 @@ class Draft:
             self.refuse(outcome, public_id)
         return outcome
 
+    async def known(self) -> Outcome | None:
+        """The outcome that a request under this command id has, unless another attempt may still change it."""
+        services = self._call.services
+        stream = self._stream
+        if stream is None:
+            raise ValueError("a command needs a stream")
+        shard = services.commands.shard(stream)
+        found = (await services.store.read_outcomes([(shard, self.command_id)])).get(self.command_id)
+        return None if found is None or found.curable else found
+
+    async def remember(self, command: Command) -> None:
+        """Submits a command that changes nothing, and whose outcome remembers this request's Idempotency-Key.
+
+        It is waited for whatever the client prefers: what it asked for is another command. 503 `outcome_unknown` if
+        that takes too long; 422 as in `submit`.
+        """
+        known = await self.known()
+        if known is None:
+            envelope = await self.envelope(command)
+            shard = self._call.services.commands.shard(envelope.header.stream)
+            try:
+                await self._call.services.commands.send(envelope)
+            except BusUncertain:
+                raise self.unknown(shard) from None
+            known = await self._call.services.commands.outcome(
+                shard, self.command_id, self.attempt, WAIT_S, fingerprint=self.fingerprint
+            )
+            if known is None:
+                raise self.unknown(shard)
+        if known.status != "applied" or known.fingerprint != self.fingerprint:
+            self.refuse(known, self.public_id(known.shard, None))
+
     def public_id(self, shard: int, offset: int | None) -> str:
-        """The signed id for `GET /commands/{id}`."""
+        """The signed id for `GET /commands/{id}`: whoever sent the command may ask, whomever it acts on."""
         token = CommandToken(
-            shard=shard, offset=offset, command_id=self.command_id, attempt=self.attempt, owner=self.account
+            shard=shard,
+            offset=offset,
+            command_id=self.command_id,
+            attempt=self.attempt,
+            owner=self._call.caller.account_id,
         )
         return token.sign(self._call.services.lookup)
 

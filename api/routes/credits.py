@@ -11,8 +11,9 @@ from api.ids import derived
 from api.plain_text import has_controls, is_plain
 from api.rfc3339 import format_instant, parse_instant
 from api.route import Route, needs
-from api.routes.transactions import TransactionShown, grant_transaction
+from api.routes.transactions import REASONS, TransactionShown, grant_transaction
 from domain.account.credits import AddCredits
+from domain.account.holds import Sweep
 from domain.money import format_credits, parse_credits
 from eventstore.records import Outcome
 from projections.credits import get_credits
@@ -50,13 +51,28 @@ async def add(call: Call[Addition, None]) -> Added:
         # Of what the money depends on, not of the request: a reason spelt otherwise makes no other payment.
         fingerprint=services.lookup.digest("credits.add", terms.encode()),
     )
+    # Refused here and not by the worker, as above; of a repeat the time may have come meanwhile.
+    expired = command.expires_at is not None and command.expires_at <= services.clock()
+    if expired and await draft.known() is None:
+        raise ApiError("invalid_expiry", "expires_at must lie in the future.", param="expires_at")
+    await _remember_key(call)
     try:
         outcome = await draft.submit(command)
     except ApiError as error:
         if error.code == "idempotency_key_reused":
             raise ApiError("reference_conflict", param="reference") from None
         raise
-    return _added(body.account_id, command, outcome)
+    return _added(body, outcome)
+
+
+async def _remember_key(call: Call[Addition, None]) -> None:
+    """422 for an `Idempotency-Key` that came with another request before.
+
+    The reference names the command, so the key needs one of its own, on the caller's stream. It changes nothing; its
+    outcome remembers the request.
+    """
+    if call.idempotency_key is not None:
+        await call.draft(f"account:{call.caller.account_id}").remember(Sweep())
 
 
 def _addition(call: Call[Addition, None]) -> AddCredits:
@@ -73,8 +89,6 @@ def _addition(call: Call[Addition, None]) -> AddCredits:
         raise ApiError("invalid_amount", "amount must be positive.", param="amount")
     if body.expires_at is not None:
         expires_at = parse_instant(body.expires_at, name="expires_at", code="invalid_expiry")
-        if expires_at <= call.services.clock():
-            raise ApiError("invalid_expiry", "expires_at must lie in the future.", param="expires_at")
     return AddCredits(
         grant_id=f"grant_{derived(_command_id(body), 'grant').replace('-', '')}",
         amount=amount,
@@ -94,12 +108,12 @@ def _is_user(account_id: str) -> bool:
     return _USER_ID.fullmatch(account_id) is not None
 
 
-def _added(account_id: str, command: AddCredits, outcome: Outcome) -> Added:
+def _added(body: Addition, outcome: Outcome) -> Added:
     """From the outcome alone, so that a repeat says what the first answer said."""
     data = data_of(outcome)
     return Added(
         transaction=TransactionShown(
-            id=grant_transaction(command.grant_id),
+            id=grant_transaction(data["grant_id"]),
             kind="grant",
             amount=format_credits(data["amount"]),
             balance=format_credits(data["balance"]),
@@ -107,12 +121,12 @@ def _added(account_id: str, command: AddCredits, outcome: Outcome) -> Added:
             debt=format_credits(data["debt"]),
             owed=format_credits(0),
             repaid=format_credits(data["repaid"]),
-            reason=command.reason,
-            source=command.source,
-            reference=command.reference,
-            grant_id=command.grant_id,
+            reason=data["reason"] or REASONS["grant"],
+            source=data["source"],
+            reference=body.reference,
+            grant_id=data["grant_id"],
         ),
-        **_balance(account_id, data),
+        **_balance(body.account_id, data),
     )
 
 

@@ -1,6 +1,6 @@
 """Every movement of an account's balance, as clients see it."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -24,18 +24,29 @@ class TokensUsed(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
 
 
+TransactionKind: TypeAlias = Literal["grant", "expiry", "charge", "correction", "repayment"]
+REASONS: dict[TransactionKind, str] = {
+    "grant": "grant",
+    "expiry": "expired",
+    "charge": "usage",
+    "correction": "late correction",
+    "repayment": "debt repaid",
+}
+"""Why the balance moved, where nobody gave another reason."""
+
+
 class TransactionShown(Struct, frozen=True, kw_only=True):
     """A movement of the balance. `amount` is signed; `repaid` of a grant went to debt, `owed` of a charge became it."""
 
     id: str
-    kind: Literal["grant", "expiry", "charge", "correction", "repayment"]
+    kind: TransactionKind
     amount: str
     balance: str
     created_at: str
     debt: str
     owed: str
     repaid: str
-    reason: str | None = None
+    reason: str
     source: str | None = None
     reference: str | None = None
     grant_id: str | None = None
@@ -76,7 +87,7 @@ def _transaction(each: Transaction) -> TransactionShown:
         debt=format_credits(each.debt),
         owed=format_credits(each.owed),
         repaid=format_credits(each.repaid),
-        reason=each.reason,
+        reason=each.reason or REASONS[each.kind],
         source=each.source,
         reference=each.reference,
         grant_id=each.grant_id,

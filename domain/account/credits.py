@@ -157,9 +157,15 @@ def _repaid(credits: Ledger, amount: MicroCredits) -> DebtRepaid:
 
 
 def answer(account: "Account", _command: AddCredits, events: Sequence[Event]) -> Answer:
-    """The balance after the grant, and what of it became balance."""
+    """What was granted, as it is on record, what of it became balance, and the balance after it."""
     granted = next(event for event in events if isinstance(event, CreditsGranted))
-    return {"amount": granted.amount - granted.repaid, "repaid": granted.repaid} | balance_answer(account.credits)
+    return {
+        "grant_id": granted.grant_id,
+        "amount": granted.amount - granted.repaid,
+        "repaid": granted.repaid,
+        "source": granted.source,
+        "reason": granted.reason,
+    } | balance_answer(account.credits)
 
 
 def balance_answer(credits: Ledger) -> Answer:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from api.rfc3339 import format_instant
 from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Price, Usage
 from domain.instant import MINUTE
 from domain.money import parse_credits
 from domain.user import GrantRole
-from tests.api.running import Person, Running, application
+from tests.api.running import Answer, Person, Running, application
+from worker.assembly import system_clock
 
 NOBODY = "user_" + "0" * 32
 PRICE = Price(input=1_000_000, cached_input=100_000, output=4_000_000, version="v1")
@@ -73,6 +75,52 @@ async def test_add_again(app: Running, admin: Person) -> None:
     assert {answer.json["balance"] for answer in answers} == {"12.500000"}
     assert len({answer.json["transaction"]["id"] for answer in answers}) == 1
     assert (await app.ask("GET", "/billing/credits", token=person.token)).json["balance"] == "25.000000"
+
+
+async def test_add_again_shows_what_is_on_record(app: Running, admin: Person) -> None:
+    """A repeat answers the first answer word for word, whoever sends it and whatever reason it gives."""
+    person = await app.register()
+    service = await app.key(admin, scopes=["billing:write"])
+    first = await app.ask("POST", "/billing/credits/add", addition(person, reason="Top-up"), token=admin.token)
+    again = await app.ask("POST", "/billing/credits/add", addition(person, reason="Other"), api_key=service["key"])
+    assert (again.status, again.json) == (200, first.json)
+
+
+async def test_add_again_after_the_expiry() -> None:
+    """A repeat under one reference gets the first answer also when the credits have expired meanwhile."""
+    ahead = 0
+    async with application(clock=lambda: system_clock() + ahead) as app:
+        admin, person = await app.admin(), await app.register()
+        body = addition(person, expires_at=format_instant(system_clock() + MINUTE))
+        first = await app.ask("POST", "/billing/credits/add", body, token=admin.token)
+        ahead = 2 * MINUTE
+        again = await app.ask("POST", "/billing/credits/add", body, token=admin.token)
+        assert (first.status, again.status, again.json) == (200, 200, first.json)
+        late = await app.ask("POST", "/billing/credits/add", body | {"reference": "r2"}, token=admin.token)
+        assert (late.status, late.code) == (400, "invalid_expiry")
+
+
+async def test_add_422(app: Running, admin: Person) -> None:
+    """An Idempotency-Key that came with another request adds nothing, whatever the reference or the account."""
+    person, other = await app.register(), await app.register()
+
+    async def add(body: dict[str, Any], **more: Any) -> Answer:
+        return await app.ask("POST", "/billing/credits/add", body, token=admin.token, idempotency_key="k1", **more)
+
+    first = await add(addition(person))
+    assert (first.status, (await add(addition(person))).json) == (200, first.json)
+    prefer = {"Prefer": "respond-async"}
+    for body in (addition(person, "r2"), addition(person, amount="13"), addition(other)):
+        for answer in (await add(body), await add(body, headers=prefer)):
+            assert (answer.status, answer.code) == (422, "idempotency_key_reused")
+    assert (await app.ask("GET", "/billing/credits", token=person.token)).json["balance"] == "12.500000"
+    assert (await app.ask("GET", "/billing/credits", token=other.token)).json["balance"] == "0.000000"
+    fresh = addition(other, "r3")
+    asked: dict[str, Any] = {"token": admin.token, "idempotency_key": "k2"}
+    answers = await asyncio.gather(
+        *[app.ask("POST", "/billing/credits/add", fresh | {"amount": str(n)}, **asked) for n in range(1, 6)]
+    )
+    assert sorted(answer.status for answer in answers) == [200, 422, 422, 422, 422]
 
 
 @pytest.mark.parametrize("changed", [{"amount": "13"}, {"priority": 1}, {"expires_at": "2090-01-01T00:00:00Z"}])
@@ -175,6 +223,7 @@ async def test_transactions_and_holds(app: Running, admin: Person) -> None:
     assert [each["kind"] for each in listed] == ["charge", "grant", "grant", "grant"]
     assert (listed[0]["amount"], listed[0]["hold_id"], listed[0]["model"]) == ("-0.000900", "hold_1", "fs-basic")
     assert listed[0]["usage"]["output_tokens"] == 200
+    assert [each["reason"] for each in listed] == ["usage", "grant", "grant", "grant"]
     total = sum(
         -parse_credits(each["amount"][1:]) if each["amount"][0] == "-" else parse_credits(each["amount"])
         for each in listed
