@@ -78,7 +78,6 @@ class Boot:
             stack.push_async_callback(bus.stop)
             services = await self._serve(stack, store, bus)
             process.checks = {POSTGRES: _store_check(store), KAFKA: _bus_check(bus)}
-            process.reached = bus.reached
             process.services = services
             process.waiting_for = {}
             self._log.info("process_ready", shards=services.shards, mode=process.mode)

@@ -1,5 +1,6 @@
 """The way to the command log: what the API needs of it. `api.kafka_bus` is Kafka, devnet has its own in memory."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -20,6 +21,10 @@ class BusUnavailable(BusError):
     """The log cannot be reached, and the record was certainly not written."""
 
 
+class BusOverloaded(BusUnavailable):
+    """The workers are too far behind for new work: the record was not written."""
+
+
 class BusUncertain(BusError):
     """No acknowledgement came: the record may or may not have been written."""
 
@@ -32,4 +37,8 @@ class CommandBus(Protocol):
 
         `BusUnavailable` when it was not written, `BusUncertain` when nobody knows. Cancelling does not unsend.
         """
+        ...
+
+    async def ends(self) -> Mapping[int, int]:
+        """By shard, the offset behind the last record that anyone wrote. `BusUnavailable` when it cannot be read."""
         ...

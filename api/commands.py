@@ -8,6 +8,7 @@ from api.bus import Ack, BusUncertain, CommandBus
 from api.command_token import CommandToken
 from api.errors import ApiError, refusal
 from api.ids import derived, random_hex, uuid7
+from api.lag import Lag
 from api.outcomes import OutcomePoller
 from domain.envelope import Envelope, Header
 from domain.instant import MINUTE, SECOND, Instant
@@ -43,8 +44,10 @@ class Accepted(Exception):
 class Commands:
     """Sends envelopes and fetches outcomes; the gateway uses it directly, nouns through `Draft`."""
 
-    def __init__(self, bus: CommandBus, poller: OutcomePoller, shards: int) -> None:
+    def __init__(self, bus: CommandBus, poller: OutcomePoller, lag: Lag, shards: int) -> None:
         self._bus = bus
+        self.lag = lag
+        """How far the workers are behind."""
         self.poller = poller
         """`poke` it after commits, where API and worker share a process."""
         self._shards = shards
@@ -54,13 +57,19 @@ class Commands:
         return shard_of(stream, self._shards)
 
     async def send(self, envelope: Envelope) -> Ack:
-        """Writes the envelope to the log: 413 `command_too_large`; `BusUnavailable`, `BusUncertain` otherwise."""
+        """Writes the envelope to the log: 413 `command_too_large`; `BusUnavailable`, `BusUncertain` otherwise.
+
+        While the workers are too far behind new work is refused; what must never be lost always passes.
+        """
         record = encode_command(envelope)
         if len(record) > COMMAND_SIZE_BYTES_MAX:
             raise ApiError("command_too_large", limit_bytes=COMMAND_SIZE_BYTES_MAX)
         stream = envelope.header.stream
+        shard = shard_of(stream, self._shards)
+        if envelope.body.shed:
+            self.lag.admit(shard)
         with _sends.time():
-            return await self._bus.send(shard_of(stream, self._shards), stream.encode(), record)
+            return await self._bus.send(shard, stream.encode(), record)
 
     async def outcome(
         self, shard: int, command_id: str, attempt: str, timeout_s: float, *, fingerprint: str | None = None

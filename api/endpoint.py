@@ -10,7 +10,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from api.answer import Sender
-from api.bus import BusError, BusUncertain
+from api.bus import BusError, BusOverloaded, BusUncertain
 from api.call import Call, Reply
 from api.caller import Caller
 from api.commands import Accepted
@@ -163,6 +163,8 @@ def _as_api_error(error: Exception) -> ApiError:
             return refused(error.code, error.kind, error.message, error.detail)
         case BusUncertain():
             return ApiError("outcome_unknown")
+        case BusOverloaded():
+            return ApiError("overloaded", "The workers are too far behind.", headers={"Retry-After": "5"})
         case BusError():
             logs.get().warning("bus_failed", error=repr(error))
             return ApiError("bus_unavailable")

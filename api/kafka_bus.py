@@ -8,8 +8,9 @@ send fails at once, certain not to have been written.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from api.bus import Ack, BusUnavailable, BusUncertain
@@ -37,7 +38,7 @@ class KafkaBus:
         self._topic = topic
         self._shards = shards
         self._producer: AIOKafkaProducer | None = None
-        self._reached: dict[int, int] = {}
+        self._probe: AIOKafkaConsumer | None = None
         self._why: str | None = "not started"
         self._broken = asyncio.Event()
         self._rebuilder: asyncio.Task[None] | None = None
@@ -56,6 +57,7 @@ class KafkaBus:
             self._rebuilder.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._rebuilder
+        await self._drop_probe()
         producer, self._producer = self._producer, None
         self._why = "stopped"
         if producer is not None:
@@ -67,9 +69,28 @@ class KafkaBus:
         """Why the log cannot be used just now, for `/ready`; `None` while all is well."""
         return self._why
 
-    def reached(self) -> dict[int, int]:
-        """By shard, the offset behind the last record that this process wrote; for the lag."""
-        return self._reached
+    async def ends(self) -> Mapping[int, int]:
+        """See `bus.CommandBus`. One caller at a time."""
+        try:
+            async with asyncio.timeout(SEND_S):
+                if self._probe is None:
+                    self._probe = AIOKafkaConsumer(
+                        bootstrap_servers=list(self._servers),
+                        enable_auto_commit=False,
+                        request_timeout_ms=REQUEST_TIMEOUT_MS,
+                    )
+                    await self._probe.start()
+                places = [TopicPartition(self._topic, shard) for shard in range(self._shards)]
+                found = await self._probe.end_offsets(places)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._drop_probe()
+            raise BusUnavailable(f"{type(error).__name__}: {error}") from error
+        return {place.partition: end for place, end in found.items()}
+
+    async def _drop_probe(self) -> None:
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            await _close(probe)
 
     async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
         """See `bus.CommandBus`."""
@@ -88,9 +109,7 @@ class KafkaBus:
                 delivery.add_done_callback(_forget)
             self._fail(producer, error)
             raise BusUncertain(type(error).__name__) from error
-        offset: int = written.offset
-        self._reached[shard] = offset + 1
-        return Ack(shard=shard, offset=offset)
+        return Ack(shard=shard, offset=written.offset)
 
     def _fail(self, producer: AIOKafkaProducer, error: BaseException) -> None:
         _failures.labels(type(error).__name__).inc()
@@ -139,10 +158,10 @@ class KafkaBus:
         return producer
 
 
-async def _close(producer: AIOKafkaProducer) -> None:
+async def _close(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     with contextlib.suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(STOP_S):
-            await producer.stop()
+            await client.stop()
 
 
 def _forget(delivery: "asyncio.Future[object]") -> None:

@@ -1,7 +1,7 @@
 """The process as its own routes see it: what it is, what it waits for, and its services once they exist."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from api.parts import ProcessMode
@@ -31,7 +31,5 @@ class Process:
         """Why the process has not started, by dependency."""
         self.checks: dict[str, Check] = {}
         """What `/ready` asks, by dependency."""
-        self.reached: Callable[[], Mapping[int, int]] | None = None
-        """By shard, the offset behind the last record that this process wrote, where the bus tells."""
         self.stopping = False
         self.started_at = time.monotonic()

@@ -11,6 +11,7 @@ from api.bus import CommandBus
 from api.commands import Commands
 from api.gateway.metering import Metering
 from api.identities import Identities
+from api.lag import Lag
 from api.llm_models import LlmModels
 from api.login_throttle import LoginThrottle
 from api.lookup import LookupHash
@@ -84,7 +85,10 @@ async def running_services(
         stack.callback(passwords.close)
         if http is None:
             http = await stack.enter_async_context(outbound_http())
-        commands = Commands(bus, poller, shards)
+        lag = Lag(store, bus)
+        lag.start()
+        stack.push_async_callback(lag.stop)
+        commands = Commands(bus, poller, lag, shards)
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
         metering.start()
         stack.push_async_callback(metering.close)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.call import Call, Reply
 from api.errors import ApiError
-from api.process import VERSION, Check, Process
+from api.process import VERSION, Check
 from api.route import PUBLIC, Route
 from telemetry import metrics
 
@@ -41,7 +41,7 @@ class Readiness(Struct, frozen=True, kw_only=True):
     mode: Literal["devnet", "production"]
     dependencies: dict[str, Dependency]
     behind: int | None = None
-    """Commands of this process that are acknowledged and not yet applied."""
+    """Commands in the log, whoever wrote them, that no worker has applied yet; at most about a second old."""
 
 
 async def health(call: Call[None, None]) -> Health:
@@ -71,7 +71,7 @@ async def ready(call: Call[None, None]) -> Reply:
         status="ready" if fine else "not_ready",
         mode=process.mode,
         dependencies=found,
-        behind=await _behind(process) if fine else None,
+        behind=process.services.commands.lag.total if fine and process.services is not None else None,
     )
     return Reply(status=200 if fine else 503, body=body, headers={} if fine else {"Retry-After": "1"})
 
@@ -84,14 +84,6 @@ async def _asked(check: Check) -> str | None:
         return f"no answer within {CHECK_S:.0f} s"
     except Exception as error:  # noqa: BLE001  # whatever is wrong with a dependency, it is what was asked
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-async def _behind(process: Process) -> int | None:
-    services, reached = process.services, process.reached
-    if services is None or reached is None:
-        return None
-    heads = {head.shard: head.next_offset for head in await services.store.shard_heads()}
-    return sum(max(0, end - heads.get(shard, 0)) for shard, end in reached().items())
 
 
 async def show_metrics(call: Call[None, None]) -> Response:

@@ -1,14 +1,20 @@
 """Writes that are slow, lost, repeated or reused, and what GET /commands/{id} says of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
 from api.app import create_app
-from api.bus import Ack, BusUnavailable, BusUncertain
+from api.bus import Ack, BusOverloaded, BusUnavailable, BusUncertain
 from api.commands import Commands
+from api.lag import Lag
 from devnet.log import MemoryLog
+from domain.account.api_keys import RevokeApiKey
+from domain.account.holds import ReleaseHold, ReportProgress, SettleHold, Sweep
+from domain.account.usage import Usage
+from domain.envelope import Actor, Envelope, Header
+from domain.message import Command
 from tests.api.running import SHARDS, Running, application
 from tests.api.serving import served
 
@@ -20,6 +26,8 @@ class WaywardBus:
         self._log = log
         self.mode = "fine"
         self.kept: list[tuple[int, bytes, bytes]] = []
+        self.others = 0
+        """What other processes have written to each shard and no worker has applied."""
 
     async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
         """See `bus.CommandBus`."""
@@ -36,6 +44,10 @@ class WaywardBus:
                 return Ack(shard=shard, offset=len(self._log.records[shard]))
             case _:
                 return await self._log.send(shard, key, value)
+
+    async def ends(self) -> Mapping[int, int]:
+        """See `bus.CommandBus`."""
+        return {shard: end + self.others for shard, end in (await self._log.ends()).items()}
 
     async def deliver(self) -> None:
         """Lets the worker see what was kept."""
@@ -68,7 +80,8 @@ async def place() -> AsyncIterator[Place]:
     """A running application whose bus can go wrong."""
     async with application() as running:
         bus = WaywardBus(running.log)
-        commands = Commands(bus, running.services.commands.poller, SHARDS)
+        lag = Lag(running.store, bus, shard_behind_max=100)
+        commands = Commands(bus, running.services.commands.poller, lag, SHARDS)
         object.__setattr__(running.services, "commands", commands)
         yield Place(running, bus)
 
@@ -194,3 +207,41 @@ async def test_fifty_repeats_at_once_have_one_effect(place: Place) -> None:
     assert len({answer.json["key"] for answer in answers}) == 1
     listed = await place.app.ask("GET", "/api-keys", token=person.token)
     assert len(listed.json["data"]) == 1
+
+
+async def test_new_work_is_shed_while_the_workers_are_too_far_behind(place: Place) -> None:
+    """503 `overloaded` with `Retry-After`, and nothing is written; all is well again once they have caught up."""
+    person = await place.app.register()
+    lag = place.app.services.commands.lag
+    place.bus.others = 101
+    await lag.read()
+    assert (await place.app.ask("GET", "/ready")).json["behind"] == 101 * SHARDS
+    records = [len(each) for each in place.app.log.records]
+    answer = await place.app.ask("PATCH", "/users/me", NAME, token=person.token)
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "overloaded", "5")
+    assert [len(each) for each in place.app.log.records] == records
+    place.bus.others = 100
+    await lag.read()
+    assert (await place.app.ask("PATCH", "/users/me", NAME, token=person.token)).status == 200
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        SettleHold(hold_id="hold_1", usage=Usage(source="provider")),
+        ReleaseHold(hold_id="hold_1", reason="undecided"),
+        ReportProgress(hold_id="hold_1", usage=Usage(source="provider")),
+        Sweep(),
+    ],
+    ids=lambda fact: type(fact).__name__,
+)
+async def test_what_must_never_be_lost_is_never_shed(place: Place, fact: Command) -> None:
+    """Settle, release, progress and expiry reach the log however far the workers are behind."""
+    commands = place.app.services.commands
+    place.bus.others = 1_000_000
+    await commands.lag.read()
+    actor = Actor(kind="system", id="test")
+    header = Header(id="c", attempt="a", stream="account:1", account="1", actor=actor, issued_at=0)
+    with pytest.raises(BusOverloaded):
+        await commands.send(Envelope(header=header, body=RevokeApiKey(key_id="key_1")))
+    assert await commands.send(Envelope(header=header, body=fact)) == Ack(shard=commands.shard("account:1"), offset=0)
