@@ -94,6 +94,8 @@ class SseScanner:
         start, size = 0, len(complete)
         while start < size:
             end, length = _first_boundary(complete, start)
+            if end < 0:  # a blank line too many: its last newline ends no event of its own
+                end, length = size, 0
             event_end = end + length
             if not self._event(complete[start:end]):
                 pieces = [complete[:start]] if pieces is None else pieces

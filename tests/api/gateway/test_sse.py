@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,15 @@ def test_bytes_pass_through_however_they_are_cut(
     assert bytes(scanner.usage) == USAGE
     assert scanner.delivered.chunks == len(contents)
     assert scanner.delivered.text_bytes == sum(len(text.encode()) for text in contents)
+
+
+@pytest.mark.parametrize("surplus", [b"\n\n\n", b"\n\n\r\n", b"\r\r\r", b"\r\n\r\n\r\n", b"\n\n\n\n\n"])
+def test_blank_lines_too_many_end_nothing(surplus: bytes) -> None:
+    """A provider that prints one newline more than it should is read to its end all the same."""
+    scanner = SseScanner(strip_usage=True)
+    assert scanner.feed(b"data: {}" + surplus).rstrip() == b"data: {}"
+    scanner.feed(b"data: [DONE]\n\n")
+    assert scanner.done
 
 
 @given(cuts)
