@@ -103,9 +103,11 @@ def _usage_in(job: ChatJob, body: bytes) -> Usage:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise ApiError("upstream_error", "The provider's answer is not a completion.") from None
     told = job.told(completion.usage)
-    if told is not None:
+    if told is not None and told.completion:
         return told
     size = _text_bytes(completion.choices)
+    if told is not None and not size:
+        return told  # else there is text of which the provider tells nothing
     return job.estimated(chunks=1 if size else 0, text_bytes=size)
 
 

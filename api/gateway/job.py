@@ -157,10 +157,14 @@ class ChatJob:
 
     def told(self, usage: "Raw | None") -> Usage | None:
         """The provider's counts, if they can be true."""
-        return usage_of(usage, context=self.model.context, n=self.request.n)
+        return usage_of(usage, context=self.model.context, n=self.request.n, model=self.model.id)
 
     def estimated(self, *, chunks: int, text_bytes: int) -> Usage:
         """Counted by us."""
         return estimated(
-            prompt_bytes=self.request.prompt_bytes, chunks=chunks, text_bytes=text_bytes, context=self.model.context
+            prompt_bytes=self.request.prompt_bytes,
+            media=self.request.media,
+            chunks=chunks,
+            text_bytes=text_bytes,
+            context=self.model.context,
         )

@@ -65,14 +65,17 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     n: int
     size: int
     """Bytes of the whole body: more than can become prompt tokens, as no token is shorter than a byte."""
-    media: bool
-    """There are images, sounds or files, whose tokens cannot be told from their bytes."""
+    media: int
+    """How many images, sounds and files there are, whose tokens cannot be told from their bytes."""
+    image_bytes: int
+    """Of the images' addresses, which may hold the image itself: no tokens by the letter, at most so many bytes."""
 
     @property
     def prompt_bytes(self) -> int:
-        """Bytes of the fields that become prompt tokens; names we do not know may well."""
+        """Bytes of the fields that become prompt tokens, but for images; names we do not know may well."""
         fields = self.fields.items()
-        return sum(memoryview(value).nbytes for name, value in fields if name not in METERED or name == "messages")
+        size = sum(memoryview(value).nbytes for name, value in fields if name not in METERED or name == "messages")
+        return size - self.image_bytes
 
     def upstream_body(self, model: str, max_tokens: int | None) -> bytes:
         """The body for a deployment that calls the model `model`; `max_tokens` is added where the hold asks for it.
@@ -111,6 +114,7 @@ def decode_request(body: bytes) -> ChatRequest:
         raise ApiError("invalid_json", "The body could not be read as JSON.") from error
     _refuse_strange(body, fields, value)
     options = chat.stream_options or {}
+    media = [part for message in chat.messages for part in _media(message)]
     return ChatRequest(
         fields=fields,
         model=chat.model,
@@ -120,13 +124,20 @@ def decode_request(body: bytes) -> ChatRequest:
         max_tokens=max(chat.max_tokens or 0, chat.max_completion_tokens or 0) or None,
         n=chat.n or 1,
         size=len(body),
-        media=any(_has_media(message) for message in chat.messages),
+        media=len(media),
+        image_bytes=sum(map(_image_bytes, media)),
     )
 
 
-def _has_media(message: Message) -> bool:
+def _media(message: Message) -> list[dict[str, Any]]:
     content = message.content
-    return isinstance(content, list) and any(part.get("type") not in TEXT_PARTS for part in content)
+    return [part for part in content if part.get("type") not in TEXT_PARTS] if isinstance(content, list) else []
+
+
+def _image_bytes(part: dict[str, Any]) -> int:
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    return len(url) if isinstance(url, str) else 0
 
 
 def _refuse_strange(body: bytes, fields: dict[str, Raw], value: Any) -> None:

@@ -107,7 +107,9 @@ class ChatStream:
         """What was used, as the provider told or else by what was delivered; `None` if that is nothing."""
         scanner = self._scanner
         told = self._job.told(scanner.usage)
-        return told or self._progress()
+        if told is not None and (told.completion or not scanner.delivered.chunks):
+            return told
+        return self._progress()
 
     def _progress(self) -> Usage | None:
         delivered = self._scanner.delivered

@@ -4,39 +4,49 @@ Providers agree on `prompt_tokens` and `completion_tokens` and on little else: w
 reasoning is part of the completion. The buckets here never overlap (`domain.account.usage.Usage`).
 """
 
+from typing import Any, TypeAlias
+
 import msgspec
 from msgspec import Raw, Struct
 
-from domain.account.usage import Usage
+from domain.account.usage import TOKENS_MAX, Usage
+from telemetry import logs
 
 BYTES_PER_TOKEN = 4
 """Of text in most languages; used only where the provider tells nothing."""
 SLACK = 2
 """Counts above so many contexts are absurd. A context stated too small by an operator is no reason to doubt."""
+MEDIA_TOKENS = 1_000
+"""Of an image, sound or file, whose bytes say nothing; used only where the provider tells nothing. About the price of a
+large image with the providers that publish it."""
+
+Count: TypeAlias = int | float
+"""Some providers write 3.0."""
 
 
 class PromptDetails(Struct, frozen=True, kw_only=True):
     """OpenAI's `prompt_tokens_details`; `cache_write_tokens` is what some providers add."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class CompletionDetails(Struct, frozen=True, kw_only=True):
     """OpenAI's `completion_tokens_details`."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class ProviderUsage(Struct, frozen=True, kw_only=True):
     """`usage` as OpenAI-compatible providers send it."""
 
-    prompt_tokens: int
-    completion_tokens: int = 0
-    total_tokens: int | None = None
+    prompt_tokens: Count
+    completion_tokens: Count = 0
+    total_tokens: Any = None
+    """A help only: whatever it is, the others stand."""
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
+    prompt_cache_hit_tokens: Count | None = None
     """The cached part, where there are no details."""
 
 
@@ -51,36 +61,51 @@ def given(raw: Raw | None) -> bool:
     return bool(raw) and bytes(raw) != b"null"  # type: ignore[arg-type]  # not None, as it is true
 
 
-def usage_of(raw: Raw | None, *, context: int, n: int = 1) -> Usage | None:
+def usage_of(raw: Raw | None, *, context: int, n: int = 1, model: str = "") -> Usage | None:
     """The buckets of a provider's `usage`; `None` if there is none, or none that can be true.
 
-    Negative counts, more cached than prompt tokens, counts beyond all bounds: no counts at all.
+    Negative counts, more cached than prompt tokens, no tokens at all, counts beyond all bounds: no counts at all. The
+    last is logged with `model`, whose context may be stated wrong.
     """
     if raw is None or not given(raw):
         return None
     try:
-        told = _decoder.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+        buckets = _buckets(_decoder.decode(raw))
+    except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    buckets = _buckets(told)
-    bound = context * SLACK
-    if buckets.prompt > bound or buckets.completion > bound * n:
+    bound = min(context * SLACK, TOKENS_MAX)
+    if buckets.prompt > bound or buckets.completion > min(bound * n, TOKENS_MAX):
+        logs.get().warning(
+            "usage_not_believed",
+            model=model,
+            context=context,
+            prompt_tokens=buckets.prompt,
+            completion_tokens=buckets.completion,
+        )
         return None
     counts = (buckets.input, buckets.cached, buckets.cache_write, buckets.output, buckets.reasoning)
-    return None if min(counts) < 0 else buckets
+    return None if min(counts) < 0 or max(counts) == 0 else buckets
+
+
+def _whole(count: Count | None) -> int:
+    """The count, of which `None` is 0; `ValueError` for half a token."""
+    if isinstance(count, float) and not count.is_integer():
+        raise ValueError("half a token")
+    return int(count or 0)
 
 
 def _buckets(told: ProviderUsage) -> Usage:
     prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
-    cached = ((prompt.cached_tokens if prompt else None) or told.prompt_cache_hit_tokens) or 0
-    written = (prompt.cache_write_tokens if prompt else None) or 0
-    reasoning = (completion.reasoning_tokens if completion else None) or 0
-    output = told.completion_tokens - reasoning
-    if reasoning and told.total_tokens == told.prompt_tokens + told.completion_tokens + reasoning:
-        output = told.completion_tokens  # this provider counts reasoning beside the completion
+    cached = _whole((prompt.cached_tokens if prompt else None) or told.prompt_cache_hit_tokens)
+    written = _whole(prompt.cache_write_tokens if prompt else None)
+    reasoning = _whole(completion.reasoning_tokens if completion else None)
+    sent, answered = _whole(told.prompt_tokens), _whole(told.completion_tokens)
+    output = answered - reasoning
+    if reasoning and told.total_tokens == sent + answered + reasoning:
+        output = answered  # this provider counts reasoning beside the completion
     return Usage(
         source="provider",
-        input=told.prompt_tokens - cached - written,
+        input=sent - cached - written,
         cached=cached,
         cache_write=written,
         output=output,
@@ -88,10 +113,10 @@ def _buckets(told: ProviderUsage) -> Usage:
     )
 
 
-def estimated(*, prompt_bytes: int, chunks: int, text_bytes: int, context: int) -> Usage:
-    """Counted from what was delivered: a chunk is at least a token, four bytes are about one."""
+def estimated(*, prompt_bytes: int, chunks: int, text_bytes: int, context: int, media: int = 0) -> Usage:
+    """Counted from what was delivered: a chunk is at least a token, four bytes are about one, `media` is flat."""
     return Usage(
         source="estimated",
-        input=min(-(-prompt_bytes // BYTES_PER_TOKEN), context),
+        input=min(-(-prompt_bytes // BYTES_PER_TOKEN) + media * MEDIA_TOKENS, context),
         output=max(chunks, -(-text_bytes // BYTES_PER_TOKEN)),
     )

@@ -216,5 +216,15 @@ def test_media_counts_as_a_whole_context() -> None:
     """What an image costs cannot be told from the bytes of its address."""
     content = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "https://x/y.png"}}]
     request = decode_request(body(messages=[{"role": "user", "content": content}]))
-    assert request.media
+    assert request.media == 1
     assert estimate(request, PRICE, context=CONTEXT, max_output=10).prompt == CONTEXT
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_the_bytes_of_an_image_are_no_text(wrapped: bool) -> None:
+    """An image in the body counts no bytes of the prompt, as one behind an address does not."""
+    url = "data:image/png;base64," + "A" * 100_000
+    image = {"type": "image_url", "image_url": {"url": url} if wrapped else url}
+    request = decode_request(body(messages=[{"role": "user", "content": [image, {"type": "file"}]}]))
+    assert request.media == 2
+    assert 0 < request.prompt_bytes < 200

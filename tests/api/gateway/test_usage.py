@@ -4,8 +4,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from structlog.testing import capture_logs
 
-from api.gateway.usage import estimated, usage_of
+from api.gateway.usage import MEDIA_TOKENS, estimated, usage_of
 from domain.account.usage import Usage
 
 CONTEXT = 32_768
@@ -30,7 +31,7 @@ def test_buckets_are_disjoint_and_add_up(prompt: int, completion: int, cached: i
         ),
         context=CONTEXT,
     )
-    if cached > prompt or (reasoning > completion):
+    if cached > prompt or reasoning > completion or prompt + completion == 0:
         assert usage is None
     else:
         assert usage is not None
@@ -73,6 +74,9 @@ def test_what_cannot_be_true_is_not_told() -> None:
         told(completion_tokens=1),
         told(prompt_tokens=5, completion_tokens=1, prompt_tokens_details={"cached_tokens": 6}),
         told(prompt_tokens=5, completion_tokens=1, prompt_tokens_details={"cached_tokens": -6}),
+        told(prompt_tokens=0, completion_tokens=0, total_tokens=0),
+        told(prompt_tokens=5, completion_tokens=1.5),
+        told(prompt_tokens=1e300, completion_tokens=1),
         Raw(b"null"),
         Raw(b"[]"),
         Raw(),
@@ -88,6 +92,40 @@ def test_nulls_in_details_are_zeros() -> None:
         context=CONTEXT,
     )
     assert usage == Usage(source="provider", input=5, output=2)
+
+
+def test_other_ways_to_write_counts() -> None:
+    """Whole floats are counts, and a total of a strange shape takes nothing away from the others."""
+    totals: list[object] = ["7", 7.0, None, [], {}]
+    for total in totals:
+        usage = usage_of(
+            told(
+                prompt_tokens=5.0,
+                completion_tokens=2.0,
+                total_tokens=total,
+                prompt_tokens_details={"cached_tokens": 3.0},
+            ),
+            context=CONTEXT,
+        )
+        assert usage == Usage(source="provider", input=2, cached=3, output=2)
+        assert usage is not None
+        assert type(usage.input) is type(usage.cached) is type(usage.output) is int
+
+
+def test_counts_beyond_the_context_are_logged() -> None:
+    """Counts that are replaced because the context is stated too small do not vanish without a word."""
+    with capture_logs() as logged:
+        assert usage_of(told(prompt_tokens=CONTEXT * 3, completion_tokens=1), context=CONTEXT, model="m") is None
+    assert [(entry["event"], entry["log_level"], entry["model"]) for entry in logged] == [
+        ("usage_not_believed", "warning", "m")
+    ]
+
+
+def test_media_has_a_flat_price_where_nothing_is_told() -> None:
+    """An image costs the same by its address and in full, and is not free."""
+    by_address = estimated(prompt_bytes=40, chunks=1, text_bytes=4, context=CONTEXT, media=2)
+    assert by_address.input == 10 + 2 * MEDIA_TOKENS
+    assert estimated(prompt_bytes=40, chunks=1, text_bytes=4, context=1_500, media=2).input == 1_500
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**4), st.integers(0, 10**6))
