@@ -166,6 +166,7 @@ class Draft:
         """
         envelope = await self.envelope(command, stream=stream)
         commands = self._call.services.commands
+        commands.poller.admit()
         shard = commands.shard(envelope.header.stream)
         try:
             ack = await commands.send(envelope)

@@ -80,15 +80,20 @@ class OutcomePoller:
             if not waiter.done.done():
                 waiter.done.set_result(None)
 
+    def admit(self) -> None:
+        """503 `overloaded` past the bound of waiters; asked before a command is sent: afterwards it is too late."""
+        if len(self._waiters) >= self._waiters_max:
+            raise ApiError("overloaded", headers={"Retry-After": "1"})
+
     async def wait(
         self, shard: int, command_id: str, attempt: str, timeout_s: float, *, fingerprint: str | None = None
     ) -> Outcome | None:
-        """The outcome that settles the attempt, or `None` after `timeout_s`. 503 `overloaded` past the bound.
+        """The outcome that settles the attempt, or `None` after `timeout_s`, or at once where too many wait already.
 
         With a `fingerprint`, the outcome of another request under the same id ends the wait as well.
         """
         if len(self._waiters) >= self._waiters_max:
-            raise ApiError("overloaded", headers={"Retry-After": "1"})
+            return None
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome | None] = loop.create_future()
         waiter = _Waiter(shard, command_id, attempt, fingerprint, done)
@@ -156,6 +161,10 @@ class OutcomePoller:
             found = await self._store.read_outcomes({(waiter.shard, waiter.command_id) for waiter in due})
         except (StoreError, OSError) as error:
             self._log.warning("outcomes_unreadable", error=type(error).__name__)
+            await asyncio.sleep(STORE_RETRY_S)
+            return
+        except Exception:  # noqa: BLE001 (whatever it is: without this loop every write would be a 202)
+            self._log.exception("outcomes_unreadable")
             await asyncio.sleep(STORE_RETRY_S)
             return
         for waiter in due:

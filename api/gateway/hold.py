@@ -212,12 +212,9 @@ class Hold:
             self._metering.deliver(self._follow(ReleaseHold(hold_id=self.id, reason=reason)))
 
     async def _soon(self, ack: Ack, envelope: Envelope) -> Outcome | None:
-        """The outcome of an acknowledged command, if it is there in a moment and the process is not overloaded."""
+        """The outcome of an acknowledged command, if it is there in a moment."""
         header = envelope.header
-        try:
-            return await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
-        except ApiError:
-            return None
+        return await self._metering.commands.outcome(ack.shard, header.id, header.attempt, OUTCOME_S)
 
     def _settling(self, usage: Usage, request_id: str) -> Envelope:
         if self._settlement is not None:

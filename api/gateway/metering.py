@@ -79,8 +79,9 @@ class Metering:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Starts the two loops."""
-        self._loops = [asyncio.create_task(self._deliver_all()), asyncio.create_task(self._tick_all())]
+        """Starts the loops. Clients are listened to in one of their own, which never waits for the log."""
+        loops = (self._deliver_all, self._report_all, self._listen_all)
+        self._loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in loops]
 
     async def close(self, timeout_s: float = 10.0) -> None:
         """Sends what waits in the buffer, as far as that is possible in time, and stops."""
@@ -101,6 +102,7 @@ class Metering:
 
     def admit(self) -> None:
         """503 when the buffer is half full: no new debts to the log before the old ones are paid."""
+        self.commands.poller.admit()
         if len(self._unsent) > UNSENT_MAX // 2:
             raise ApiError("metering_overloaded", headers={"Retry-After": "5"})
 
@@ -142,15 +144,24 @@ class Metering:
         """The call has ended."""
         self._reporting.discard(call)
 
-    async def _tick_all(self) -> None:
+    async def _listen_all(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            now = time.monotonic()
             for watch in tuple(self.watches):
                 watch.listen()
-            due = [envelope for call in tuple(self._reporting) if (envelope := call.tick(now)) is not None]
-            for start in range(0, len(due), SENT_AT_ONCE):
-                await self._send_all(due[start : start + SENT_AT_ONCE])
+
+    async def _report_all(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self._report_due(time.monotonic())
+            except Exception:  # noqa: BLE001 (one call's bug must not end the reports of all)
+                logs.get().exception("progress_not_reported")
+
+    async def _report_due(self, now: float) -> None:
+        due = [envelope for call in tuple(self._reporting) if (envelope := call.tick(now)) is not None]
+        for start in range(0, len(due), SENT_AT_ONCE):
+            await self._send_all(due[start : start + SENT_AT_ONCE])
 
     # Commands that must not be lost.
 
@@ -198,11 +209,11 @@ class Metering:
             await asyncio.sleep(pause)
 
     async def _send_all(self, envelopes: Iterable[Envelope]) -> list[bool]:
-        """Sends side by side, in order; answers which were acknowledged."""
+        """Sends side by side, in order; answers which need not be sent again: acknowledged, or refused for good."""
         acks = await asyncio.gather(*(self.send(each) for each in envelopes), return_exceptions=True)
         for ack in acks:
             if isinstance(ack, ApiError):
                 logs.get().error("metering_command_refused", code=ack.code)
             elif isinstance(ack, BaseException):
                 logs.get().error("metering_command_failed", error=type(ack).__name__)
-        return [ack is not None and not isinstance(ack, Exception) for ack in acks]
+        return [isinstance(ack, Ack | ApiError) for ack in acks]
