@@ -1,7 +1,6 @@
 """`python -m worker run`: applies commands until it is told to stop."""
 
 import asyncio
-import signal
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -18,6 +17,7 @@ from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
 from worker.kafka import KafkaSink, KafkaSource
 from worker.settings import WorkerSettings
+from worker.stopping import stop_signals
 from worker.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -31,10 +31,7 @@ async def run(settings: WorkerSettings) -> None:
     A second signal ends at once: nothing is lost by that either.
     """
     collect_seldom()
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = stop_signals()
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr="127.0.0.1", registry=REGISTRY)
     store = await PostgresStore.open(settings.database_url, WORKER, connections_max=settings.lanes * 2 + 4)
