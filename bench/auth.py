@@ -25,7 +25,7 @@ async def measure(bench: Bench) -> Sequence[Row]:
     took: dict[str, list[float]] = {name: [] for name in TARGET_US}
     async with AsyncExitStack() as stack:
         devnet = await _devnet(stack)
-        seeded = await seed(devnet.url, devnet.make_admin)
+        seeded = await seed(devnet.url, devnet.grant_role)
         credentials = {"api key": seeded.api_key, "login token": seeded.user_token}
         end = time.perf_counter() + bench.seconds
         while time.perf_counter() < end:

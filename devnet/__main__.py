@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
+import math
 import os
-import signal
 import sys
 from contextlib import AsyncExitStack
 from typing import get_args
@@ -11,9 +11,10 @@ from typing import get_args
 import structlog
 import uvloop
 
+from api.tokens import ISSUER
 from api.toml_file import BadFile
 from devnet.arguments import Common, add_common, common
-from devnet.one_process import Devnet, devnet_settings
+from devnet.one_process import JWT_KEY_ID, Devnet, WorkerEnded, devnet_settings
 from devnet.printout import show
 from devnet.provider import ProviderOptions
 from devnet.provider.options import Fail
@@ -21,15 +22,24 @@ from devnet.scratch import ServerStartError, ServerUnavailableError
 from devnet.seed import SeedError, seed
 from telemetry import logs
 from telemetry.garbage import collect_seldom
+from worker.stopping import stop_signals
 
 log = structlog.get_logger(__name__)
 
-EPILOG = """\
+NUMBER_MAX = 1_000_000_000
+
+EPILOG = f"""\
 examples:
   make devnet
   make devnet ARGS="--port 8000 --json"
   make devnet ARGS="--provider-latency-ms 300 --provider-tokens-per-second 40"
   make devnet ARGS="--upstream http://127.0.0.1:8080/v1 --model my-model --price-input 0.150000 --price-output 0.600000"
+  make devnet ARGS="--jwt ada --jwt grace:admin"
+
+Tokens that you make yourself, with --jwt-secret: a JWT signed with HS256, its key the secret's UTF-8 bytes, its
+header "kid": "{JWT_KEY_ID}", its claims "iss": "{ISSUER}", "sub" the id of a user who is registered here (user_…),
+"ver": 1 (one more after each change of the password), "iat" and "exp" in whole seconds. Roles are no claims: they
+are the user's. --jwt makes both, user and token.
 """
 
 
@@ -39,14 +49,20 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m devnet",
         description=__doc__,
         epilog=EPILOG,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common(words)
-    words.add_argument("--jwt-secret", metavar="TEXT", help="sign login tokens with this, to make some yourself")
+    words.add_argument(
+        "--jwt-secret",
+        type=_secret,
+        metavar="TEXT",
+        help="sign login tokens with this, to make some yourself: see below",
+    )
     provider = words.add_argument_group("built-in models")
-    provider.add_argument("--provider-latency-ms", type=int, default=0, metavar="MS", help="before the first byte")
+    provider.add_argument("--provider-latency-ms", type=_number, default=0, metavar="MS", help="before the first byte")
     provider.add_argument(
-        "--provider-tokens-per-second", type=float, default=0, metavar="N", help="0: as fast as it can"
+        "--provider-tokens-per-second", type=_number, default=0, metavar="N", help="0: as fast as it can"
     )
     provider.add_argument(
         "--provider-fail",
@@ -58,6 +74,22 @@ def parser() -> argparse.ArgumentParser:
     return words
 
 
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= NUMBER_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible: expected a number from 0 to {NUMBER_MAX:,}")
+    return number
+
+
+def _secret(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty secret is none")
+    return text
+
+
 def _provider(words: argparse.Namespace) -> ProviderOptions:
     return ProviderOptions(
         latency_ms=words.provider_latency_ms,
@@ -67,16 +99,13 @@ def _provider(words: argparse.Namespace) -> ProviderOptions:
 
 
 async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None) -> None:
-    """Runs devnet until SIGINT or SIGTERM."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    """Runs devnet until SIGINT or SIGTERM; the second ends it at once. `WorkerEnded` when the worker ends before."""
+    stopping = stop_signals()
     async with AsyncExitStack() as stack:
         collect_seldom()
         devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret), provider)
         await devnet.start(stack)
-        seeded = await seed(devnet.url, devnet.make_admin)
+        seeded = await seed(devnet.url, devnet.grant_role, chosen.people)
         log.info("devnet_started", mode="devnet", url=devnet.url, limits=chosen.limits)
         show(
             mode="devnet",
@@ -86,7 +115,7 @@ async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None)
             seeded=seeded,
             as_json=chosen.json,
         )
-        await stopping.wait()
+        await devnet.until(stopping)
         log.info("devnet_stopping")
 
 
@@ -99,7 +128,7 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(chosen, _provider(given), given.jwt_secret))
-    except (ServerStartError, ServerUnavailableError, SeedError, BadFile, OSError) as error:
+    except (ServerStartError, ServerUnavailableError, SeedError, WorkerEnded, BadFile, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

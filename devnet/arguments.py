@@ -1,8 +1,24 @@
 """What devnet and stack are told on the command line, where it is the same for both."""
 
 import argparse
+import re
+from collections.abc import Sequence
+from typing import get_args
 
 from msgspec import Struct
+
+from api.llm_models import load_llm_models
+from api.llm_models import upstream as read_upstream
+from api.toml_file import BadFile
+from domain.errors import Invalid
+from domain.money import parse_credits
+from domain.user import Role
+
+PORT_MAX = 65_535
+CONTEXT_MAX = 100_000_000
+ROLES: tuple[Role, ...] = get_args(Role)
+_SUBJECT = re.compile(r"[A-Za-z0-9._+-]{1,64}")
+_MODEL = re.compile(r"[A-Za-z0-9._:/@+-]{1,200}")
 
 
 class Upstream(Struct, frozen=True, kw_only=True):
@@ -16,6 +32,18 @@ class Upstream(Struct, frozen=True, kw_only=True):
     context: int
 
 
+class Person(Struct, frozen=True, kw_only=True):
+    """Somebody for whom a login token was asked. Without a `role` the user's stays what it is."""
+
+    subject: str
+    role: Role | None
+
+    @property
+    def email(self) -> str:
+        """The address under which devnet registers the user."""
+        return f"{self.subject}@example.com"
+
+
 class Common(Struct, frozen=True, kw_only=True):
     """The choices that devnet and stack share."""
 
@@ -26,6 +54,7 @@ class Common(Struct, frozen=True, kw_only=True):
     local_model: bool
     upstream: Upstream | None
     log_level: str
+    people: Sequence[Person] = ()
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +64,20 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--port", type=_port, default=8000, help="first port to listen on; 0: a free one (default: 8000)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object on the first line, for programs")
-    parser.add_argument("--no-limits", action="store_true", help="no rate limits and no daily quotas, for any account")
+    parser.add_argument(
+        "--no-limits",
+        action="store_true",
+        help="no rate limits and no daily quotas, for any account; failed logins are slowed down all the same",
+    )
+    parser.add_argument(
+        "--jwt",
+        type=_person,
+        action="append",
+        default=[],
+        metavar="SUBJECT[:ROLE]",
+        help=f"also register SUBJECT@example.com, with a role ({', '.join(ROLES)}), and print a login token for it; "
+        "repeat for more",
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     models = parser.add_argument_group("models")
     models.add_argument("--local-model", action="store_true", help="also serve a small real language model")
@@ -52,25 +94,17 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--price-output", metavar="CREDITS", default="4.000000", help="and of output (default: %(default)s)"
     )
     models.add_argument(
-        "--upstream-context", metavar="TOKENS", type=int, default=131_072, help="its context (default: %(default)s)"
+        "--upstream-context",
+        metavar="TOKENS",
+        type=_context,
+        default=131_072,
+        help="its context (default: %(default)s)",
     )
 
 
 def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common:
     """The shared choices; ends the process with what is wrong."""
-    upstream = None
-    if words.upstream:
-        if not words.model:
-            parser.error("--upstream needs --model NAME: the name under which clients call it")
-        upstream = Upstream(
-            base_url=words.upstream,
-            model=words.model,
-            api_key=words.upstream_key,
-            price_input=words.price_input,
-            price_output=words.price_output,
-            context=words.upstream_context,
-        )
-    elif words.model or words.upstream_key:
+    if not words.upstream and (words.model or words.upstream_key):
         parser.error("--model and --upstream-key go with --upstream URL")
     return Common(
         host=words.host,
@@ -78,12 +112,55 @@ def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common
         json=words.json,
         limits=not words.no_limits,
         local_model=words.local_model,
-        upstream=upstream,
+        upstream=_upstream(parser, words) if words.upstream else None,
         log_level=words.log_level,
+        people=words.jwt,
     )
 
 
+def _upstream(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Upstream:
+    """What is wrong is told by the option's name: the models file that is made of it is no business of the reader."""
+    if not words.model:
+        parser.error("--upstream needs --model NAME: the name under which clients call it")
+    if not _MODEL.fullmatch(words.model):
+        parser.error(f"--model {words.model!r} is no model's name: expected letters, digits, and any of . _ : / @ + -")
+    if words.model in load_llm_models():
+        parser.error(f"--model {words.model}: the built-in provider has a model of this name, choose another")
+    for option, amount in (("--price-input", words.price_input), ("--price-output", words.price_output)):
+        try:
+            parse_credits(amount, name=option)
+        except Invalid as error:
+            parser.error(error.message)
+    prices = {"price_input": words.price_input, "price_output": words.price_output}
+    try:
+        read_upstream(words.model, words.upstream, api_key=None, context=words.upstream_context, **prices)
+    except (BadFile, ValueError):
+        parser.error(f"--upstream {words.upstream!r} is no address: expected one such as https://api.example.com/v1")
+    return Upstream(
+        base_url=words.upstream,
+        model=words.model,
+        api_key=words.upstream_key,
+        context=words.upstream_context,
+        **prices,
+    )
+
+
+def _person(text: str) -> Person:
+    subject, colon, role = text.partition(":")
+    if not _SUBJECT.fullmatch(subject):
+        raise argparse.ArgumentTypeError(f"{subject!r} is no subject: expected letters, digits, and any of . _ + -")
+    if colon and role not in ROLES:
+        raise argparse.ArgumentTypeError(f"{role!r} is no role: expected one of {', '.join(ROLES)}")
+    return Person(subject=subject, role=next((each for each in ROLES if each == role), None))
+
+
+def _context(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= CONTEXT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no context: expected 1 to {CONTEXT_MAX} tokens")
+    return int(text)
+
+
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:  # noqa: PLR2004 (the largest port there is)
+    if not text.isascii() or not text.isdigit() or int(text) > PORT_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 to 65535")
     return int(text)

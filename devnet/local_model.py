@@ -86,8 +86,8 @@ def start_local_model(*, port: int = 0, log: Path | None = None, timeout_s: floa
     argv = [sys.executable, "-m", "devnet.local_model", "--port", str(port)]
     process = spawn(argv, log=log, cwd=Path(__file__).parent.parent)
     running = LocalModel(url=f"http://{HOST}:{port}", port=port, model=MODEL, process=process)
-    wait_until(lambda: process.poll() is not None or _answers(port), timeout_s)
-    if process.poll() is None and _answers(port):
+    wait_until(lambda: process.poll() is not None or answers(port), timeout_s)
+    if process.poll() is None and answers(port):
         return running
     ended = process.poll()
     running.stop()
@@ -105,7 +105,8 @@ def local_model(*, port: int = 0, log: Path | None = None, timeout_s: float = ST
         running.stop()
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether a model serves on the port; blocks the thread for up to two seconds."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
         connection.request("GET", "/health")

@@ -23,7 +23,7 @@ from devnet.log import MemoryLog
 from devnet.models_file import local_upstream, write_models
 from devnet.provider import ProviderOptions, running
 from domain.envelope import Actor, Envelope, Header
-from domain.user import GrantRole
+from domain.user import GrantRole, Role
 from eventstore.codec import MacChain
 from eventstore.memory import MemoryStore
 from eventstore.records import Outcome
@@ -33,18 +33,22 @@ from worker.assembly import build_worker, system_clock
 
 log = structlog.get_logger(__name__)
 
+JWT_KEY_ID = "devnet"
 ROLE_TIMEOUT_S = 5.0
 DRAIN_S = 5
 """How long open streams may go on after Ctrl-C."""
 
 
 def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
-    """Settings with secrets of their own; `jwt_secret` lets login tokens outlive a restart."""
+    """Settings with secrets of their own; with `jwt_secret` others can sign login tokens too.
+
+    The key is the text's UTF-8, filled up with NUL bytes to 32: for HMAC (RFC 2104) that is the same key.
+    """
     token_secret = secrets.token_bytes(32) if jwt_secret is None else jwt_secret.encode().ljust(32, b"\0")
     return ApiSettings(
         database_url="",
         kafka_bootstrap_servers=(),
-        jwt_secrets={"devnet": token_secret},
+        jwt_secrets={JWT_KEY_ID: token_secret},
         api_key_peppers={"devnet": secrets.token_bytes(32)},
         master_keys={"devnet": secrets.token_bytes(32)},
         host=chosen.host,
@@ -53,6 +57,10 @@ def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
         limits=chosen.limits,
         drain_s=DRAIN_S,
     )
+
+
+class WorkerEnded(Exception):
+    """The worker is gone, and nothing is applied any more; the text says why."""
 
 
 class Devnet:
@@ -67,6 +75,7 @@ class Devnet:
         self.services: Services
         self.models: LlmModels
         self.url = ""
+        self.working: asyncio.Task[None]
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Starts everything; `stack` stops it in the other order."""
@@ -93,8 +102,8 @@ class Devnet:
             macs=MacChain({"devnet": secrets.token_bytes(32)}),
             on_outcomes=_committed(services),
         )
-        working = asyncio.create_task(worker.run())
-        stack.push_async_callback(_finish, worker.close, working)
+        self.working = asyncio.create_task(worker.run())
+        stack.push_async_callback(_finish, worker.close, self.working)
         await self._listen(stack, services)
 
     async def _models(self, stack: AsyncExitStack, provider_url: str) -> LlmModels:
@@ -116,8 +125,18 @@ class Devnet:
         server = Server(uvicorn_config(create_app(services), self._settings, lifespan=False))
         self.url = await stack.enter_async_context(server.serving(listener))
 
-    async def make_admin(self, user_id: str) -> None:
-        """Gives a user the role `admin`, as an operator would: by a command in the log."""
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Returns when told to stop. `WorkerEnded` when the worker ends before."""
+        stop = asyncio.create_task(stopping.wait())
+        await asyncio.wait([stop, self.working], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if self.working.done():
+            error = None if self.working.cancelled() else self.working.exception()
+            log.error("devnet_worker_ended", exc_info=error)
+            raise WorkerEnded(f"devnet's worker has ended: {error or 'it was cancelled'}") from error
+
+    async def grant_role(self, user_id: str, role: Role) -> None:
+        """Gives a user a role, as an operator would: by a command in the log."""
         command_id = str(uuid.uuid4())
         header = Header(
             id=command_id,
@@ -127,7 +146,7 @@ class Devnet:
             actor=Actor(kind="system", id="operator"),
             issued_at=system_clock(),
         )
-        envelope = Envelope(header=header, body=GrantRole(role="admin"))
+        envelope = Envelope(header=header, body=GrantRole(role=role))
         ack = await self.services.commands.send(envelope)
         await self.services.commands.outcome(ack.shard, command_id, command_id, ROLE_TIMEOUT_S)
 
@@ -145,4 +164,4 @@ def _committed(services: Services) -> Callable[[Sequence[Outcome]], None]:
 
 async def _finish(ask: Callable[[], None], task: "asyncio.Task[None]") -> None:
     ask()
-    await task
+    await asyncio.wait([task])

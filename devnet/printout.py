@@ -9,8 +9,8 @@ from msgspec import Struct
 from devnet.seed import Seeded
 
 
-class Printout(Struct, frozen=True, kw_only=True):
-    """The JSON object; its members are a promise."""
+class Printout(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The JSON object; its members are a promise. `tokens`, by subject, is there when `--jwt` asked for some."""
 
     mode: str
     urls: Sequence[str]
@@ -20,6 +20,7 @@ class Printout(Struct, frozen=True, kw_only=True):
     api_key: str
     models: Sequence[str]
     pids: Mapping[str, int]
+    tokens: Mapping[str, str] = {}
 
 
 def show(
@@ -35,6 +36,7 @@ def show(
         api_key=seeded.api_key,
         models=models,
         pids=pids,
+        tokens=seeded.tokens,
     )
     text = msgspec.json.encode(printout).decode() if as_json else _for_people(printout, seeded)
     sys.stdout.write(text + "\n")
@@ -44,6 +46,7 @@ def show(
 def _for_people(printout: Printout, seeded: Seeded) -> str:
     url = printout.urls[0]
     body = f'{{"model": "{printout.models[0]}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
+    asked = "".join(f"\n  {subject}@example.com\n          token {token}" for subject, token in seeded.tokens.items())
     return f"""\
 Form-State {printout.mode} is up: {", ".join(printout.urls)}   (docs: {url}/docs)
 
@@ -51,7 +54,7 @@ Form-State {printout.mode} is up: {", ".join(printout.urls)}   (docs: {url}/docs
           token {printout.user_token}
   admin   token {printout.admin_token}
   API key {printout.api_key}
-  models  {", ".join(printout.models)}
+  models  {", ".join(printout.models)}{asked}
 
 Paste this:
 

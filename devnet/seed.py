@@ -3,11 +3,14 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 from msgspec import Struct
+
+from devnet.arguments import Person
+from domain.user import Role
 
 SEED_CREDITS = "1000.000000"
 READY_S = 60.0
@@ -22,6 +25,8 @@ class Seeded(Struct, frozen=True, kw_only=True):
     api_key: str
     email: str
     password: str
+    tokens: Mapping[str, str]
+    """Login tokens that were asked for, by subject."""
 
 
 class SeedError(Exception):
@@ -45,10 +50,10 @@ async def wait_until_ready(url: str, timeout_s: float = READY_S) -> None:
     raise SeedError(f"{url}/ready is not ready after {timeout_s:.0f} s: {said}")
 
 
-async def seed(url: str, make_admin: Callable[[str], Awaitable[None]]) -> Seeded:
-    """Registers a user and an admin, gives both credits, and makes the user's API key.
+async def seed(url: str, grant_role: Callable[[str, Role], Awaitable[None]], people: Sequence[Person] = ()) -> Seeded:
+    """Registers a user and an admin, gives both credits, makes the user's API key; registers `people` besides.
 
-    `make_admin(user_id)` is the operator's part: no call over HTTP makes the first admin.
+    `grant_role(user_id, role)` is the operator's part: no call over HTTP makes the first admin.
     """
     password = f"demo-{secrets.token_urlsafe(12)}"
     async with aiohttp.ClientSession(url) as http:
@@ -56,16 +61,23 @@ async def seed(url: str, make_admin: Callable[[str], Awaitable[None]]) -> Seeded
             _post(http, "/auth/register", _person("demo@example.com", "Demo", password)),
             _post(http, "/auth/register", _person("admin@example.com", "Admin", password)),
         )
-        await make_admin(admin["user_id"])
-        for person in (user, admin):
+        await grant_role(admin["user_id"], "admin")
+        for each in (user, admin):
             grant = {
-                "account_id": person["account_id"],
+                "account_id": each["account_id"],
                 "amount": SEED_CREDITS,
-                "reference": f"seed-{person['account_id']}",
+                "reference": f"seed-{each['account_id']}",
                 "reason": "demo credits",
             }
             await _post(http, "/billing/credits/add", grant, admin["token"])
         key = await _post(http, "/api-keys", {"name": "demo"}, user["token"])
+        registered = {"demo": user, "admin": admin}
+        for person in people:
+            if person.subject not in registered:
+                form = _person(person.email, person.subject, password)
+                registered[person.subject] = await _post(http, "/auth/register", form)
+            if person.role is not None:
+                await grant_role(registered[person.subject]["user_id"], person.role)
     return Seeded(
         account_id=user["account_id"],
         user_token=user["token"],
@@ -73,6 +85,7 @@ async def seed(url: str, make_admin: Callable[[str], Awaitable[None]]) -> Seeded
         api_key=key["key"],
         email="demo@example.com",
         password=password,
+        tokens={person.subject: registered[person.subject]["token"] for person in people},
     )
 
 

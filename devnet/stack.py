@@ -3,35 +3,44 @@
 import argparse
 import asyncio
 import base64
+import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import structlog
 
+from api.server import listening_socket
 from api.toml_file import BadFile
-from devnet.arguments import Common, add_common, common
-from devnet.child import spawn
-from devnet.local_model import LocalModel, start_local_model
+from devnet.arguments import PORT_MAX, Common, add_common, common
+from devnet.child import descendants, spawn
+from devnet.local_model import MODEL, START_S, answers, model_file
 from devnet.models_file import UPSTREAM_KEY_ENV, local_upstream, write_models
 from devnet.printout import show
 from devnet.scratch import ServerStartError, ServerUnavailableError, free_port, scratch_folder
 from devnet.seed import SeedError, seed, wait_until_ready
 from devnet.servers import KafkaServer, PostgresServer, create_database
-from devnet.supervisor import Supervised
+from devnet.supervisor import KeepingFailed, Supervised, keep_until
+from domain.user import Role
 from telemetry import logs
+from worker.stopping import stop_signals
 
 log = structlog.get_logger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_S = 15.0
+LOCAL_MODEL = "local-model"
 Server: TypeAlias = PostgresServer | KafkaServer
+P = ParamSpec("P")
+T = TypeVar("T")
 
 EPILOG = """\
 examples:
@@ -49,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m devnet.stack",
         description=__doc__,
         epilog=EPILOG,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common(words)
@@ -73,7 +83,7 @@ class Stack:
         self.processes: list[Supervised] = []
         self.models: list[str] = []
         self.environment: dict[str, str] = {}
-        self._local_model: LocalModel | None = None
+        self._blocking_work: set[asyncio.Future[Any]] = set()
 
     @property
     def urls(self) -> list[str]:
@@ -88,27 +98,49 @@ class Stack:
         }
 
     async def start(self) -> None:
-        """Starts everything and returns when it is ready."""
+        """Starts everything and returns when it is ready. `OSError` before that where an API's port is taken."""
+        self._require_ports()
+        if self._chosen.local_model:
+            model_file()
         log.info("stack_starting", postgres=self.servers["postgres"].port, kafka=self.servers["kafka"].port)
-        await asyncio.gather(*(asyncio.to_thread(server.start) for server in self.servers.values()))
+        await asyncio.gather(*(self._blocking(server.start) for server in self.servers.values()))
         postgres, kafka = self.servers["postgres"], self.servers["kafka"]
         assert isinstance(postgres, PostgresServer)
         assert isinstance(kafka, KafkaServer)
         database_url = await create_database(postgres.url)
-        provider_port = free_port()
-        models_file = await self._models(f"http://127.0.0.1:{provider_port}/v1")
+        provider_port, model_port = free_port(), free_port()
+        models_file = self._models(provider_port, model_port)
         self.environment = _environment(database_url, kafka.bootstrap_servers, models_file, self._chosen)
         await self._once([sys.executable, "-m", "worker", "migrate"])
         self._run("provider", ["devnet.provider", "--port", str(provider_port)])
+        if self._chosen.local_model:
+            self._run(LOCAL_MODEL, ["devnet.local_model", "--port", str(model_port)])
         for number in range(self._workers):
             self._run(f"worker-{number + 1}", ["worker", "run"])
         for number, port in enumerate(self.ports):
             self._run(f"api-{number + 1}", ["api"], {"FORMSTATE_PORT": str(port)})
-        await self._ready()
+        await self._ready(model_port if self._chosen.local_model else None)
 
-    async def _ready(self) -> None:
+    def _require_ports(self) -> None:
+        """What listens on a port already is a stranger, and would be taken for one of ours."""
+        for port in self.ports:
+            try:
+                listening_socket(self._chosen.host, port).close()
+            except OSError as error:
+                where = f"{self._chosen.host} port {port}"
+                raise OSError(f"cannot listen on {where}: {error.strerror}; --port takes another") from error
+
+    async def _blocking(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        """Runs `work` in a thread, which goes on when we are cancelled: `stop` waits for it."""
+        running = asyncio.ensure_future(asyncio.to_thread(work, *args, **words))
+        self._blocking_work.add(running)
+        running.add_done_callback(self._blocking_work.discard)
+        return await asyncio.shield(running)
+
+    async def _ready(self, model_port: int | None) -> None:
         """Waits for every API; `ServerStartError` names a process that ends instead of starting."""
-        ready = asyncio.gather(*(wait_until_ready(url) for url in self.urls))
+        waits = [wait_until_ready(url) for url in self.urls]
+        ready = asyncio.gather(*waits, *([self._model_ready(model_port)] if model_port else []))
         try:
             while not ready.done():
                 await asyncio.wait([ready], timeout=0.1)
@@ -118,15 +150,22 @@ class Stack:
             ready.result()
         finally:
             ready.cancel()
+            with contextlib.suppress(asyncio.CancelledError, SeedError, ServerStartError):
+                await ready
 
-    async def _models(self, provider_url: str) -> Path:
+    async def _model_ready(self, port: int) -> None:
+        end = time.monotonic() + START_S
+        while not await self._blocking(answers, port):
+            if time.monotonic() > end:
+                raise ServerStartError(f"the local model did not answer within {START_S:.0f} s")
+            await asyncio.sleep(0.1)
+
+    def _models(self, provider_port: int, model_port: int) -> Path:
         upstreams = [self._chosen.upstream] if self._chosen.upstream else []
         if self._chosen.local_model:
-            port = free_port()
-            self._local_model = await asyncio.to_thread(start_local_model, port=port)
-            upstreams.append(local_upstream(self._local_model.base_url, self._local_model.model))
+            upstreams.append(local_upstream(f"http://127.0.0.1:{model_port}/v1", MODEL))
         path = self._folder / "models.toml"
-        self.models = list(write_models(path, provider_url, upstreams))
+        self.models = list(write_models(path, f"http://127.0.0.1:{provider_port}/v1", upstreams))
         return path
 
     def _run(self, name: str, module: Sequence[str], extra: Mapping[str, str] | None = None) -> None:
@@ -134,45 +173,51 @@ class Stack:
         self.processes.append(Supervised(name, _starter(module, environment)))
 
     async def _once(self, argv: Sequence[str]) -> None:
-        process = await asyncio.to_thread(
+        process = await self._blocking(
             subprocess.run, argv, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False
         )
         if process.returncode:
             raise ServerStartError(f"{' '.join(argv[1:])} failed:\n{process.stdout}{process.stderr}")
 
-    async def make_admin(self, user_id: str) -> None:
-        """Gives a seeded user the role `admin`, as an operator would."""
-        await self._once([sys.executable, "-m", "worker", "grant-role", user_id, "admin"])
+    async def grant_role(self, user_id: str, role: Role) -> None:
+        """Gives a seeded user a role, as an operator would."""
+        await self._once([sys.executable, "-m", "worker", "grant-role", user_id, role])
 
-    async def keep(self) -> None:
-        """Starts again whatever ends; runs until it is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for process in self.processes:
-                group.create_task(process.keep())
-            for name, server in self.servers.items():
-                group.create_task(_keep_server(name, server))
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """Starts again whatever ends, until told to stop. `KeepingFailed` when something cannot be started."""
+        servers = [self._keep_server(name, server) for name, server in self.servers.items()]
+        await keep_until(stopping, [*(process.keep() for process in self.processes), *servers])
+
+    async def _keep_server(self, name: str, server: Server) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            if not server.is_running:
+                log.warning("server_died", server=name)
+                await self._blocking(server.kill)
+                await self._blocking(server.start)
+                log.info("server_started", server=name, pid=server.pid)
 
     async def stop(self) -> None:
-        """Stops the processes, then the servers; nothing is left behind."""
+        """Stops the processes, then the servers; nothing is left behind.
+
+        What is only just starting is of no use to anybody: it is ended, not waited for.
+        """
+        while self._blocking_work:
+            _kill_descendants()
+            await asyncio.wait(self._blocking_work, timeout=0.1)
         await asyncio.gather(*(asyncio.to_thread(each.stop, STOP_S) for each in reversed(self.processes)))
-        if self._local_model is not None:
-            await asyncio.to_thread(self._local_model.stop)
         await asyncio.gather(*(asyncio.to_thread(_stop_server, server) for server in self.servers.values()))
+
+
+def _kill_descendants() -> None:
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _starter(module: Sequence[str], environment: Mapping[str, str]) -> Callable[[], subprocess.Popen[bytes]]:
     argv = [sys.executable, "-m", *module]
     return lambda: spawn(argv, env=environment, cwd=ROOT)
-
-
-async def _keep_server(name: str, server: Server) -> None:
-    while True:
-        await asyncio.sleep(0.2)
-        if not server.is_running:
-            log.warning("server_died", server=name)
-            await asyncio.to_thread(server.kill)
-            await asyncio.to_thread(server.start)
-            log.info("server_started", server=name, pid=server.pid)
 
 
 def _stop_server(server: Server) -> None:
@@ -202,31 +247,36 @@ def _environment(database_url: str, kafka: str, models_file: Path, chosen: Commo
 
 
 async def run(chosen: Common, apis: int, workers: int) -> None:
-    """Runs the stack until SIGINT or SIGTERM."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    """Runs the stack until SIGINT or SIGTERM; a second one kills all of it. `KeepingFailed` if it cannot go on."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(scratch_folder("stack"))
+        stopping = stop_signals(lambda number: _end_at_once(number, folder))
         running = Stack(folder, chosen, apis, workers)
         stack.push_async_callback(running.stop)
         stop = asyncio.create_task(stopping.wait())
         up = asyncio.create_task(_come_up(running, chosen))
         await asyncio.wait([stop, up], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
         if not up.done():
+            log.info("stack_stopping", while_starting=True)
             up.cancel()
+            await asyncio.wait([up])
             return
         up.result()
-        keeper = asyncio.create_task(running.keep())
-        await asyncio.wait([stop, keeper], return_when=asyncio.FIRST_COMPLETED)
-        keeper.cancel()
+        await running.keep(stopping)
         log.info("stack_stopping")
+
+
+def _end_at_once(number: int, folder: Path) -> None:
+    """Kills everything below this process, and ends it without waiting for anything."""
+    _kill_descendants()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(128 + number)
 
 
 async def _come_up(running: Stack, chosen: Common) -> None:
     await running.start()
-    seeded = await seed(running.urls[0], running.make_admin)
+    seeded = await seed(running.urls[0], running.grant_role, chosen.people)
     show(
         mode="production",
         urls=running.urls,
@@ -244,10 +294,12 @@ def main() -> int:
     if min(given.api, given.worker) < 1:
         words.error("--api and --worker are at least 1")
     chosen = common(words, given)
+    if chosen.port + given.api - 1 > PORT_MAX:
+        words.error(f"--port {chosen.port} leaves no ports for --api {given.api}: the last one is {PORT_MAX}")
     logs.configure(chosen.log_level, process="stack")
     try:
         asyncio.run(run(chosen, given.api, given.worker))
-    except (ServerStartError, ServerUnavailableError, SeedError, BadFile, OSError) as error:
+    except (ServerStartError, ServerUnavailableError, KeepingFailed, SeedError, BadFile, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

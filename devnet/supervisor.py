@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 
 import structlog
 
@@ -15,6 +15,27 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
 WELL_S = 10.0
 """A process that lived this long died of something new: it is started again at once."""
 CHECK_S = 0.1
+
+
+class KeepingFailed(Exception):
+    """Something that must be kept running cannot be started again; the text says why."""
+
+
+async def keep_until(stopping: asyncio.Event, keepers: Iterable[Coroutine[None, None, None]]) -> None:
+    """Runs all keepers until told to stop. `KeepingFailed` as soon as one of them ends or fails."""
+    stop = asyncio.create_task(stopping.wait())
+    tasks = [asyncio.create_task(keeper) for keeper in keepers]
+    try:
+        await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                error = task.exception()
+                raise KeepingFailed(f"cannot keep all of it running: {error or 'a keeper ended'}") from error
+    finally:
+        stop.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(stop, *tasks, return_exceptions=True)
 
 
 class Supervised:

@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m devnet.provider",
         description="A deterministic OpenAI-compatible provider for development, tests and benchmarks.",
         epilog=EPILOG,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
