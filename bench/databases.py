@@ -14,6 +14,7 @@ from eventstore.shards import SHARDS_DEFAULT
 from projections.document_tables import migrate_documents
 
 POLL_S = 0.02
+READ_FROM_THE_START = "UPDATE shard_head SET next_offset = 0, last_digest = '', owner = NULL"
 APPLIED = "SELECT sum(next_offset)::bigint FROM shard_head"
 
 
@@ -29,6 +30,15 @@ async def migrated_database(bench: Bench) -> AsyncIterator[str]:
         await connection.close()
     yield url
     await drop_database(bench.postgres.url, url)
+
+
+async def read_from_the_start(url: str) -> None:
+    """Lets workers take another topic for this database's log; none may be running."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(READ_FROM_THE_START)
+    finally:
+        await connection.close()
 
 
 async def until_applied(url: str, count: int, timeout_s: float) -> tuple[float, int]:

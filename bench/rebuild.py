@@ -39,7 +39,7 @@ async def measure(bench: Bench) -> Sequence[Row]:
     """Fills a log through a worker, then reads and rebuilds it by turns."""
     servers, topic = bench.kafka.bootstrap_servers, unique_topic()
     await create_topic((servers,), topic, SHARDS_DEFAULT)
-    workload = Workload(accounts=ACCOUNTS, spread="uniform", shards=SHARDS_DEFAULT, at=system_clock())
+    workload = Workload(accounts=range(ACCOUNTS), spread="uniform", shards=SHARDS_DEFAULT, at=system_clock())
     count = await produce(servers, topic, workload.funding())
     count += await produce(servers, topic, workload.mixed(max(int(bench.seconds * EXPECTED_RATE) - count, 20_000)))
     async with migrated_database(bench) as url:

@@ -50,7 +50,7 @@ async def measure(bench: Bench) -> Sequence[Row]:
 async def _measure(bench: Bench, spread: Spread) -> list[Row]:
     servers, topic = bench.kafka.bootstrap_servers, unique_topic()
     await create_topic((servers,), topic, SHARDS_DEFAULT)
-    workload = Workload(accounts=ACCOUNTS, spread=spread, shards=SHARDS_DEFAULT, at=system_clock())
+    workload = Workload(accounts=range(ACCOUNTS), spread=spread, shards=SHARDS_DEFAULT, at=system_clock())
     count = await produce(servers, topic, workload.funding())
     count += await produce(servers, topic, workload.mixed(int(bench.seconds * EXPECTED_RATE / (END - SKIP))))
     bulks = await _recorded(servers, topic, count)

@@ -39,11 +39,16 @@ def account_name(number: int) -> str:
     return f"user_{uuid.UUID(int=number).hex}"
 
 
+def first_key(account: str) -> str:
+    """The key that an account is funded with."""
+    return f"key_{account[5:]}"
+
+
 class Workload:
     """A reproducible sequence of encoded commands over `accounts` accounts."""
 
-    def __init__(self, *, accounts: int, spread: Spread, shards: int, at: Instant, seed: int = 1) -> None:
-        self._names = [account_name(number) for number in range(accounts)]
+    def __init__(self, *, accounts: Sequence[int], spread: Spread, shards: int, at: Instant, seed: int = 1) -> None:
+        self._names = [account_name(number) for number in accounts]
         self._random = random.Random(seed)
         self._shards = shards
         self._at = at
@@ -63,7 +68,7 @@ class Workload:
         """One grant for every account, and an API key."""
         for name in self._names:
             yield self._record(name, self._grant(name, FUNDS))
-            yield self._record(name, self._new_key(name))
+            yield self._record(name, self._new_key(name, first_key(name)))
 
     def mixed(self, count: int) -> Iterator[Keyed]:
         """`count` commands, half of them hold and settle.
@@ -123,7 +128,7 @@ class Workload:
             model="basic",
             price=PRICE,
             expires_at=self._at + 30 * MINUTE,
-            key_id=self._keys.get(account),
+            key_id=self._key(account),
         )
 
     def _grant(self, account: str, amount: int, *, priority: int = 100) -> AddCredits:
@@ -138,8 +143,8 @@ class Workload:
             expires_at=self._at + 30 * DAY,
         )
 
-    def _new_key(self, account: str) -> CreateApiKey:
-        key_id = self._id("key")
+    def _new_key(self, account: str, key_id: str | None = None) -> CreateApiKey:
+        key_id = key_id or self._id("key")
         self._keys[account] = key_id
         return CreateApiKey(
             key_id=key_id,
@@ -154,7 +159,10 @@ class Workload:
         )
 
     def _changed_key(self, account: str) -> UpdateApiKey:
-        return UpdateApiKey(key_id=self._keys[account], name=f"server {self._random.randrange(1_000_000)}")
+        return UpdateApiKey(key_id=self._key(account), name=f"server {self._random.randrange(1_000_000)}")
+
+    def _key(self, account: str) -> str:
+        return self._keys.get(account) or first_key(account)
 
     def _id(self, noun: str) -> str:
         return f"{noun}_{self._uuid().hex}"
@@ -171,7 +179,7 @@ class Workload:
             attempt=f"{self._random.getrandbits(128):032x}",
             stream=stream,
             account=account,
-            actor=Actor(kind="key", id=account, key_id=self._keys.get(account), origin=SEALED),
+            actor=Actor(kind="key", id=account, key_id=self._key(account), origin=SEALED),
             issued_at=self._at,
             trace=f"00-{self._random.getrandbits(128):032x}-{self._random.getrandbits(64):016x}-01",
         )
