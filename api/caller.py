@@ -5,6 +5,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from domain.envelope import Actor
+from domain.instant import Instant
 from domain.user import Role
 
 Mode: TypeAlias = Literal["live", "test"]
@@ -26,6 +27,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     role: Role | None = None
     scopes: frozenset[str] = frozenset()
     mode: Mode = "live"
+    expires_at: Instant | None = None
+    """When an API key ends: what it makes ends no later. A login token's own end binds nothing."""
     address: str = ""
     user_agent: str = ""
 

@@ -1,7 +1,7 @@
 """From bytes to the structs of a route: decoders are built once, refusals name the field."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,12 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(.+?)`|unknown field `(.+?)`")
 
 _JSON = b"application/json"
+SINGLE = {
+    b"authorization": "Authorization",
+    b"x-api-key": "X-API-Key",
+    b"idempotency-key": "Idempotency-Key",
+    b"content-type": "Content-Type",
+}
 
 
 def body_decoder(route: Route) -> Callable[[bytes], Any]:
@@ -110,6 +116,34 @@ def check_media(content_type: bytes | None) -> None:
     charset = parameters.partition(b"charset=")[2].split(b";")[0].strip(b' "')
     if media.strip() != _JSON or charset not in (b"", b"utf-8"):
         raise ApiError("unsupported_media_type")
+
+
+def check_encoding(content_encoding: bytes | None) -> None:
+    """415 for a compressed body (RFC 9110, 15.5.16): it would be taken for what it is not."""
+    if content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity"):
+        message = "Compressed bodies are not taken; send it without Content-Encoding."
+        raise ApiError("unsupported_media_type", message, headers={"Accept-Encoding": "identity"})
+
+
+def check_single(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """400 where a header that says who asks, or for what, is given twice: which of them counts is anybody's guess."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in seen:
+            shown = SINGLE[name]
+            raise ApiError("invalid_header", f"{shown} is given twice.", param=shown)
+        if name in SINGLE:
+            seen.add(name)
+
+
+def prefers_async(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether `Prefer` (RFC 7240), in one field or several, asks for `respond-async`."""
+    return any(
+        preference.partition(b";")[0].strip().lower() == b"respond-async"
+        for name, value in headers
+        if name == b"prefer"
+        for preference in value.split(b",")
+    )
 
 
 def idempotency_key(value: bytes | None) -> str | None:

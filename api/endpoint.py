@@ -14,7 +14,16 @@ from api.bus import BusError, BusOverloaded, BusUncertain
 from api.call import Call, Reply
 from api.caller import Caller
 from api.commands import Accepted
-from api.decode import body_decoder, check_media, check_path, idempotency_key, query_decoder
+from api.decode import (
+    body_decoder,
+    check_encoding,
+    check_media,
+    check_path,
+    check_single,
+    idempotency_key,
+    prefers_async,
+    query_decoder,
+)
 from api.errors import ApiError, refused
 from api.process import Process
 from api.request_body import Gone, drain, read_body
@@ -40,6 +49,7 @@ class Exchange(Struct, kw_only=True):
     sender: Sender
     caller: Caller | None = None
     body_read: bool = False
+    respond_async: bool = False
 
 
 class Endpoint:
@@ -59,7 +69,7 @@ class Endpoint:
         try:
             await self._run(exchange, path)
         except Accepted as accepted:
-            await sender.accepted(accepted, preferred=b"respond-async" in exchange.headers.get(b"prefer", b""))
+            await sender.accepted(accepted, preferred=exchange.respond_async)
         except Gone:
             logs.get().info("client_gone")
         except Exception as error:
@@ -72,6 +82,8 @@ class Endpoint:
         route = self.route
         if self._process.services is None and not route.early:
             raise ApiError("starting")
+        if len(exchange.headers) < len(exchange.scope["headers"]):
+            check_single(exchange.scope["headers"])
         caller = exchange.caller = await self._authenticate(exchange)
         if caller.account_id:
             logs.bind_contextvars(account_id=caller.account_id)
@@ -109,8 +121,11 @@ class Endpoint:
             check_path(path)
         query = self._decode_query(exchange.query_string)
         key = idempotency_key(headers.get(b"idempotency-key")) if route.write else None
+        if route.write and b"prefer" in headers and not (route.shown_once and key is None):
+            exchange.respond_async = prefers_async(exchange.scope["headers"])
         raw_body = b""
         if self._takes_body:
+            check_encoding(headers.get(b"content-encoding"))
             if route.body is not None:
                 check_media(headers.get(b"content-type"))
             raw_body = await read_body(exchange.receive, headers, route.body_bytes_max)
@@ -129,7 +144,7 @@ class Endpoint:
             body=self._decode_body(raw_body),
             query=query,
             idempotency_key=key,
-            respond_async=route.write and b"respond-async" in headers.get(b"prefer", b""),
+            respond_async=exchange.respond_async,
         )
 
     async def _answer_raw(self, exchange: Exchange, result: Any) -> None:

@@ -96,6 +96,8 @@ class Identities:
     ) -> Caller:
         """See `api.caller.Authenticator`. Microseconds when the credentials were seen lately."""
         credential = _credential(authorization, api_key)
+        if api_key and api_key.strip() and not self.keys.looks_like_key(credential):
+            _refuse("invalid_api_key", "X-API-Key carries no API key.")
         if not self.stamps.confirmed:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"})
         digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
@@ -115,6 +117,7 @@ class Identities:
             role=identity.role,
             scopes=identity.scopes,
             mode=identity.mode,
+            expires_at=identity.expires_at if identity.key_id else None,
             address=address,
             user_agent=user_agent,
         )

@@ -69,6 +69,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """Declared codes beyond those that the endpoint itself answers."""
     write: bool = False
     """Sends commands: accepts `Idempotency-Key` and `Prefer: respond-async`, may answer 202."""
+    shown_once: bool = False
+    """Its answer shows what no later one does: without an `Idempotency-Key` the client waits for it in any case."""
     raw: bool = False
     """Takes the body's bytes as they are, and may answer an ASGI app (a Starlette `Response`) itself."""
     early: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain.aggregate import Aggregate, Answer
 from domain.errors import Conflict, NotFound
@@ -36,10 +36,10 @@ class RegisterUser(Command, frozen=True, kw_only=True, tag="user.register"):
 
 
 class UpdateProfile(Command, frozen=True, kw_only=True, tag="user.update_profile"):
-    """Changes the display name; `None` removes it."""
+    """Changes the display name; `None` removes it, what is left out stays."""
 
     category = "user"
-    display_name_sealed: str | None
+    display_name_sealed: str | UnsetType | None = UNSET
 
 
 class ChangePassword(Command, frozen=True, kw_only=True, tag="user.change_password"):
@@ -124,7 +124,9 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
         raise NotFound("user_not_found", "There is no such user.")
     match command:
         case UpdateProfile(display_name_sealed=name):
-            return [] if name == user.display_name_sealed else [ProfileUpdated(display_name_sealed=name)]
+            if name is UNSET or name == user.display_name_sealed:
+                return []
+            return [ProfileUpdated(display_name_sealed=name)]
         case ChangePassword():
             _require_ver(user, command.ver)
             return [PasswordChanged(password_sealed=command.password_sealed, ver=user.ver + 1)]
@@ -171,9 +173,17 @@ def evolve(user: User, event: UserEvent) -> User:
     return user
 
 
-def answer(user: User, _command: UserCommand, _events: Sequence[Event]) -> Answer:
-    """What login tokens need to know."""
-    return {"ver": user.ver, "role": user.role}
+def answer(user: User, command: UserCommand, _events: Sequence[Event]) -> Answer:
+    """What login tokens need to know; who was registered, and what the profile was changed to."""
+    data: Answer = {"ver": user.ver, "role": user.role}
+    match command:
+        case RegisterUser():
+            data["user_id"] = command.user_id
+        case UpdateProfile():
+            data["display_name_sealed"] = user.display_name_sealed
+        case _:
+            pass
+    return data
 
 
 AGGREGATE = Aggregate(

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from api.api_key_shown import ApiKeyChange, ApiKeyList, ApiKeyMade, ApiKeyShown, NewApiKey, shown
 from api.call import Call
+from api.commands import data_of
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
@@ -37,6 +38,12 @@ declare(
     "A key of mode test cannot make a key of mode live.",
     "Use a live key or a login token, or ask for mode test.",
 )
+declare(
+    "expiry_exceeded",
+    "forbidden",
+    "A key that expires cannot make one that outlives it.",
+    "Send an expires_at no later than the key's own, or use a login token.",
+)
 declare("invalid_name", "invalid", "The name is empty or holds control characters.", "Send 1 to 100 characters.")
 
 
@@ -48,6 +55,8 @@ async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
     if caller.mode == "test" and body.mode != "test":
         raise ApiError("mode_exceeded", param="mode")
     expires_at = _expiry(body.expires_at)
+    if caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at):
+        raise ApiError("expiry_exceeded", param="expires_at")
     draft = call.draft(f"account:{caller.account_id}")
     key_id = draft.new_id("key")
     subject, place = f"account:{caller.account_id}", f"api_key {key_id}"
@@ -103,10 +112,11 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
         _check_name(body.name)
     scopes = None if body.scopes is None else requested(body.scopes, call.caller.scopes)
     draft = call.draft(f"account:{view.account_id}")
-    await draft.submit(UpdateApiKey(key_id=view.id, name=body.name, scopes=scopes))
+    outcome = await draft.submit(UpdateApiKey(key_id=view.id, name=body.name, scopes=scopes))
     services.identities.cache.stamped((view.id,))
-    changed = replace(view, name=body.name or view.name, scopes=view.scopes if scopes is None else scopes)
-    return shown(changed, services.clock())
+    # As it was after this change: a repeat answers the same, whatever has become of the key since.
+    data = data_of(outcome)
+    return shown(replace(view, name=data["name"], scopes=data["scopes"], revoked_at=None), outcome.at)
 
 
 async def revoke(call: Call[None, None]) -> ApiKeyShown:
@@ -154,14 +164,23 @@ _CREATE = Route(
     access=needs("api_keys:write"),
     body=NewApiKey,
     answers={201: ApiKeyMade},
-    errors=("invalid_name", "invalid_scope", "invalid_expiry", "scope_exceeded", "mode_exceeded", "api_key_limit"),
+    errors=(
+        "invalid_name",
+        "invalid_scope",
+        "invalid_expiry",
+        "scope_exceeded",
+        "mode_exceeded",
+        "expiry_exceeded",
+        "api_key_limit",
+    ),
     write=True,
+    shown_once=True,
     example={"name": "my first key", "scopes": ["read", "write"]},
 )
 
 ROUTES = (
     _CREATE,
-    replace(_CREATE, path="/api-keys/create", hidden=True),
+    replace(_CREATE, path="/api-keys/create", description="The same as `POST /api-keys`."),
     Route(
         method="GET",
         path="/api-keys",

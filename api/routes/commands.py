@@ -1,5 +1,6 @@
 """What became of a write that was answered with 202, or with `outcome_unknown`."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -14,6 +15,9 @@ from api.rfc3339 import format_instant
 from api.route import ANYONE, Route
 from eventstore.records import Outcome
 from eventstore.store import Store
+
+INSTANTS = frozenset({"expires_at"})
+"""Names that are instants wherever the domain's answers use them."""
 
 
 class CommandError(Struct, frozen=True, kw_only=True):
@@ -84,10 +88,20 @@ def _undecided(public_id: str, token: CommandToken, *, passed: bool) -> CommandS
 def _decided(public_id: str, outcome: Outcome) -> CommandStatus:
     decided_at = format_instant(outcome.at)
     if outcome.status == "applied":
-        return CommandStatus(id=public_id, status="applied", result=public(data_of(outcome)), decided_at=decided_at)
+        result = result_shown(data_of(outcome))
+        return CommandStatus(id=public_id, status="applied", result=result, decided_at=decided_at)
     error = refusal(outcome.data) if outcome.status == "rejected" else ApiError(f"command_{outcome.status}")
     shown = CommandError(code=error.code, message=error.message, detail=public(error.detail))
     return CommandStatus(id=public_id, status=outcome.status, error=shown, decided_at=decided_at)
+
+
+def result_shown(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer of the domain as the client sees it: amounts and times as text, and nothing that is sealed."""
+    return {
+        name: format_instant(value) if name in INSTANTS and type(value) is int else value
+        for name, value in public(data).items()
+        if not name.endswith("_sealed")
+    }
 
 
 ROUTES = (

@@ -1,7 +1,7 @@
 """The user behind the caller: profile and password."""
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from api.call import Call
 from api.commands import Draft, data_of
@@ -81,13 +81,17 @@ async def change_me(call: Call[ProfileChange, None]) -> User:
     """Changes the display name."""
     services, user_id, name = call.services, call.caller.user_id, call.body.display_name
     user = await _me(services, user_id)
-    if name is UNSET:
+    if name is UNSET and call.idempotency_key is None:
         return await _shown(services, user)
-    check_display_name(name)
-    sealed = None if name is None else await seal_text(services.sealer, user_id, NAME_PLACE, name)
-    await call.draft(f"user:{user_id}").submit(UpdateProfile(display_name_sealed=sealed))
-    # The name of this request and not a later one: a repeat under its Idempotency-Key answers the same.
-    return msgspec.structs.replace(await _shown(services, user), display_name=name)
+    sealed: str | UnsetType | None = UNSET
+    if name is not UNSET:
+        check_display_name(name)
+        sealed = None if name is None else await seal_text(services.sealer, user_id, NAME_PLACE, name)
+    outcome = await call.draft(f"user:{user_id}").submit(UpdateProfile(display_name_sealed=sealed))
+    # As it was after this change and not a later one: a repeat under its Idempotency-Key answers the same.
+    data = data_of(outcome)
+    then = replace(user, display_name_sealed=data["display_name_sealed"], role=data["role"])
+    return await _shown(services, then)
 
 
 async def change_password(call: Call[PasswordChange, None]) -> Session:

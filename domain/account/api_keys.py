@@ -177,6 +177,10 @@ def evolve(keys: ApiKeys, event: ApiKeyEvent) -> None:
             keys.revoked.add(event.key_id)
 
 
-def answer(_account: "Account", command: ApiKeyCommand, _events: Sequence[Event]) -> Answer:
-    """Which key it was about."""
-    return {"key_id": command.key_id}
+def answer(account: "Account", command: ApiKeyCommand, _events: Sequence[Event]) -> Answer:
+    """Which key it was about, and what it was changed to."""
+    data: Answer = {"key_id": command.key_id}
+    if isinstance(command, UpdateApiKey):
+        key = account.api_keys.active[command.key_id]
+        data |= {"name": key.name, "scopes": key.scopes}
+    return data

@@ -122,6 +122,31 @@ async def test_create_403_beyond_the_creator(app: Running) -> None:
     assert (await app.ask("POST", "/api-keys", allowed, api_key=narrow["key"])).status == 201
 
 
+async def test_create_403_beyond_the_creators_end(app: Running) -> None:
+    """A key that expires makes none that outlives it; a login token, which lasts a day, may."""
+    person = await app.register()
+    end = format_instant(app.services.clock() + 2 * DAY)
+    key = (await app.key(person, expires_at=end))["key"]
+    for later in ({}, {"expires_at": None}, {"expires_at": format_instant(app.services.clock() + 3 * DAY)}):
+        answer = await app.ask("POST", "/api-keys", {"name": "k"} | later, api_key=key)
+        assert (answer.status, answer.code, answer.json["error"]["param"]) == (403, "expiry_exceeded", "expires_at")
+    assert (await app.ask("POST", "/api-keys", {"name": "k", "expires_at": end}, api_key=key)).status == 201
+    assert (await app.ask("POST", "/api-keys", {"name": "k"}, token=person.token)).status == 201
+
+
+async def test_create_waits_without_a_key_to_repeat_it(app: Running) -> None:
+    """A secret that is shown once is not lost to `Prefer`; under an Idempotency-Key it can be fetched by a repeat."""
+    person = await app.register()
+    asked: dict[str, Any] = {"token": person.token, "headers": {"Prefer": "respond-async"}}
+    answer = await app.ask("POST", "/api-keys", {"name": "k"}, **asked)
+    assert answer.status == 201
+    assert answer.json["key"]
+    assert "preference-applied" not in answer.headers
+    assert (await app.ask("POST", "/api-keys", {"name": "k"}, idempotency_key="a", **asked)).status == 202
+    fetched = await app.ask("POST", "/api-keys", {"name": "k"}, token=person.token, idempotency_key="a")
+    assert (fetched.status, fetched.json["key"] is None) == (201, False)
+
+
 async def test_create_403_past_the_plan(app: Running) -> None:
     """The free plan has 25 keys; one that is revoked makes room."""
     person = await app.register()
@@ -160,6 +185,19 @@ async def test_change_200(app: Running) -> None:
     assert (answer.status, answer.json["name"], answer.json["scopes"]) == (200, "new", ["read"])
     assert (await app.ask("GET", f"/api-keys/{key['id']}", token=person.token)).json == answer.json
     assert (await app.ask("PATCH", "/users/me", {}, api_key=key["key"])).code == "missing_scope"
+
+
+async def test_change_again_under_one_key(app: Running) -> None:
+    """A repeated change has the first answer, whatever has become of the key since."""
+    person = await app.register()
+    path = f"/api-keys/{(await app.key(person))['id']}"
+    change: dict[str, Any] = {"token": person.token, "idempotency_key": "c"}
+    first = await app.ask("PATCH", path, {"name": "first"}, **change)
+    await app.ask("PATCH", path, {"name": "second", "scopes": ["read"]}, token=person.token)
+    assert (await app.ask("PATCH", path, {"name": "first"}, **change)).json == first.json
+    await app.ask("DELETE", path, token=person.token)
+    assert (await app.ask("PATCH", path, {"name": "first"}, **change)).json == first.json
+    assert (first.json["name"], first.json["scopes"], first.json["status"]) == ("first", ["read", "write"], "active")
 
 
 async def test_revoke_200(app: Running) -> None:

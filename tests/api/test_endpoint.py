@@ -1,5 +1,6 @@
 """What every route does with a request, before its handler sees anything: on a real socket, with a table of its own."""
 
+import gzip
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from starlette.responses import PlainTextResponse
 
 from api.app import create_app
 from api.call import Call, Reply
-from api.decode import body_decoder
+from api.decode import body_decoder, prefers_async
 from api.errors import ApiError
 from api.route import ANYONE, PUBLIC, Route, needs
 from domain.errors import Conflict, Invalid
@@ -228,6 +229,44 @@ async def test_415_for_another_content_type(table: Table, media: str) -> None:
 async def test_json_may_be_spelt_in_several_ways(table: Table, media: str) -> None:
     """Content types are compared as RFC 9110 says."""
     assert (await table.post("/things", b'{"name":"a"}', content_type=media)).status == 201
+
+
+@pytest.mark.parametrize("path", ["/things", "/raw"])
+async def test_415_for_a_compressed_body(table: Table, path: str) -> None:
+    """A compressed body is refused as such and not taken for broken JSON; `identity` is none."""
+    answer = await table.post(path, gzip.compress(b'{"name":"a"}'), content_encoding="gzip")
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in answer.error["message"]
+    assert (await table.post(path, b'{"name":"a"}', content_encoding="identity")).status in (200, 201)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-API-Key", "Idempotency-Key", "Content-Type"])
+async def test_400_for_a_header_given_twice(table: Table, name: str) -> None:
+    """Where two values would leave open who asks, or for what, neither is taken; of other headers the last counts."""
+    head = (
+        f"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX-Other: 1\r\nX-Other: 2\r\n{name}: application/json"
+    )
+    answer = await raw_request(table.url, f"{head}\r\n{name.lower()}: b\r\n\r\n{{}}".encode())
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_header", name)
+
+
+@pytest.mark.parametrize(
+    ("values", "preferred"),
+    [
+        (["respond-async"], True),
+        (["wait=10, Respond-Async"], True),
+        (["RESPOND-ASYNC; x=1"], True),
+        (["wait=10", "respond-async"], True),
+        (["respond-async", "wait=10"], True),
+        (["x-respond-async"], False),
+        (["respond-asynchronously"], False),
+        (["note=respond-async"], False),
+        ([], False),
+    ],
+)
+async def test_prefer_is_read_as_a_list(values: list[str], preferred: bool) -> None:
+    """`respond-async` counts as a preference of its own, however it is spelt and among whatever others."""
+    assert prefers_async([(b"prefer", value.encode()) for value in values]) is preferred
 
 
 async def test_413_for_a_large_body(table: Table) -> None:

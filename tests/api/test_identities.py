@@ -125,6 +125,8 @@ async def test_wrong_credentials(app: Running) -> None:
     expired = app.services.tokens.issue(person.id, 1, app.services.clock() - DAY).text
     for text in (foreign, nobody, older, expired, "x", "é" * 8, "\x00", "a" * 5_000, "eyJ" + "a" * 4_000):
         assert await refused(identities, f"Bearer {text}") == "invalid_token"
+    for text in (person.token, "x", "a" * 200):
+        assert await refused(identities, api_key=text) == "invalid_api_key"
     for text in ("fs_live_" + "a" * 5_000, "fs_eyJ.a.b"):
         assert await refused(identities, f"Bearer {text}") in {"invalid_api_key", "invalid_token"}
 

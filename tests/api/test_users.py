@@ -62,6 +62,18 @@ async def test_change_again_under_one_key(app: Running) -> None:
     assert (await app.ask("GET", "/users/me", token=person.token)).json["display_name"] == "Second"
 
 
+async def test_change_of_nothing_uses_up_its_key(app: Running) -> None:
+    """An empty change is a request like others: its repeat has the first answer, another one under its key is 422."""
+    person = await app.register(display_name="Ada")
+    first = await app.ask("PATCH", "/users/me", {}, token=person.token, idempotency_key="e")
+    other = await app.ask("PATCH", "/users/me", {"display_name": "Eva"}, token=person.token, idempotency_key="e")
+    assert (first.status, first.json["display_name"]) == (200, "Ada")
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
+    await app.ask("PATCH", "/users/me", {"display_name": "Eva"}, token=person.token)
+    again = await app.ask("PATCH", "/users/me", {}, token=person.token, idempotency_key="e")
+    assert (again.status, again.json) == (200, first.json)
+
+
 @pytest.mark.parametrize(
     "body", [{"display_name": ""}, {"display_name": "a\nb"}, {"display_name": 1}, {"role": "admin"}]
 )

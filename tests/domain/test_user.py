@@ -39,7 +39,7 @@ def test_a_user_registers() -> None:
             email_hash="hash", email_sealed="e", display_name_sealed="n", password_sealed="p", registered_at=T0
         )
     ]
-    assert scenario.answer == {"ver": 1, "role": "user"}
+    assert scenario.answer == {"ver": 1, "role": "user", "user_id": "user_1"}
 
 
 def test_an_address_is_claimed_for_the_user() -> None:

@@ -1,0 +1,166 @@
+"""What GET /commands/{id} shows of a command that was applied, and to whom."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from api.routes.commands import result_shown
+from domain.account.account import AGGREGATE as ACCOUNT
+from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
+from domain.account.credits import AddCredits
+from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold, Sweep
+from domain.account.usage import Price, Usage
+from domain.aggregate import Aggregate, Answer
+from domain.instant import MINUTE
+from domain.message import Command
+from domain.user import AGGREGATE as USER
+from domain.user import ChangePassword, GrantRole, RegisterUser, RehashPassword, UpdateProfile
+from eventstore.shards import shard_of
+from tests.api.running import SHARDS, Running, application
+from tests.api.running import Answer as HttpAnswer
+
+ASYNC = {"Prefer": "respond-async"}
+COUNTS = frozenset({"ver"})
+USED = Usage(source="provider", input=3, output=4)
+PLACE = PlaceHold(
+    hold_id="h1",
+    amount=9,
+    amount_min=1,
+    model="m",
+    price=Price(input=1_000_000, cached_input=0, output=1_000_000, version="v"),
+    expires_at=2 * MINUTE,
+    key_id="key_1",
+)
+CREATE = CreateApiKey(
+    key_id="key_1",
+    name="n",
+    scopes=("read",),
+    mode="live",
+    digest="d",
+    hint="h",
+    created_by="user_1",
+    keys_max=None,
+    secret_sealed="s",
+)
+REGISTER = RegisterUser(
+    user_id="user_1", email_hash="h", email_sealed="s", display_name_sealed="n", password_sealed="p"
+)
+HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
+    (
+        ACCOUNT,
+        (
+            AddCredits(grant_id="g1", amount=1_000, source="admin", reference="r"),
+            PLACE,
+            ReportProgress(hold_id="h1", usage=USED),
+            SettleHold(hold_id="h1", usage=Usage(source="provider", input=5_000_000)),
+            AddCredits(grant_id="g2", amount=9_000_000, source="admin", reference="r2"),
+            replace(PLACE, hold_id="h2"),
+            ReleaseHold(hold_id="h2", reason="failed"),
+            replace(PLACE, hold_id="h3"),
+            Sweep(),
+            SettleHold(hold_id="h3", usage=USED),
+            CREATE,
+            UpdateApiKey(key_id="key_1", name="m"),
+            RevokeApiKey(key_id="key_1"),
+        ),
+    ),
+    (
+        USER,
+        (
+            REGISTER,
+            UpdateProfile(display_name_sealed="m"),
+            ChangePassword(password_sealed="q", ver=1),
+            RehashPassword(password_sealed="r", ver=2),
+            GrantRole(role="admin"),
+        ),
+    ),
+)
+"""Every command of the domain, those of holds in each way that a hold can end."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app() -> AsyncIterator[Running]:
+    """One application for this module's tests."""
+    async with application() as running:
+        yield running
+
+
+def answers(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> Iterator[tuple[Command, Answer]]:
+    """The domain's answer to each command, in order."""
+    state = aggregate.initial()
+    at = MINUTE
+    for command in commands:
+        at = 3 * MINUTE if isinstance(command, Sweep) else at
+        state = aggregate.fold(aggregate.due(state, at), state)
+        events = aggregate.decide(state, command, at)
+        state = aggregate.fold(events, state)
+        yield command, msgspec.json.decode(msgspec.json.encode(aggregate.answer(state, command, events)))
+
+
+@pytest.mark.parametrize(("aggregate", "commands"), HISTORIES, ids=["account", "user"])
+def test_results_are_in_public_units(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> None:
+    """No answer of the domain shows micro-credits, microseconds or anything sealed."""
+    assert {type(command) for command in commands} == set(aggregate.commands)
+    for command, answer in answers(aggregate, commands):
+        shown = result_shown(answer)
+        assert {name for name, value in shown.items() if isinstance(value, int) and name not in COUNTS} == set(), (
+            command
+        )
+        assert not any("sealed" in name for name in shown), command
+
+
+async def applied(app: Running, first: HttpAnswer, **credentials: str) -> dict[str, Any]:
+    """The result of a command that was answered with 202, once it is applied."""
+    assert first.status == 202
+    async with asyncio.timeout(10):
+        while True:
+            answer = await app.ask("GET", first.json["status_url"], **credentials)  # type: ignore[arg-type]  # names
+            assert answer.status == 200, answer
+            if answer.json["status"] == "applied":
+                result: dict[str, Any] = answer.json["result"]
+                return result
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_registration_tells_who_was_registered(app: Running) -> None:
+    """Who registered without waiting learns the user's id."""
+    body = {"email": "later@example.com", "password": "correct horse battery staple"}
+    result = await applied(app, await app.ask("POST", "/auth/register", body, headers=ASYNC))
+    assert result["user_id"] == (await app.ask("POST", "/auth/login", body)).json["user_id"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_service_key_asks_for_what_it_sent(app: Running) -> None:
+    """The scope that sent a command is enough to ask for it, whomever it acts on; whom it acts on may not ask."""
+    admin, person = await app.admin(), await app.register()
+    key: str = (await app.key(admin, scopes=["billing:write"]))["key"]
+    body = {"account_id": person.id, "amount": "2", "reference": "r", "expires_at": "2090-01-01T00:00:00Z"}
+    first = await app.ask("POST", "/billing/credits/add", body, api_key=key, headers=ASYNC)
+    result = await applied(app, first, api_key=key)
+    assert (result["amount"], result["repaid"], result["debt"]) == ("2.000000", "0.000000", "0.000000")
+    refused = await app.ask("GET", first.json["status_url"], token=person.token)
+    assert (refused.status, refused.code) == (404, "command_not_found")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_clients_trace_is_on_record(app: Running) -> None:
+    """The W3C `traceparent` of a request is in the metadata of its events; a broken one is replaced by a new one."""
+    person = await app.register()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for name, sent in (("Ada", trace), ("Eva", "nonsense")):
+        headers = {"traceparent": sent}
+        answer = await app.ask("PATCH", "/users/me", {"display_name": name}, token=person.token, headers=headers)
+        assert answer.status == 200
+    stream = f"user:{person.id}"
+    stored = await app.store.stream(shard_of(stream, SHARDS), stream)
+    assert stored is not None
+    traces = [msgspec.json.decode(event.metadata)["trace"] for event in stored.events[-2:]]
+    assert traces[0] == trace
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", traces[1])
