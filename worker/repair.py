@@ -28,7 +28,7 @@ from eventstore.records import (
 )
 from eventstore.store import Round, Store
 from projections.documents import DocumentStore
-from worker.deciding import Decisions, Incoming
+from worker.deciding import Decisions, Incoming, claim_row
 from worker.projecting import Touched
 from worker.round import Rounds
 from worker.source import Record
@@ -142,9 +142,9 @@ class Repairs(Rounds):
                 if outcome is not None and outcome.status == "quarantined":
                     raise StillBroken(f"{stream} breaks again at the command {outcome.command_id}")
                 yield outcome
-        self._releasing = ""
         async with self._store.round(self._worker, [self._lease]) as round_:
             live = await self._load_one(round_, stream)
+            self._releasing = ""  # only now: where nothing was waiting the stream is folded here, as one that is free
             decisions = self._no_decisions(round_, live)
             decisions.close()
             await self._write(round_, decisions)
@@ -168,6 +168,8 @@ class Repairs(Rounds):
             if envelope is not None and letter.reason != "undecodable":
                 header = envelope.header
                 known = (await round_.outcomes([(letter.shard, header.id)])).get(header.id)
+                if known is None or known.status != "applied":
+                    batch.claims_freed = [claim_row(each, letter.shard, header) for each in envelope.body.claims()]
                 if known is None or known.status in ("failed", "quarantined"):
                     outcome = Outcome(
                         shard=letter.shard,

@@ -1,14 +1,15 @@
 """`quarantine`: what was set aside for a stream is applied in order, before anything newer, once it can be folded."""
 
 import pytest
+from msgspec import structs
 
 from domain.account import account as account_domain
 from domain.account.credits import CreditsGranted
 from domain.registry import aggregates
 from tests.worker.operator.test_dead_letters import STREAM, balance
-from tests.worker.operator.yard import Yard, grant
+from tests.worker.operator.yard import Yard, grant, register
 from worker import repair
-from worker.dead_letters import retry_dead_letters
+from worker.dead_letters import drop_dead_letters, retry_dead_letters
 from worker.operator import NotDone
 from worker.quarantine import list_quarantine, release_quarantine
 from worker.verify import verify
@@ -121,6 +122,38 @@ async def test_a_stream_that_broke_at_its_first_command(yard: Yard, monkeypatch:
         await yard.apply(STREAM, grant("user_1", "later", 5))
         assert await balance(yard) == 15
         assert "no difference" in await verify(yard.settings)
+
+
+async def test_one_with_nothing_waiting_is_freed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream whose commands were all dropped is free after a release, as the release says."""
+    async with yard.working():
+        with monkeypatch.context() as patch:
+            await _quarantined(yard, patch)
+        await drop_dead_letters(yard.settings, verb="drop", places=[], everything=True)
+        said = await release_quarantine(yard.settings, verb="release", stream=STREAM)
+        assert said == f"{STREAM} is free; of the commands set aside: none were waiting"
+        assert await list_quarantine(yard.settings, verb="list") == "no stream is in quarantine"
+        assert (await yard.apply(STREAM, grant("user_1", "later", 10))).status == "applied"
+        assert await balance(yard) == 11
+        assert "no difference" in await verify(yard.settings)
+
+
+async def test_a_dropped_registration_frees_its_email(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was set aside keeps its claim until it is decided; dropped, it lets others have it."""
+    user = aggregates()["user"]
+
+    def broken(*_: object) -> object:
+        raise KeyError("a bug of ours")
+
+    async with yard.working():
+        with monkeypatch.context() as patch:
+            patch.setattr(user, "evolve", broken)
+            first = await yard.apply("user:user_1", register("user_1"))
+            assert first.status == "quarantined"
+        assert len(await yard.rows("SELECT 1 FROM claims")) == 1
+        await drop_dead_letters(yard.settings, verb="drop", places=[], everything=True)
+        taken = structs.replace(register("user_2"), email_hash=register("user_1").email_hash)
+        assert (await yard.apply("user:user_2", taken)).status == "applied"
 
 
 async def test_single_letters_of_it_are_not_retried(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
