@@ -20,6 +20,8 @@ ProviderKind: TypeAlias = Literal["openai_compatible"]
 PriceStatus: TypeAlias = Literal["priced", "free", "unpriced"]
 Tokens: TypeAlias = Annotated[int, Meta(ge=1, le=100_000_000)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
+TIMEOUT_S_MAX = 86_400 - 120
+"""A hold outlives its call by a minute and may last a day; the other minute is for clocks that differ."""
 PRICES = ("input", "cached_input", "output")
 
 
@@ -202,12 +204,15 @@ class _Reader:
             if not api_key:
                 raise self._wrong("api_key_env", f"the environment variable {written.api_key_env} is not set")
         table = self._table
+        timeout_s = written.timeout_s or table.timeout_s
+        if timeout_s > TIMEOUT_S_MAX:
+            raise self._wrong("timeout_s", f"expected at most {TIMEOUT_S_MAX} seconds")
         return Deployment(
             provider=written.provider,
             base_url=written.base_url.rstrip("/"),
             upstream_model=written.upstream_model or table.upstream_model or self._name,
             api_key=api_key,
-            timeout_s=written.timeout_s or table.timeout_s,
+            timeout_s=timeout_s,
             connect_timeout_s=written.connect_timeout_s or table.connect_timeout_s,
             first_byte_timeout_s=written.first_byte_timeout_s or table.first_byte_timeout_s,
         )

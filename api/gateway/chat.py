@@ -1,5 +1,7 @@
 """Answers that are not streamed: read whole, charged, and then sent, byte for byte what the provider sent."""
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -9,7 +11,9 @@ from api.gateway.answers import Keeping, Kept
 from api.gateway.job import ChatJob
 from api.gateway.settlement import cost_headers
 from api.gateway.upstream import Answering
-from api.gateway.usage import ABSENT
+from api.gateway.upstream_errors import told_in_answer
+from api.gateway.usage import ABSENT, given
+from api.llm_models import Deployment
 from domain.account.usage import Usage
 
 declare(
@@ -32,7 +36,7 @@ async def read_whole(job: ChatJob, answering: Answering) -> Whole:
     """The answer that a provider has begun; when it breaks off, nothing is delivered and nothing charged."""
     try:
         body = await answering.read()
-        return Whole(body=body, media_type=answering.media_type, usage=_usage_in(job, body))
+        return Whole(body=body, media_type=answering.media_type, usage=_usage_in(job, body, answering.deployment))
     except ApiError as error:
         answering.close()
         await job.hold.release(error.code)
@@ -69,8 +73,10 @@ async def charge_whole(job: ChatJob, whole: Whole, keeping: Keeping | None) -> R
 
 
 class _Completion(Struct, frozen=True, kw_only=True):
-    choices: Raw
+    choices: Raw = ABSENT
     usage: Raw = ABSENT
+    error: Raw = ABSENT
+    object: Any = None
 
 
 class _Function(Struct, frozen=True, kw_only=True):
@@ -96,12 +102,16 @@ _completions = msgspec.json.Decoder(_Completion)
 _choices = msgspec.json.Decoder(list[_Choice])
 
 
-def _usage_in(job: ChatJob, body: bytes) -> Usage:
+def _usage_in(job: ChatJob, body: bytes, deployment: Deployment) -> Usage:
     """Of a whole answer; `ApiError` if it is no completion."""
     try:
         completion = _completions.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise ApiError("upstream_error", "The provider's answer is not a completion.") from None
+    if given(completion.error) or completion.object == "error":
+        raise told_in_answer(Raw(body), deployment)
+    if not bytes(completion.choices).startswith(b"["):
+        raise ApiError("upstream_error", "The provider's answer is not a completion.")
     told = job.told(completion.usage)
     if told is not None and told.completion:
         return told

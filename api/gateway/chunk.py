@@ -55,6 +55,10 @@ class Chunk(Struct, frozen=True, kw_only=True):
     error: Raw = ABSENT
 
 
+class _Object(Struct, frozen=True, kw_only=True):
+    object: Any = None
+
+
 class LooseChunk(Struct, frozen=True, kw_only=True):
     """A chunk whose choices have a shape that is not OpenAI's."""
 
@@ -65,6 +69,7 @@ class LooseChunk(Struct, frozen=True, kw_only=True):
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_loose_chunk = msgspec.json.Decoder(LooseChunk).decode
+_objects = msgspec.json.Decoder(_Object)
 _calls = msgspec.json.Decoder(list[_ToolCall])
 
 
@@ -76,3 +81,11 @@ def arguments_size(calls: Raw) -> int:
         return memoryview(calls).nbytes
     functions = [call.function for call in found if call.function is not None]
     return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in functions)
+
+
+def is_error(data: bytes) -> bool:
+    """Whether an event is an error that stands without `error`: `{"object": "error", "message": …}`, as vLLM has it."""
+    try:
+        return b'"error"' in data and _objects.decode(data).object == "error"
+    except (msgspec.MsgspecError, RecursionError):
+        return False

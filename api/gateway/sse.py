@@ -7,12 +7,14 @@ back until it is complete, for no client can use a part of one; never more than 
 import msgspec
 from msgspec import Raw, Struct
 
-from api.gateway.chunk import Chunk, LooseChunk, decode_chunk, decode_loose_chunk
+from api.gateway.chunk import Chunk, LooseChunk, decode_chunk, decode_loose_chunk, is_error
 from api.gateway.usage import given
 
 EVENT_BYTES_MAX = 256 * 1024
 """A longer event is passed on in pieces, unread."""
 DONE = b"[DONE]"
+BOM = b"\xef\xbb\xbf"
+"""May stand before the first event, and means nothing."""
 
 
 class Delivered(Struct, kw_only=True):
@@ -35,6 +37,7 @@ class SseScanner:
         self._strip_usage = strip_usage
         self._rest = b""
         self._overflowing = False
+        self._begun = False
         self.done = False
         self.done_event = b""
         self.usage: Raw | None = None
@@ -70,7 +73,7 @@ class SseScanner:
         rest, self._rest = self._rest, b""
         if self.ended or not rest.strip() or self._overflowing:
             return b"" if self.ended else rest
-        if not rest.lstrip().startswith(b"data:"):
+        if not rest.removeprefix(BOM).lstrip().startswith(b"data:"):
             return b""
         return self._events(rest + b"\n\n")
 
@@ -110,6 +113,9 @@ class SseScanner:
 
     def _event(self, event: bytes) -> bool:
         """Reads one event, without its blank line; answers whether it is sent on."""
+        if not self._begun:
+            self._begun = True
+            event = event.removeprefix(BOM)
         if event.startswith(b"data:") and b"\n" not in event and b"\r" not in event:
             data = event[5:].strip()
         else:
@@ -123,9 +129,9 @@ class SseScanner:
             chunk = decode_chunk(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return self._strange(data)
-        return self._chunk(chunk)
+        return self._chunk(chunk, data)
 
-    def _chunk(self, chunk: Chunk) -> bool:
+    def _chunk(self, chunk: Chunk, data: bytes) -> bool:
         text = 0
         for choice in chunk.choices or ():
             if choice.delta is not None:
@@ -134,7 +140,7 @@ class SseScanner:
                 self.finished = True
         if text:
             self._count(text)
-        return self._told(chunk)
+        return self._told(chunk, data)
 
     def _strange(self, data: bytes) -> bool:
         """Choices of another shape count as they stand; what is no JSON would break every client, so it ends here."""
@@ -145,12 +151,15 @@ class SseScanner:
             return False
         if chunk.choices:
             self._count(len(data))
-        return self._told(chunk)
+        return self._told(chunk, data)
 
-    def _told(self, chunk: Chunk | LooseChunk) -> bool:
+    def _told(self, chunk: Chunk | LooseChunk, data: bytes) -> bool:
         """Error and usage; answers whether the event is sent on."""
         if given(chunk.error):
             self.error = chunk.error
+            return False
+        if not chunk.choices and is_error(data):
+            self.error = Raw(data)
             return False
         if not given(chunk.usage):
             return True

@@ -11,7 +11,7 @@ from api.gateway.job import ChatJob
 from api.gateway.settlement import Settlement, cost_comment
 from api.gateway.sse import SseScanner
 from api.gateway.upstream import Answering
-from api.gateway.upstream_errors import told_in_stream
+from api.gateway.upstream_errors import told_in_answer
 from domain.account.usage import Usage
 from telemetry import logs
 
@@ -96,7 +96,7 @@ class ChatStream:
         """Why a stream that is over is not complete, if it is not. Some providers forget `[DONE]`, and no harm done."""
         scanner = self._scanner
         if scanner.error is not None:
-            return told_in_stream(scanner.error, self._answering.deployment)
+            return told_in_answer(scanner.error, self._answering.deployment)
         if scanner.broken:
             return ApiError("upstream_error", "The provider's stream is broken.")
         if scanner.done or scanner.finished or scanner.usage is not None:

@@ -61,7 +61,8 @@ class Answering(Struct, kw_only=True):
         """The whole body. `ApiError` when it breaks off, takes too long or is too large."""
         with _told_as_errors():
             size = self.response.content_length
-            if size is not None and size <= BODY_BYTES_MAX:
+            encoded = "Content-Encoding" in self.response.headers  # then the size is not that of what is read
+            if size is not None and size <= BODY_BYTES_MAX and not encoded:
                 return await self.response.read()
             return await _read_bounded(self.response)
 
@@ -164,7 +165,8 @@ async def _call(
 
 
 def _media_type(response: ClientResponse) -> str:
-    return response.headers.get("Content-Type", "application/json")
+    given = response.headers.get("Content-Type", "application/json")
+    return given.encode("ascii", "ignore").decode()
 
 
 @lru_cache(maxsize=256)

@@ -1,11 +1,12 @@
 """What a provider's refusal means for our client: its own mistakes pass through, ours and the provider's do not."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from api.errors import ApiError, Kind, declare
+from api.errors import CODES, ApiError, Kind, declare
 from api.llm_models import Deployment
 
 AGAIN = "Try again; nothing was charged."
@@ -37,19 +38,39 @@ SAME = {"exceed_context_size_error": "context_length_exceeded"}
 MESSAGE_CHARS_MAX = 2_000
 
 
+CODE_CHARS_MAX = 64
+
+
 class _Error(Struct, frozen=True, kw_only=True):
     message: str | None = None
     param: str | None = None
-    code: str | int | None = None
+    code: str | None = None
     type: str | None = None
 
 
-class _Body(Struct, frozen=True, kw_only=True):
-    error: _Error
+_decode = msgspec.json.Decoder().decode
 
 
-_bodies = msgspec.json.Decoder(_Body)
-_errors = msgspec.json.Decoder(_Error)
+def _read(body: bytes | Raw) -> _Error:
+    """What a provider tells, in OpenAI's `{"error": {…}}` or in some other habit; nothing, if it is no JSON."""
+    try:
+        value = _decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _Error()
+    if isinstance(value, dict) and isinstance(value.get("error"), dict | str):
+        value = value["error"]
+    if not isinstance(value, dict):
+        return _Error(message=_text(value))
+    message = next((value[name] for name in ("message", "detail") if value.get(name)), None)
+    param, code, kind = (
+        each if isinstance(each := value.get(name), str) else None for name in ("param", "code", "type")
+    )
+    return _Error(message=_text(message), param=param, code=code, type=kind)
+
+
+def _text(value: Any) -> str | None:
+    """A message; what is none, such as FastAPI's list of mistakes, as JSON."""
+    return value if isinstance(value, str) or value is None else msgspec.json.encode(value).decode()
 
 
 def retryable(error: ApiError) -> bool:
@@ -66,11 +87,7 @@ def retry_after_s(error: ApiError) -> float | None:
 def refused(status: int, headers: Mapping[str, str], body: bytes, deployment: Deployment) -> ApiError:
     """Our error for a provider's answer that is no success. The provider's key is never in it."""
     if status in PASSED_ON:
-        try:
-            told = _bodies.decode(body).error
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return ApiError("upstream_rejected")
-        return _passed_on(told, deployment, PASSED_ON[status])
+        return _passed_on(_read(body), deployment, PASSED_ON[status])
     again = headers.get("Retry-After", "")
     wait = {"Retry-After": again} if again.isascii() and again.isdecimal() else {"Retry-After": "1"}
     if status == TOO_MANY:
@@ -82,23 +99,23 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, deployment: De
     return ApiError("upstream_error", f"The provider answered with status {status}.")
 
 
-def told_in_stream(raw: Raw, deployment: Deployment) -> ApiError:
-    """An error that a provider sends as an event."""
-    try:
-        told = _errors.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return ApiError("upstream_error")
-    return _passed_on(told, deployment, "bad_gateway")
+def told_in_answer(raw: Raw, deployment: Deployment) -> ApiError:
+    """An error that a provider sends with a status of 200: as an event, or in a completion's place."""
+    return _passed_on(_read(raw), deployment, "bad_gateway")
 
 
 def _passed_on(told: _Error, deployment: Deployment, kind: Kind) -> ApiError:
-    message, code = told.message, told.code if isinstance(told.code, str) else SAME.get(told.type or "")
-    secret = deployment.api_key
-    if secret:
-        message = message.replace(secret, "***") if message else None
-        code = None if code and secret in code else code
+    """The provider's words without our key in them. A code of ours that means something else is not theirs to use."""
     fallback = "upstream_error" if kind == "bad_gateway" else "upstream_rejected"
-    shown = message[:MESSAGE_CHARS_MAX] if message else None
-    error = ApiError(code or fallback, shown or "The provider refused the request.", param=told.param, kind=kind)
-    error.kind = kind  # a code of the same name that we declared may be of another kind
+    secret = deployment.api_key or None
+    message, param, code = (
+        text.replace(secret, "***") if text and secret else text
+        for text in (told.message, told.param, told.code or SAME.get(told.type or ""))
+    )
+    code = code[:CODE_CHARS_MAX] if code else fallback
+    if code in CODES and CODES[code].kind != kind and code != fallback:
+        code = f"upstream_{code}"
+    default = "The provider failed to answer." if kind == "bad_gateway" else "The provider refused the request."
+    error = ApiError(code, message[:MESSAGE_CHARS_MAX] if message else default, param=param, kind=kind)
+    error.kind = kind  # our own fallback may be of another kind
     return error

@@ -85,6 +85,7 @@ def test_the_built_in_provider_moves() -> None:
         ("colour = 1", "given.toml:2: models.m: Object contains unknown field `colour`"),
         ("max_output = 1001", "given.toml:6: models.m.max_output: expected at most the context"),
         ("timeout_s = 0", "given.toml:6: models.m.timeout_s: Expected"),
+        ("timeout_s = 86_300", "given.toml:6: models.m.timeout_s: expected at most 86280 seconds"),
         ('api_key_env = "NOT_SET"', "given.toml:6: models.m.api_key_env: the environment variable NOT_SET is not set"),
         ("context = 2", "given.toml: Cannot overwrite a value"),
         ("oops", "given.toml: "),

@@ -97,6 +97,24 @@ def test_an_event_without_json_breaks_the_stream() -> None:
     assert scanner.broken
 
 
+def test_an_error_without_a_frame_is_an_error() -> None:
+    """`{"object": "error"}` instead of a chunk ends the stream as an error does; odd objects are chunks."""
+    scanner = SseScanner(strip_usage=True)
+    odd = b'data: {"object":["error"]}\n\ndata: {"object":1e999,"x":"error"}\n\n' + event("error")
+    assert scanner.feed(odd + b'data: {"object":"error","message":"no","code":400}\n\ndata: [DONE]\n\n') == odd
+    assert scanner.error is not None
+    assert not scanner.done
+
+
+@given(cuts)
+def test_a_byte_order_mark_hides_nothing(cut: list[int]) -> None:
+    """A mark before the first event goes on as it came, and the event behind it is read."""
+    for data in (event("a") + usage_event(), b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}'):
+        scanner = SseScanner(strip_usage=False)
+        assert fed(scanner, b"\xef\xbb\xbf" + data, cut).startswith(b"\xef\xbb\xbf" + data)
+        assert scanner.delivered.chunks == 1
+
+
 def test_the_last_usage_counts() -> None:
     """A provider that tells its usage again and again means the last one."""
     scanner = SseScanner(strip_usage=True)
