@@ -37,8 +37,8 @@ devnet: $(RUNTIME) ## Everything in one process, in memory, with demo data
 stack: $(ALL) ## Real Kafka and PostgreSQL, api and worker processes, seeded
 	@exec $(PY) -m devnet.stack $(value ARGS)
 
-test: $(ALL) ## All tests with branch coverage (ARGS: pytest options)
-	@$(PY) -m pytest --cov --cov-report=term:skip-covered $(value ARGS)
+test: $(ALL) ## All tests, two at a time, with branch coverage (ARGS: pytest options)
+	@$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered $(value ARGS)
 
 check: $(ALL) ## Formatting, ruff, mypy strict, import contracts, size limits
 	$(call say,ruff format)
