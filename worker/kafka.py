@@ -17,8 +17,12 @@ logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITIC
 
 FETCH_WAIT_MS = 50
 """How long a broker keeps an empty fetch waiting; longer shows up as latency when shards move."""
-PROBE_TIMEOUT_MS = 3_000
 REQUEST_TIMEOUT_MS = 5_000
+START_S = 10.0
+LOOK_S = 2.0
+"""How long a look at a shard's log may take, of each kind."""
+COMMIT_S = 1.0
+"""How long a commit may take: nothing depends on it, and leases wait meanwhile."""
 
 
 @contextmanager
@@ -29,6 +33,14 @@ def _translated() -> Iterator[None]:
         raise OutOfRange(partition.partition for partition in error.args[0]) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Ends what takes longer as `LogUnavailable`: some calls of the client try again for ever."""
+    with _translated():
+        async with asyncio.timeout(seconds):
+            yield
 
 
 class KafkaSource:
@@ -112,11 +124,11 @@ class KafkaSource:
     async def bounds(self, shard: int) -> LogBounds:
         """See `worker.source.CommandSource`."""
         place = TopicPartition(self._topic, shard)
-        async with self._prober() as probe:
+        async with self._prober() as probe, _within(LOOK_S):
             first = (await probe.beginning_offsets([place]))[place]
             end = (await probe.end_offsets([place]))[place]
         reader = await self._started()
-        with _translated():
+        async with _within(LOOK_S):
             committed = await reader.committed(place)
         return LogBounds(first=first, end=end, committed=committed)
 
@@ -126,7 +138,7 @@ class KafkaSource:
         async with self._prober() as probe:
             probe.assign([place])
             probe.seek(place, offset)
-            batches = await probe.getmany(place, timeout_ms=PROBE_TIMEOUT_MS, max_records=1)
+            batches = await probe.getmany(place, timeout_ms=int(LOOK_S * 1_000), max_records=1)
         for message in batches.get(place, []):
             if message.offset == offset:
                 return Record(shard=shard, offset=offset, value=message.value or b"")
@@ -140,7 +152,7 @@ class KafkaSource:
         offsets = {
             TopicPartition(self._topic, shard): OffsetAndMetadata(offset, "") for shard, offset in positions.items()
         }
-        with _translated():
+        async with _within(COMMIT_S):
             await reader.commit(offsets)
 
     async def _drop_reader(self) -> None:
@@ -154,21 +166,21 @@ class KafkaSource:
         await _stop(probe)
 
 
-async def _start(consumer: AIOKafkaConsumer) -> None:
+async def _start(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     """Starts it, or leaves nothing of it behind."""
     try:
-        with _translated():
-            await consumer.start()
+        async with _within(START_S):
+            await client.start()
     except BaseException:
-        await _stop(consumer)
+        await _stop(client)
         raise
 
 
-async def _stop(consumer: AIOKafkaConsumer | None) -> None:
-    if consumer is not None:
+async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | None) -> None:
+    if client is not None:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
-                await consumer.stop()
+                await client.stop()
         except (KafkaError, OSError, TimeoutError):
             pass  # it is of no use any more, and its connections die with it
 
@@ -180,28 +192,29 @@ class KafkaSink:
         self._servers = list(servers)
         self._topic = topic
         self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
 
     async def send(self, shard: int, key: bytes, value: bytes) -> None:
         """See `worker.source.CommandSink`."""
         try:
+            producer = await self._started()
             with _translated():
-                if self._producer is None:
-                    producer = AIOKafkaProducer(
-                        bootstrap_servers=self._servers, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS
-                    )
-                    await producer.start()
-                    self._producer = producer
-                await self._producer.send_and_wait(self._topic, value, key=key, partition=shard)
+                await producer.send_and_wait(self._topic, value, key=key, partition=shard)
         except LogUnavailable:
             await self.close()
             raise
 
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._servers, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS
+                )
+                await _start(producer)
+                self._producer = producer
+            return self._producer
+
     async def close(self) -> None:
         """Frees connections."""
         producer, self._producer = self._producer, None
-        if producer is not None:
-            try:
-                async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
-                    await producer.stop()
-            except (KafkaError, OSError, TimeoutError):
-                pass
+        await _stop(producer)
