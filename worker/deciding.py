@@ -76,8 +76,13 @@ class Decisions(Struct, kw_only=True):
     """The version of each touched stream before the round."""
     claims_kept: set[tuple[str, str]] = field(default_factory=set)
     """Claims of applied commands: a refusal of another try in the same batch must not free them."""
-    failures: int = 0
-    """Bugs of ours among the commands: too many in a row mean a bad deploy."""
+    failed: list[bool] = field(default_factory=list)
+    """For each decided command, in order, whether it failed through a bug: too many of them mean a bad deploy.
+
+    Neither repeats count nor what waits behind a quarantine, which has counted once.
+    """
+    broken: set[str] = field(default_factory=set)
+    """Streams whose quarantine this round has begun, and counted."""
 
     def decide(self, incoming: Incoming) -> None:
         """Decides one command, in order, seeing everything that was decided before it.
@@ -86,6 +91,7 @@ class Decisions(Struct, kw_only=True):
         again without this command.
         """
         if incoming.envelope is None:
+            self.failed.append(True)
             self._dead_letter(incoming, "undecodable", incoming.problem or "")
             return
         header, command = incoming.envelope.header, incoming.envelope.body
@@ -101,7 +107,7 @@ class Decisions(Struct, kw_only=True):
         try:
             if (incoming.record.shard, incoming.record.offset) in self.poisoned:
                 _refused_by_database()
-            self._check_deadline(header, incoming.record, live)
+            self._check_deadline(header, incoming.record)
             self._apply(header, command, live, known)
         except DomainError as refusal:
             self._reject(header, command, refusal, known)
@@ -116,8 +122,9 @@ class Decisions(Struct, kw_only=True):
             log.exception("command_failed", command_id=header.id, command=codec.tag_of(command))
             self._fail(incoming, header, command, error, known)
 
-    def _check_deadline(self, header: Header, record: Record, live: LiveStream) -> None:
-        late = header.deadline is not None and max(self.at, live.last_at) > header.deadline
+    def _check_deadline(self, header: Header, record: Record) -> None:
+        """By our clock alone: a stream that a clock ahead of it has written would refuse everything till then."""
+        late = header.deadline is not None and self.at > header.deadline
         if late and record.offset >= self.adopt_until.get(record.shard, 0):
             raise DeadlinePassed("deadline_passed", "The command came too late and was not applied; send it again.")
 
@@ -139,6 +146,7 @@ class Decisions(Struct, kw_only=True):
         except Exception as error:
             log.exception("command_half_applied", command_id=header.id, command=codec.tag_of(command))
             raise DataError(f"{type(error).__name__} after the events of {codec.tag_of(command)}") from error
+        self.failed.append(False)
         for claim in claims:
             self.claims_kept.add((claim.kind, claim.value))
         self._finish(
@@ -188,7 +196,8 @@ class Decisions(Struct, kw_only=True):
 
     def _reject(self, header: Header, command: Command, refusal: DomainError, known: Outcome | None) -> None:
         live = self.streams[header.stream]
-        self._free_claims(header, command.claims())
+        self.failed.append(False)
+        self._free_claims(header, claims_of(command))
         self._finish(
             Outcome(
                 shard=live.shard,
@@ -207,12 +216,15 @@ class Decisions(Struct, kw_only=True):
     def _fail(
         self, incoming: Incoming, header: Header, command: Command, error: Exception, known: Outcome | None
     ) -> None:
-        self.failures += 1
-        self._free_claims(header, command.claims())
+        self.failed.append(True)
+        self._free_claims(header, claims_of(command))
         self._dead_letter(incoming, "failed", f"{type(error).__name__} in {codec.tag_of(command)}", header)
         self._finish(_unfinished(header, "failed", self.streams[header.stream].shard, self.at, known))
 
     def _set_aside(self, incoming: Incoming, header: Header, known: Outcome | None) -> None:
+        if not self.streams[header.stream].quarantine_stored and header.stream not in self.broken:
+            self.broken.add(header.stream)
+            self.failed.append(True)
         self._dead_letter(incoming, "quarantined", "the stream cannot be folded", header)
         self._finish(_unfinished(header, "quarantined", incoming.record.shard, self.at, known))
 
@@ -247,6 +259,15 @@ class Decisions(Struct, kw_only=True):
             live = self.streams[name]
             if live.version > version or live.quarantined != live.quarantine_stored:
                 self.batch.heads.append((version, _head(live)))
+
+
+def claims_of(command: Command) -> tuple[Claim, ...]:
+    """What the command claims; nothing where that is a bug of ours, which shows again when it is decided."""
+    try:
+        return command.claims()
+    except Exception:
+        log.exception("claims_failed", command=codec.tag_of(command))
+        return ()
 
 
 def claim_row(claim: Claim, shard: int, header: Header) -> ClaimRow:

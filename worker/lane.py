@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -16,18 +17,24 @@ from worker.source import CommandSource, LogUnavailable, OutOfRange, Record
 
 log = structlog.get_logger(__name__)
 
-BATCH_MIN, BATCH_MAX = 16, 2_000
+BATCH_MIN, BATCH_MAX = 1, 2_000
+BATCH_FIRST = 16
 COMMIT_S_MAX = 1.0
 """A batch that took longer is followed by one of half its size."""
 IDLE_S = 0.25
 RENEW_S = 1.0
 PAUSE_S_MAX = 2.0
-FAILURES_MAX = 50
-"""Commands in a row that fail through a bug of ours: the deploy is bad, stop before more is set aside."""
+LOOK_AGAIN_S = 1.0
+"""After this a shard whose log could not be looked at is looked at again; the others go on meanwhile."""
+COMMIT_AGAIN_S = 10.0
+SHUNNED_S = 10.0
+"""How long a shard that waits for a newer release is left to other workers."""
+FAILURES_MAX, DECIDED_LAST = 50, 100
+"""So many of the last commands have failed through bugs of ours: the deploy is bad, stop before more is set aside."""
 
 
 class BadDeploy(Exception):
-    """So many commands in a row have failed that going on would only fill the dead letters."""
+    """So many of the last commands have failed that going on would only fill the dead letters."""
 
 
 class Lane:
@@ -59,16 +66,20 @@ class Lane:
         self.stopped: dict[int, str] = {}
         """Shards that are ours but must not be applied, with the reason."""
         self._arriving: list[ShardHead] = []
-        self._doubted: set[int] = set()
+        self._doubted: dict[int, float] = {}
+        """Shards to be looked at before they are applied, new ones too, and when."""
+        self._shunned: dict[int, float] = {}
+        """Shards given back to a newer release, and until when they are not for us."""
         self._leaving = 0
         self._newer_release: dict[int, str] = {}
         """Shards that met a command of a newer release in the batch just applied."""
         self._astray = False
         """The log's reader may not stand where the store does: it is put there before the next fetch."""
-        self._batch_size = BATCH_MIN
+        self._batch_size = BATCH_FIRST
         self._pause_s = 0.0
-        self._renewed = self._committed = 0.0
-        self._failures = 0
+        self._renewed = self._commit_at = 0.0
+        self._verdicts: deque[bool] = deque(maxlen=DECIDED_LAST)
+        """Which of the last commands have failed."""
         self.beat = monotonic()
         """When the lane last came round; the watchdog looks at it."""
         self.applied = 0
@@ -89,7 +100,13 @@ class Lane:
 
     def doubt(self, shard: int) -> None:
         """Asks for another look at whether the shard's log and the store belong together, with the next turn."""
-        self._doubted.add(shard)
+        self._doubted.setdefault(shard, 0.0)
+
+    def shunned(self) -> list[int]:
+        """Shards that are not to be claimed now: only a newer release can apply what comes next in them."""
+        now = self._monotonic()
+        self._shunned = {shard: until for shard, until in self._shunned.items() if until > now}
+        return list(self._shunned)
 
     async def run(self) -> None:
         """Comes round until `closing` is set; raises only `BadDeploy` and bugs."""
@@ -110,7 +127,8 @@ class Lane:
                 await self._pause()
             except OutOfRange as error:
                 log.warning("log_out_of_range", reason=str(error))
-                self._doubted |= error.shards
+                for shard in error.shards:
+                    self.doubt(shard)
                 self._astray = True
                 await self._pause()
             except (Unavailable, LogUnavailable, OSError) as error:
@@ -121,7 +139,8 @@ class Lane:
                 await self._pause()
 
     async def _turn(self) -> None:
-        await self._welcome()
+        self._welcome()
+        await self._keep()
         await self._let_go()
         await self._look_again()
         if self._astray:
@@ -133,12 +152,12 @@ class Lane:
             records = await self._source.fetch(self._batch_size, IDLE_S)
             if records:
                 await self._apply(records)
-        await self._keep()
 
     async def _apply(self, records: Sequence[Record]) -> None:
         started = self._monotonic()
         await self._apply_or_bisect(records)
         took = self._monotonic() - started
+        metrics.round_seconds.observe(took)
         if took > COMMIT_S_MAX:
             self._batch_size = max(BATCH_MIN, self._batch_size // 2)
         elif len(records) >= self._batch_size and took < COMMIT_S_MAX / 3:
@@ -168,9 +187,9 @@ class Lane:
     def _done(self, applied: Applied) -> None:
         self.positions |= {shard: at for shard, at in applied.positions.items() if shard in self.positions}
         self.applied += applied.commands
-        self._failures = self._failures + applied.failures if applied.failures == applied.commands else 0
-        if self._failures >= FAILURES_MAX:
-            raise BadDeploy(f"{self._failures} commands in a row have failed")
+        self._verdicts.extend(applied.failed)
+        if (failures := sum(self._verdicts)) >= FAILURES_MAX:
+            raise BadDeploy(f"{failures} of the last {len(self._verdicts)} commands have failed")
         self._newer_release |= applied.newer_release
 
     async def _give_up(self) -> None:
@@ -178,43 +197,57 @@ class Lane:
         newer, self._newer_release = self._newer_release, {}
         leases = [self.leases[shard] for shard in newer if shard in self.leases]
         self._forget(frozenset(newer))
+        self._shunned |= dict.fromkeys(newer, self._monotonic() + SHUNNED_S)
         for lease in leases:
             log.error("shard_given_back", shard=lease.shard, reason=newer[lease.shard])
             await self._store.stop_shard(self._worker, lease, newer[lease.shard])
         await self._store.give_back(self._worker, leases)
 
-    async def _welcome(self) -> None:
-        while self._arriving:
-            head = self._arriving[0]
+    def _welcome(self) -> None:
+        """Takes over what was handed to the lane: kept from now on, and applied once it was looked at."""
+        arriving, self._arriving = self._arriving, []
+        if not arriving:
+            return
+        self._forget(frozenset(head.shard for head in arriving))  # others may have written them since they were ours
+        for head in arriving:
+            self.leases[head.shard] = Lease(shard=head.shard, epoch=head.epoch)
+            self._doubted[head.shard] = 0.0
+
+    async def _look_again(self) -> None:
+        """Checks new and doubted shards, which stops them or, if all is well, lets them go on.
+
+        One whose log is away is not applied for a while and holds up no other; what takes long goes on next turn.
+        """
+        self._doubted = {shard: at for shard, at in self._doubted.items() if shard in self.leases}
+        started = self._monotonic()
+        waiting = sorted((at, shard) for shard, at in self._doubted.items() if at <= started)
+        heads = {head.shard: head for head in await self._store.shard_heads()} if waiting else {}
+        for _, shard in waiting:
+            if (heads[shard].owner, heads[shard].epoch) != (self._worker, self.leases[shard].epoch):
+                raise Fenced([shard])
             try:
-                await self._check(head)
-            except Fenced:
-                self._arriving.remove(head)
-                raise
-            self._arriving.remove(head)
+                await self._check(heads[shard])
+            except LogUnavailable as error:
+                log.warning("shard_waits", shard=shard, reason=str(error) or type(error).__name__)
+                self._doubted[shard] = self._monotonic() + LOOK_AGAIN_S
+                self._astray |= self.positions.pop(shard, None) is not None
+                return
+            del self._doubted[shard]
+            if self._monotonic() - started >= RENEW_S:
+                return
 
     async def _check(self, head: ShardHead) -> None:
         lease = Lease(shard=head.shard, epoch=head.epoch)
         reason = await mismatch(self._source, head)
         if reason != head.stopped:
             await self._store.stop_shard(self._worker, lease, reason)
-        self._forget(frozenset({head.shard}))  # others may have written it since it was last ours
+        self._forget(frozenset({head.shard}))
         self.leases[head.shard] = lease
         if reason is None:
             self.positions[head.shard] = head.next_offset
         else:
             log.error("shard_stopped", shard=head.shard, reason=reason)
             self.stopped[head.shard] = reason
-
-    async def _look_again(self) -> None:
-        """Checks doubted shards as on a claim, which stops them or, if all is well now, lets them go on."""
-        self._doubted &= self.leases.keys()
-        for shard in sorted(self._doubted):
-            head = next(head for head in await self._store.shard_heads() if head.shard == shard)
-            if (head.owner, head.epoch) != (self._worker, self.leases[shard].epoch):
-                raise Fenced([shard])
-            await self._check(head)
-            self._doubted.discard(shard)
 
     async def _let_go(self) -> None:
         if self._leaving <= 0:
@@ -234,14 +267,25 @@ class Lane:
         self._astray = True
 
     async def _keep(self) -> None:
-        """Renews leases that no commit has renewed, and tells the log's lag tools where we are."""
+        """Renews leases that no commit has renewed, and tells the log's lag tools where we are.
+
+        First in each turn, whatever becomes of the rest of it.
+        """
         now = self._monotonic()
         if self.leases and now - self._renewed >= RENEW_S:
             await self._store.renew(self._worker, list(self.leases.values()), self._lease_s)
             self._renewed = now
-        if self.positions and now - self._committed >= RENEW_S:
-            self._committed = now
+        if self.positions and now >= self._commit_at:
+            self._commit_at = now + (RENEW_S if await self._commit() else COMMIT_AGAIN_S)
+
+    async def _commit(self) -> bool:
+        """Commits positions. That it fails is only said: no decision of a lane depends on it."""
+        try:
             await self._source.commit(self.positions)
+        except (LogUnavailable, OSError) as error:
+            log.info("positions_not_committed", reason=str(error) or type(error).__name__)
+            return False
+        return True
 
     async def _pause(self) -> None:
         self._pause_s = min(max(self._pause_s * 2, 0.05), PAUSE_S_MAX)
@@ -251,7 +295,7 @@ class Lane:
         """Gives back every shard, so that others need not wait for the leases to end."""
         try:
             await self._store.give_back(self._worker, list(self.leases.values()))
-            await self._source.commit(self.positions)
-        except (StoreError, LogUnavailable, OSError) as error:
+        except (StoreError, OSError) as error:
             log.warning("shards_not_given_back", reason=str(error))
+        await self._commit()
         await self._source.close()

@@ -2,14 +2,17 @@
 
 from eventstore.codec import digest
 from eventstore.records import ShardHead
-from worker.source import CommandSource
+from worker.source import CommandSource, LogUnavailable
 
 MISMATCHES = ("store_restored", "log_recreated", "log_truncated")
 """How the reasons begin for which `adopt-log` is the remedy."""
 
 
 async def mismatch(source: CommandSource, head: ShardHead) -> str | None:
-    """Why the shard must not be applied, for the operator; `None` when all is well."""
+    """Why the shard must not be applied, for the operator; `None` when all is well.
+
+    `LogUnavailable` where it cannot be told: a record that should be there and did not come proves nothing.
+    """
     bounds = await source.bounds(head.shard)
     if bounds.committed is not None and bounds.committed > head.next_offset:
         return (
@@ -28,7 +31,9 @@ async def mismatch(source: CommandSource, head: ShardHead) -> str | None:
         )
     if head.last_digest and head.next_offset > bounds.first:
         before = await source.read_one(head.shard, head.next_offset - 1)
-        if before is not None and digest(before.value) != head.last_digest:
+        if before is None:
+            raise LogUnavailable(f"shard {head.shard}: the record at offset {head.next_offset - 1} did not come")
+        if digest(before.value) != head.last_digest:
             return (
                 f"log_recreated: the record at offset {head.next_offset - 1} is not the one that was applied; "
                 "the topic was recreated. Run `python -m worker adopt-log`."

@@ -6,26 +6,31 @@ transaction committed.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+import structlog
 from msgspec import Struct
 
 from domain.instant import Instant
 from domain.message import Claim
 from eventstore import codec
-from eventstore.errors import Unavailable, Undecodable, UnknownType
+from eventstore.errors import DataError, StoreError, Unavailable, Undecodable, UnknownType
 from eventstore.records import Batch, ClaimRow, Lease, Outcome, Progress, ShardHead, StoredStream
 from eventstore.shards import shard_of
 from eventstore.store import Round, Store
 from projections.documents import DocumentStore
 from worker import metrics
-from worker.deciding import Decisions, Incoming, claim_row
+from worker.deciding import Decisions, Incoming, claim_row, claims_of
 from worker.projecting import DocumentCache, Touched
 from worker.source import Record
 from worker.streams import LiveStream, StreamCache, fold, new_stream, snapshot_outdated
 
+log = structlog.get_logger(__name__)
+
 YIELD_EVERY = 200
-"""Commands between two chances for the event loop, so that leases are renewed while a large batch is decided."""
+"""Commands or events between two chances for the event loop, so that a large batch does not hold up other lanes and
+the word that the worker is alive."""
 
 
 class Applied(Struct, frozen=True, kw_only=True):
@@ -35,7 +40,8 @@ class Applied(Struct, frozen=True, kw_only=True):
     """The next offset of each shard that it covered, also where all records had been applied before."""
     commands: int
     events: int
-    failures: int
+    failed: list[bool]
+    """For each command that was decided, in order, whether it failed through a bug or is no command at all."""
     newer_release: dict[int, str]
     """Shards that met a command of a newer release, with its tag: to be given back."""
 
@@ -87,19 +93,22 @@ class Rounds:
         incoming, newer = self._decode(records, poisoned if unreadable else frozenset())
         involved = sorted({each.record.shard for each in incoming})
         if not involved:
-            return Applied(positions={}, commands=0, events=0, failures=0, newer_release=newer)
+            return Applied(positions={}, commands=0, events=0, failed=[], newer_release=newer)
         touched_streams = {each.envelope.header.stream for each in incoming if each.envelope}
         touched = Touched(())
         try:
             async with self._store.round(self._worker, [leases[shard] for shard in involved]) as round_:
                 incoming = _in_place(round_.heads, incoming)
                 decisions, taken = await self._decide(round_, incoming, poisoned)
-                touched = Touched(decisions.recorded)
+                with _bugs_told():
+                    touched = Touched(decisions.recorded)
                 documents = await self._project(round_, touched)
                 decisions.batch.progress = _progress(round_.heads, taken, decisions.seqs)
                 await round_.write(decisions.batch)
                 if documents:
-                    await self._documents.save(round_, touched.changes(documents))
+                    with _bugs_told():
+                        changes = touched.changes(documents)
+                    await self._documents.save(round_, changes)
         except BaseException:
             self._streams.drop(touched_streams)
             self._cache.drop(touched.shards)
@@ -113,7 +122,7 @@ class Rounds:
             | {each.shard: each.next_offset for each in decisions.batch.progress},
             commands=len(taken),
             events=len(decisions.batch.events),
-            failures=decisions.failures,
+            failed=decisions.failed,
             newer_release=newer,
         )
 
@@ -161,11 +170,14 @@ class Rounds:
             adopt_until=self._adopt_until(round_.heads),
             poisoned=poisoned,
         )
-        for index, each in enumerate(incoming, start=1):
-            decisions.decide(each)
-            if index % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-        decisions.close()
+        done = 0
+        with _bugs_told():
+            for index, each in enumerate(incoming, start=1):
+                decisions.decide(each)
+                if (index + len(decisions.recorded)) - done >= YIELD_EVERY:
+                    done = index + len(decisions.recorded)
+                    await asyncio.sleep(0)
+            decisions.close()
         return decisions, incoming
 
     async def _known(self, round_: Round, incoming: Sequence[Incoming]) -> dict[str, Outcome]:
@@ -212,7 +224,20 @@ class Rounds:
     async def _project(self, round_: Round, touched: Touched) -> dict[tuple[str, str], object]:
         missing = touched.missing(self._cache)
         loaded = await self._documents.load(round_, missing) if missing else {}
-        return touched.fold(self._cache, loaded)
+        with _bugs_told():
+            return touched.fold(self._cache, loaded)
+
+
+@contextmanager
+def _bugs_told() -> Iterator[None]:
+    """What our own code raises is a `DataError`: one command has to do with it, and it is found by halving."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        log.exception("round_failed")
+        raise DataError(f"{type(error).__name__} in a round") from error
 
 
 def _count(batch: Batch) -> None:
@@ -242,7 +267,7 @@ def _in_place(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming]) -> l
 def _claims(incoming: Sequence[Incoming], outcomes: Mapping[str, Outcome]) -> list[tuple[Incoming, ClaimRow]]:
     rows: list[tuple[Incoming, ClaimRow]] = []
     for each in incoming:
-        claims: tuple[Claim, ...] = each.envelope.body.claims() if each.envelope else ()
+        claims: tuple[Claim, ...] = claims_of(each.envelope.body) if each.envelope else ()
         if not claims or each.envelope is None:
             continue
         header = each.envelope.header

@@ -14,6 +14,7 @@ from domain.registry import aggregates
 from eventstore import codec
 from eventstore.shards import shard_of
 from eventstore.store import ShardStore
+from worker import metrics
 from worker.source import CommandSink
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class Sweeper:
                 self._sent[stream] = envelope.header.id
                 count += 1
         if count:
+            metrics.streams_swept.inc(count)
             log.info("streams_swept", count=count)
         return count
 

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from domain.account.account import AGGREGATE, Account
 from domain.message import Command, Event
 from eventstore.errors import DataError
 from eventstore.memory import MemoryRound
 from eventstore.records import Batch
+from projections import credits as credits_view
 from tests.domain.account.asking import add
 from tests.worker.bench import Bench
 from worker import lane as lane_module
@@ -160,10 +162,93 @@ async def test_too_many_failures_in_a_row_stop_the_worker(bench: Bench, monkeypa
 async def test_failures_among_successes_do_not_stop_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bad client is no bad deploy."""
     _buggy(monkeypatch, "decide", _of_grant("bad"))
-    for number in range(2 * lane_module.FAILURES_MAX):
-        await bench.send("account:a", add(f"g{number}" if number % 2 else "bad", 5))
+    for number in range(4 * lane_module.FAILURES_MAX):
+        await bench.send("account:a", add("bad" if number % 4 == 0 else f"g{number}", 5))
     await bench.run()
     assert len(await bench.letters()) == lane_module.FAILURES_MAX
+
+
+async def test_a_bug_in_most_commands_stops_the_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then a success between them makes it no better deploy."""
+    _buggy(monkeypatch, "decide", _of_grant("bad"))
+    for number in range(2 * lane_module.DECIDED_LAST):
+        await bench.send("account:a", add(f"g{number}" if number % 4 == 0 else "bad", 5))
+    with pytest.raises(BadDeploy):
+        await bench.run()
+
+
+@pytest.mark.parametrize("kind", ["evolve", "bytes"])
+async def test_quarantines_and_broken_records_stop_the_worker_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A release that folds nothing, or reads nothing, is as bad as one that decides nothing."""
+    _buggy(monkeypatch, "evolve", lambda _event: kind == "evolve")
+    for number in range(lane_module.FAILURES_MAX):
+        if kind == "bytes":
+            await bench.send_bytes(0, b"?")
+        else:
+            await bench.send(f"account:a{number}", add("g", 5))
+    with pytest.raises(BadDeploy):
+        await bench.run()
+
+
+async def test_what_waits_behind_a_quarantine_counts_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One broken stream with many commands is no bad deploy."""
+    _buggy(monkeypatch, "evolve", _of_grant("bad"))
+    for number in range(2 * lane_module.FAILURES_MAX):
+        await bench.send("account:a", add(f"g{number}" if number else "bad", 5))
+    await bench.run()
+    assert len(await bench.letters()) == 2 * lane_module.FAILURES_MAX
+
+
+@pytest.mark.parametrize("name", ["key", "encode", "owner", "sort"])
+async def test_a_bug_in_a_read_model_fails_its_command_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Wherever it is in a read model, the worker goes on, and so do the others' commands."""
+    real = getattr(credits_view.PROJECTION, name)
+
+    def buggy(seen: Any) -> Any:
+        if "account:bad" in str(getattr(seen, "stream", "")) or getattr(seen, "account_id", "") == "bad":
+            raise Bug
+        return real(seen)
+
+    monkeypatch.setattr(credits_view.PROJECTION, name, buggy)
+    ids = [await bench.send(f"account:{account}", add("g", 5)) for account in ("a", "bad", "b")]
+    await bench.run()
+    assert [(await bench.said(each))[0] for each in ids] == ["applied", "failed", "applied"]
+
+
+async def test_a_document_of_another_shape_fails_the_commands_that_need_it(bench: Bench) -> None:
+    """It cannot be read, so nothing that changes it is applied; all else is."""
+    await bench.send("account:bad", add("g1", 5))
+    await bench.run()
+    await bench.lane.close()
+    kept = bench.documents._documents["credits"]
+    kept["bad"] = replace(kept["bad"], doc=b'{"account_id":1}')
+    bench.new_lane("worker-2")
+    ids = [await bench.send(f"account:{account}", add("g2", 5)) for account in ("a", "bad", "b")]
+    await bench.run()
+    assert [(await bench.said(each))[0] for each in ids] == ["applied", "failed", "applied"]
+
+
+@pytest.mark.parametrize("name", ["claims", "next_due"])
+async def test_a_bug_beside_decide_fails_its_command_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Before it is decided or after it, the one command fails."""
+
+    def buggy(*seen: Any) -> Any:
+        if "'bad'" in repr(seen[0]):
+            raise Bug
+        return real(*seen)
+
+    owner: Any = type(add("g", 1)) if name == "claims" else AGGREGATE
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, buggy)
+    ids = [await bench.send(f"account:{each}", add(each, 5)) for each in ("a", "bad", "b")]
+    await bench.run()
+    assert [(await bench.said(each))[0] for each in ids] == ["applied", "failed", "applied"]
 
 
 async def test_an_event_that_cannot_be_evolved_quarantines_its_stream(

@@ -1,5 +1,7 @@
 """What a lane does when the world moves under it. The simulation finds such cases; here each stands alone."""
 
+from typing import Any
+
 import pytest
 
 from domain.instant import SECOND
@@ -8,8 +10,9 @@ from eventstore.records import Lease
 from projections.credits import CreditsView
 from tests.domain.account.asking import add, place
 from tests.worker.bench import Bench
-from worker.lane import RENEW_S
+from worker.lane import COMMIT_S_MAX, LOOK_AGAIN_S, RENEW_S
 from worker.projecting import DocumentCache
+from worker.source import LogBounds, LogUnavailable
 from worker.streams import StreamCache
 
 pytestmark = pytest.mark.usefixtures("logged")
@@ -62,7 +65,7 @@ async def test_a_shard_that_was_lost_on_its_way_does_not_block_the_lane() -> Non
     await bench.claim()
     head = (await bench.store.shard_heads())[0]
     await bench.store.stop_shard("worker-1", Lease(shard=0, epoch=head.epoch), "log_recreated: once")
-    bench.lane._arriving[0] = (await bench.store.shard_heads())[0]  # all is well with it now, which has to be written
+    bench.lane._arriving[0] = (await bench.store.shard_heads())[0]
     bench.at += 2 * SECOND
     await bench.store.renew("worker-1", [Lease(shard=1, epoch=1)], 3.0)
     bench.at += 2 * SECOND
@@ -119,3 +122,59 @@ def test_caches_are_bounded() -> None:
     assert [place in cache for place in places] == [True, False, True]
     cache.drop_shards(frozenset({0}))
     assert [place in cache for place in places] == [False, False, False]
+
+
+async def test_a_shard_without_a_leader_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept and looked at again after a while; the other shards of the lane are applied meanwhile."""
+    bench = Bench(shards=2)
+    names = {bench.shard(f"account:{name}"): f"account:{name}" for name in "abcdefgh"}
+    ids = [await bench.send(names[shard], add("g", 5)) for shard in range(2)]
+    bounds = bench.lane._source.bounds
+
+    async def leaderless(shard: int) -> LogBounds:
+        if shard == 0:
+            raise LogUnavailable("no leader")
+        return await bounds(shard)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.lane._source, "bounds", leaderless)
+        await bench.run()
+    assert [await bench.outcome(each) is None for each in ids] == [True, False]
+    assert sorted(bench.lane.leases) == [0, 1]
+    bench.at += int(LOOK_AGAIN_S * SECOND)
+    await bench.run()
+    assert (await bench.said(ids[0]))[0] == "applied"
+
+
+async def test_a_commit_of_positions_that_fails_is_only_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's lag tools know less; shards are applied and given back as ever."""
+    bench = Bench()
+
+    async def away(_positions: object) -> None:
+        raise LogUnavailable("no coordinator")
+
+    monkeypatch.setattr(bench.lane._source, "commit", away)
+    for number in range(3):
+        command_id = await bench.send("account:a", add(f"g{number}", 5))
+        await bench.run()
+        assert (await bench.said(command_id))[0] == "applied"
+        bench.at += 2 * SECOND
+    await bench.lane.close()
+    assert (await bench.store.shard_heads())[0].owner is None
+
+
+async def test_slow_rounds_shrink_to_single_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However heavy a command is, a round can be as small as that one."""
+    bench = Bench()
+    apply, sizes = bench.rounds.apply, []
+
+    async def slow(leases: Any, records: Any, *rest: Any) -> Any:
+        bench.at += int((COMMIT_S_MAX + 0.5) * SECOND)
+        sizes.append(len(records))
+        return await apply(leases, records, *rest)
+
+    monkeypatch.setattr(bench.rounds, "apply", slow)
+    for number in range(40):
+        await bench.send("account:a", add(f"g{number}", 5))
+    await bench.run()
+    assert sizes[:5] == [16, 8, 4, 2, 1]

@@ -9,7 +9,7 @@ from eventstore.records import ShardHead
 from tests.domain.account.asking import add
 from tests.worker.bench import Bench
 from worker.log_check import mismatch
-from worker.source import LogBounds, Record
+from worker.source import LogBounds, LogUnavailable, Record
 
 pytestmark = pytest.mark.usefixtures("logged")
 
@@ -111,3 +111,28 @@ async def test_what_was_adopted_is_applied_whatever_its_deadline() -> None:
     await bench.run()
     assert (await bench.said(adopted))[0] == "applied"
     assert (await bench.said(later))[1] == "deadline_passed"
+
+
+async def test_a_last_record_that_did_not_come_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is slow to give what it has is not taken for the right one: it is asked again."""
+    log: Any = Retaining(0, 10)
+
+    async def slow(_shard: int, _offset: int) -> None:
+        return None
+
+    monkeypatch.setattr(log, "read_one", slow)
+    with pytest.raises(LogUnavailable):
+        await mismatch(log, _head(7, b"another"))
+
+
+async def test_a_clock_that_was_ahead_does_not_close_a_stream() -> None:
+    """Deadlines are held against the clock of now, not against the last event of the stream."""
+    bench = Bench()
+    bench.at += 3_600 * SECOND
+    await bench.send("account:a", add("g1", 5))
+    await bench.run()
+    bench.at -= 3_600 * SECOND
+    in_time = await bench.send("account:a", add("g2", 5), deadline=bench.at + 30 * SECOND)
+    bench.lane.closing = False
+    await bench.run()
+    assert (await bench.said(in_time))[0] == "applied"
