@@ -1,5 +1,6 @@
 """`docs/operating.md` names the settings, commands, metrics and errors that there are."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -11,11 +12,13 @@ import pytest
 
 import api.app
 import worker.metrics
+from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
 from telemetry.environment import PREFIX, SettingsError
 from telemetry.metrics import REGISTRY
 from tests.docs.markdown import ROOT, blocks_of, table_of
 from worker.__main__ import parser
+from worker.settings import WorkerSettings
 from worker.settings import read_settings as read_worker_settings
 
 DOCUMENT = "docs/operating.md"
@@ -58,6 +61,33 @@ def test_default_settings_are_the_real_ones() -> None:
     missing = {problem.split()[0] for problem in caught.value.problems}
     rows = table_of(DOCUMENT, "## Settings")
     assert missing == {row[0].strip("`") for row in rows if row[3] == "must be given" and row[1] != "worker"}
+
+
+@pytest.mark.parametrize(("process", "settings"), [("api", ApiSettings), ("worker", WorkerSettings)])
+def test_defaults_are_the_real_ones(process: str, settings: type) -> None:
+    """What the table says of a variable that is left out is what the process takes then."""
+    fields = {field.name: field.default for field in dataclasses.fields(settings)}
+    for row in table_of(DOCUMENT, "## Settings"):
+        if row[1] not in (process, "both"):
+            continue
+        variable = row[0].strip("`").removeprefix(PREFIX).lower()
+        name = variable if variable in fields else variable.removeprefix(f"{process}_")
+        assert row[3] in _told(name, fields[name]), variable
+
+
+def _told(name: str, default: object) -> set[str]:
+    """How the table may put a default in words; a switch is on or off, and nothing is told by what that means."""
+    if default is dataclasses.MISSING:
+        return {"must be given"}
+    files = {"plans_file": "`api/plans.toml`", "models_file": "`api/llm_models.toml`"}
+    nothing = {"metrics_port": {"on the main port", "off"}, "cors_origins": {"none"}, "trusted_proxies": {"nobody"}}
+    if name in files:
+        assert (ROOT / files[name].strip("`")).is_file()
+        assert default is None
+        return {files[name]}
+    if isinstance(default, bool):
+        return {"`on`" if default else "`off`"}
+    return {f"`{default}`"} if default else nothing[name]
 
 
 def test_first_start_makes_usable_settings() -> None:
