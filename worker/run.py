@@ -1,6 +1,7 @@
 """`python -m worker run`: applies commands until it is told to stop."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -48,7 +49,8 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
     """True once both are there and fit each other; False when told to stop before."""
     while not stopping.is_set():
         try:
-            await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
+            if not await _unless(stopping, _check(store, settings)):
+                return False
         except (Unavailable, Unmigrated, TopicUnusable, KafkaError, OSError) as error:
             log.warning("worker_waits", reason=str(error) or type(error).__name__)
         else:
@@ -59,6 +61,25 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
         except TimeoutError:
             continue
     return False
+
+
+async def _check(store: PostgresStore, settings: WorkerSettings) -> None:
+    await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Whether the work was done before we were told to stop; what tries to reach a server may take its time."""
+    stop, working = asyncio.create_task(stopping.wait()), asyncio.create_task(work)
+    try:
+        await asyncio.wait([stop, working], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        working.result()
+        return True
+    finally:
+        stop.cancel()
+        working.cancel()
+        await asyncio.gather(stop, working, return_exceptions=True)
 
 
 async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
