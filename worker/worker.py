@@ -22,6 +22,8 @@ LEASE_S = 3.0
 TICK_S = 0.5
 PURGE_S = 60.0
 STUCK_S = 30.0
+CLOSE_S = 20.0
+"""How long winding up waits for each of its parts; a process that is stuck has to end."""
 
 
 class Stuck(Exception):
@@ -62,16 +64,18 @@ class Worker:
     async def run(self) -> None:
         """Works until `close` is called. Raises what ended a lane: `BadDeploy`, `Stuck`, or a bug."""
         lanes = [asyncio.create_task(lane.run(), name=f"lane-{number}") for number, lane in enumerate(self.lanes)]
-        rechecking = asyncio.create_task(self._rechecker.run(), name="rechecker") if self._rechecker else None
+        beside = [asyncio.create_task(self._keep_house(), name="sweeper")]
+        if self._rechecker is not None:
+            beside.append(asyncio.create_task(self._rechecker.run(), name="rechecker"))
         try:
             while not self._closing.is_set():
                 await self._tick()
                 await self._until_next_tick(lanes)
         finally:
-            if rechecking is not None:
-                rechecking.cancel()
-                await asyncio.wait([rechecking])
+            for task in beside:
+                task.cancel()
             await self._wind_up(lanes)
+            await asyncio.wait(beside, timeout=CLOSE_S)
 
     def close(self) -> None:
         """Asks the worker to finish its batches, give its shards back and return from `run`."""
@@ -91,12 +95,28 @@ class Worker:
             raise Stuck(f"{len(stuck)} of {len(self.lanes)} lanes have not come round for {STUCK_S:.0f} s")
 
     async def _tick(self) -> None:
+        """Says that we live, and takes or gives back shards. Nothing else: who is late here is taken for dead."""
         try:
             await self._share()
+        except (StoreError, OSError) as error:
+            log.warning("worker_waits", reason=str(error) or type(error).__name__)
+        metrics.shards_owned.set(self.shards)
+        metrics.shards_stopped.set(sum(len(lane.stopped) for lane in self.lanes))
+
+    async def _keep_house(self) -> None:
+        """Sweeps and purges, however long it takes, until it is cancelled."""
+        while True:
+            await self._tidy()
+            await asyncio.sleep(TICK_S)
+
+    async def _tidy(self) -> None:
+        try:
             await self._sweep()
             await self._purge()
         except (StoreError, LogUnavailable, OSError) as error:
-            log.warning("worker_waits", reason=str(error) or type(error).__name__)
+            log.warning("sweeper_waits", reason=str(error) or type(error).__name__)
+        except Exception:
+            log.exception("sweeper_failed")  # a bug of ours; commands do not depend on it, since each does what is due
 
     async def _share(self) -> None:
         alive = await self._store.announce(self.name, self._lease_s)
@@ -115,8 +135,6 @@ class Worker:
             max(self.lanes, key=lambda lane: lane.shards).surrender(1)
 
     async def _sweep(self) -> None:
-        metrics.shards_owned.set(self.shards)
-        metrics.shards_stopped.set(sum(len(lane.stopped) for lane in self.lanes))
         mine = [shard for lane in self.lanes for shard in lane.positions]
         if mine:
             await self._sweeper.sweep(mine, self._clock())
@@ -132,8 +150,14 @@ class Worker:
         _, late = await asyncio.wait(lanes, timeout=self._lease_s)
         for task in late:
             task.cancel()
-        await asyncio.gather(*lanes, return_exceptions=True)
-        for lane in self.lanes:
-            await lane.close()
+        if late:
+            await asyncio.wait(late, timeout=CLOSE_S)
+        closing = [asyncio.create_task(lane.close()) for lane in self.lanes]
+        _, late = await asyncio.wait(closing, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
         with suppress(StoreError, OSError):
             await self._store.retire(self.name)
+        for task in (*lanes, *closing):
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("lane_ended", reason=str(error) or type(error).__name__)

@@ -126,6 +126,7 @@ class World:
         self.workers[name] = worker
         for number, lane in enumerate(lanes):
             self.scheduler.spawn(name, f"lane-{number}", lane.run())
+        self.scheduler.spawn(name, "sweeper", self._sweep(worker))
         self.scheduler.spawn(name, "ticker", self._tick(worker))
 
     def _lane(self, name: str, skew: int, *, small: bool) -> Lane:
@@ -148,6 +149,11 @@ class World:
             monotonic=lambda: self.scheduler.now / SECOND,
             sleep=self._idle,
         )
+
+    async def _sweep(self, worker: Worker) -> None:
+        while worker.name not in self.leaving:
+            await worker._tidy()
+            await self.sleep(TICK_S)
 
     async def _tick(self, worker: Worker) -> None:
         while worker.name not in self.leaving:
