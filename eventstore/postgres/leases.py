@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from eventstore.errors import Fenced
+from eventstore.errors import Fenced, StoreError
 from eventstore.postgres.pool import WORKER, Part
 from eventstore.records import Lease, ShardHead
 
@@ -159,9 +159,11 @@ class Leases(Part):
         if len(claimed) < count:
             time = asyncio.get_running_loop().time
             deadline = time() + WAIT_S_MAX
-            for row in await self._pool.fetch(FREE_BUT_LOCKED, count - len(claimed)):
-                if time() < deadline:
-                    claimed += await self._wrest(worker, row["shard"], lease_s)
+            # What was claimed before is ours, whatever becomes of the others.
+            with contextlib.suppress(StoreError):
+                for row in await self._pool.fetch(FREE_BUT_LOCKED, count - len(claimed)):
+                    if time() < deadline:
+                        claimed += await self._wrest(worker, row["shard"], lease_s)
         return sorted(claimed, key=lambda head: head.shard)
 
     async def _wrest(self, worker: str, shard: int, lease_s: float) -> list[ShardHead]:

@@ -139,3 +139,16 @@ async def test_who_died_holding_a_claimed_value_lets_go(postgres: PostgresStore,
                 break
             except StoreError:
                 continue
+
+
+async def test_what_was_claimed_is_kept_when_a_locked_shard_cannot_be_had(
+    postgres: PostgresStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are ours by then: forgotten, they would stand still until their leases end."""
+    monkeypatch.setattr(leases_, "END_BLOCKERS", "SELECT 1 / 0, $1::integer, $2::integer, $3::text, $4::integer[]")
+    other = await session(database_url, API)
+    try:
+        await other.execute(LOCK_A_SHARD)
+        assert [head.shard for head in await postgres.claim("w", SHARDS, LEASE_S)] == [1, 2, 3]
+    finally:
+        await other.close()
