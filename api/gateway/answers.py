@@ -9,7 +9,6 @@ from msgspec import Struct
 from api.sealing import SealingError
 from domain.instant import DAY
 from domain.money import MicroCredits
-from eventstore.errors import StoreError
 from eventstore.records import KeptAnswer
 from telemetry import logs
 
@@ -47,8 +46,8 @@ class Keeping:
         self._command_id = command_id
         self._attempt = attempt
 
-    async def keep(self, kept: Kept) -> None:
-        """Writes it down. A store that is away costs the repeat its answer, but not this request."""
+    async def keep(self, kept: Kept) -> bool:
+        """Writes it down; answers whether that went well. If not, repeats have no answer, but this goes on."""
         if len(kept.body) > KEPT_BYTES_MAX:
             kept = msgspec.structs.replace(kept, body=b"", tail=b"", too_large=True)
         services = self._services
@@ -64,8 +63,10 @@ class Keeping:
                         expires_at=services.clock() + DAY,
                     )
                 )
-        except (StoreError, SealingError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (an answer that cannot be kept is not kept; its charge goes on)
             logs.get().warning("answer_not_kept", error=type(error).__name__)
+            return False
+        return True
 
     async def read(self) -> Kept | None:
         """The answer, unless it was never kept, its time is over, or its user was erased."""

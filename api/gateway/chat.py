@@ -49,20 +49,24 @@ async def read_whole(job: ChatJob, answering: Answering) -> Whole:
 
 
 async def charge_whole(job: ChatJob, whole: Whole, keeping: Keeping | None) -> Reply:
-    """Charges an answer and then sends it. 503 `settlement_unknown` withholds it: then all is given back."""
+    """Charges an answer and then sends it. 503 `settlement_unknown` withholds it: then all is given back.
+
+    But not of an answer that was kept: another request under its key may have been given it already. That one stays
+    charged, and the repeat gets it.
+    """
+    kept = False
     if keeping is not None:
-        reckoned = job.hold.reckoned(whole.usage)
-        await keeping.keep(
-            Kept(
-                media_type=whole.media_type,
-                body=whole.body,
-                cost=reckoned.cost,
-                remaining=reckoned.remaining,
-            )
-        )
+        try:
+            kept = await keeping.keep(_kept(job, whole))
+        except BaseException:
+            job.hold.drop("client_gone")
+            raise
     settlement = await job.hold.settle(whole.usage, request_id=job.call.request_id)
     if settlement is None:
-        job.hold.drop("settlement_unknown")
+        if kept:
+            job.hold.settle_later(whole.usage, request_id=job.call.request_id)
+        else:
+            job.hold.drop("settlement_unknown")
         raise ApiError(
             "settlement_unknown",
             headers={"Retry-After": "5"},
@@ -70,6 +74,11 @@ async def charge_whole(job: ChatJob, whole: Whole, keeping: Keeping | None) -> R
             hold_id=job.hold.id,
         )
     return Reply(status=200, body=whole.body, headers=cost_headers(settlement), media_type=whole.media_type)
+
+
+def _kept(job: ChatJob, whole: Whole) -> Kept:
+    reckoned = job.hold.reckoned(whole.usage)
+    return Kept(media_type=whole.media_type, body=whole.body, cost=reckoned.cost, remaining=reckoned.remaining)
 
 
 class _Completion(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The life of one hold as the gateway leads it: placed, reported on, and ended by exactly one settle or release."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ OUTCOME_S = 0.25
 """How long an acknowledged settle is waited for, so that the next read agrees."""
 FIRST_REPORT_S = 1.0
 REPORT_EVERY_S = 5.0
+
+_CODE = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
 
 declare(
     "hold_undecided",
@@ -193,7 +196,7 @@ class Hold:
         """Gives everything back, and waits a moment for it, so that the next read agrees."""
         if self.ended:
             return
-        envelope = self._follow(ReleaseHold(hold_id=self.id, reason=reason))
+        envelope = self._follow(ReleaseHold(hold_id=self.id, reason=_plain(reason)))
         self._close()
         try:
             ack = await self._metering.send(envelope)
@@ -209,7 +212,7 @@ class Hold:
         """Gives everything back in the background, also what was settled already: the answer is withheld."""
         self._close()
         if self._envelope is not None:
-            self._metering.deliver(self._follow(ReleaseHold(hold_id=self.id, reason=reason)))
+            self._metering.deliver(self._follow(ReleaseHold(hold_id=self.id, reason=_plain(reason))))
 
     async def _soon(self, ack: Ack, envelope: Envelope) -> Outcome | None:
         """The outcome of an acknowledged command, if it is there in a moment."""
@@ -243,3 +246,8 @@ class Hold:
         if self._reserved:
             self._reserved = False
             self._metering.reserve(self._account_id, -self._command.amount)
+
+
+def _plain(reason: str) -> str:
+    """A provider's own code may be anything, even a piece of the prompt: only what looks like one is written down."""
+    return reason if _CODE.fullmatch(reason) else "upstream_error"

@@ -128,8 +128,12 @@ class ChatStream:
             await job.hold.release(failure.code)
             settlement: Settlement | None = msgspec.structs.replace(job.hold.reckoned(NOTHING), settled=True)
         else:
-            if failure is None:
-                await self._keep(usage)
+            try:
+                if failure is None:
+                    await self._keep(usage)
+            except BaseException:
+                job.hold.settle_later(usage, request_id=job.call.request_id)
+                raise
             settlement = await job.hold.settle(usage, request_id=job.call.request_id)
         if settlement is None:
             assert usage is not None
