@@ -24,7 +24,7 @@ class LookupHash:
         stored = await store.lookup_key(master_keys.new_data_key(LOOKUP_SUBJECT))
         rewrapped = master_keys.rewrapped(stored)
         if rewrapped is not None:
-            await store.rewrap_lookup_key(rewrapped)
+            await store.rewrap_lookup_key(stored, rewrapped)
         return cls(master_keys.unwrap(stored))
 
     def mac(self, purpose: str, *parts: bytes) -> bytes:

@@ -136,7 +136,7 @@ class Sealer:
         plain = self._master_keys.unwrap(row)
         rewrapped = self._master_keys.rewrapped(row)
         if rewrapped is not None:
-            await self._store.rewrap_data_key(rewrapped)
+            await self._store.rewrap_data_key(row, rewrapped)
         key = _Key(id=_key_id(plain), cipher=AESGCM(plain), until=self._clock() + CACHED_S)
         self._keys[row.subject] = key
         self._keys.move_to_end(row.subject)

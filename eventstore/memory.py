@@ -124,7 +124,7 @@ class MemoryStore:
         self._lookup_key: DataKey | None = None
         self._data_keys: dict[str, DataKey] = {}
         self._answers: dict[str, KeptAnswer] = {}
-        self._dead_letters: dict[tuple[int, int], DeadLetter] = {}
+        self._dead_letters: dict[tuple[int, int, int], DeadLetter] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._streams: dict[str, list[StoredEvent]] = {}
         self._log: dict[int, list[StoredEvent]] = {shard: [] for shard in range(shards)}
@@ -170,13 +170,13 @@ class MemoryStore:
         mine = [head for head in self._shard_heads.values() if head.owner == worker]
         await self.give_back(worker, [Lease(shard=head.shard, epoch=head.epoch) for head in mine])
 
-    async def claim(self, worker: str, count: int, lease_s: float) -> list[ShardHead]:
+    async def claim(self, worker: str, count: int, lease_s: float, shunned: Sequence[int] = ()) -> list[ShardHead]:
         """See `store.ShardStore`."""
         await self.pause()
         free = (
             shard
             for shard, head in self._shard_heads.items()
-            if head.owner is None or self._lease_until[shard] <= self._clock()
+            if shard not in shunned and (head.owner is None or self._lease_until[shard] <= self._clock())
         )
         return [self._take(worker, shard, lease_s) for shard in list(islice(free, count))]
 
@@ -285,7 +285,9 @@ class MemoryStore:
             holder = self.claims.get((claim.kind, claim.value))
             if holder is not None and holder.command_id == claim.command_id:
                 del self.claims[claim.kind, claim.value]
-        self._dead_letters |= {(letter.shard, letter.offset): letter for letter in batch.dead_letters}
+        for letter in batch.dead_letters:
+            epoch = letter.epoch or self._shard_heads[letter.shard].epoch
+            self._dead_letters[letter.shard, epoch, letter.offset] = replace(letter, epoch=epoch)
         for each in batch.progress:
             self._shard_heads[each.shard] = replace(
                 self._shard_heads[each.shard],
@@ -346,14 +348,15 @@ class MemoryStore:
         """See `store.SecretStore`."""
         return self._data_keys.setdefault(proposed.subject, proposed)
 
-    async def rewrap_data_key(self, key: DataKey) -> None:
+    async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:
         """See `store.SecretStore`."""
-        if key.subject in self._data_keys:
+        if self._data_keys.get(key.subject) == read:
             self._data_keys[key.subject] = key
 
-    async def rewrap_lookup_key(self, key: DataKey) -> None:
+    async def rewrap_lookup_key(self, read: DataKey, key: DataKey) -> None:
         """See `store.SecretStore`."""
-        self._lookup_key = key
+        if self._lookup_key == read:
+            self._lookup_key = key
 
     async def keep_answer(self, answer: KeptAnswer) -> None:
         """See `store.SecretStore`."""
@@ -369,28 +372,26 @@ class MemoryStore:
     async def dead_letters(self, *, state: str = "open", limit: int = 100) -> list[DeadLetter]:
         """See `store.DeadLetterStore`."""
         found = [letter for letter in self._dead_letters.values() if letter.state == state]
-        return sorted(found, key=lambda letter: (letter.at, letter.shard, letter.offset))[:limit]
+        oldest = sorted(found, key=lambda letter: (letter.at, *letter.place))[:limit]
+        return [replace(letter, record=b"") for letter in oldest]
 
-    async def dead_letter(self, shard: int, offset: int) -> DeadLetter | None:
+    async def dead_letter(self, shard: int, epoch: int, offset: int) -> DeadLetter | None:
         """See `store.DeadLetterStore`."""
-        return self._dead_letters.get((shard, offset))
+        return self._dead_letters.get((shard, epoch, offset))
 
     async def set_aside(self, shard: int, stream: str, limit: int) -> list[DeadLetter]:
         """See `store.DeadLetterStore`."""
-        found = [
-            letter
-            for letter in self._dead_letters.values()
-            if (letter.shard, letter.stream, letter.reason, letter.state) == (shard, stream, "quarantined", "open")
-        ]
-        return sorted(found, key=lambda letter: letter.offset)[:limit]
+        return self._set_aside(shard, stream)[:limit]
 
-    async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
+    async def count_set_aside(self, shard: int, stream: str) -> int:
         """See `store.DeadLetterStore`."""
-        letter = self._dead_letters.get((shard, offset))
-        if letter is None or letter.state != "open":
-            return False
-        self._dead_letters[shard, offset] = replace(letter, state=state)
-        return True
+        return len(self._set_aside(shard, stream))
+
+    def _set_aside(self, shard: int, stream: str) -> list[DeadLetter]:
+        wanted = (shard, stream, "quarantined", "open")
+        letters = self._dead_letters.values()
+        found = [each for each in letters if (each.shard, each.stream, each.reason, each.state) == wanted]
+        return sorted(found, key=lambda letter: letter.place)
 
     async def quarantined(self) -> list[str]:
         """See `store.DeadLetterStore`."""

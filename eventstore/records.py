@@ -125,6 +125,13 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     command_id: str | None = None
     stream: str | None = None
     state: Literal["open", "retried", "dropped", "released"] = "open"
+    epoch: int = 0
+    """Its shard's when it was first written, as the store fills it in; a recreated log has the same offsets again."""
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """What names it; in this order the letters of a shard were in its logs."""
+        return self.shard, self.epoch, self.offset
 
 
 class Progress(Struct, frozen=True, kw_only=True):

@@ -69,8 +69,8 @@ class ShardStore(Protocol):
         """Gives back every shard of the worker, and its announcement."""
         ...
 
-    async def claim(self, worker: str, count: int, lease_s: float) -> list[ShardHead]:
-        """Takes up to `count` free or expired shards, raising their epochs.
+    async def claim(self, worker: str, count: int, lease_s: float, shunned: Sequence[int] = ()) -> list[ShardHead]:
+        """Takes up to `count` free or expired shards but for those `shunned`, raising their epochs.
 
         Where a frozen worker's transaction holds an expired row, its backend is ended first.
         """
@@ -146,12 +146,15 @@ class SecretStore(Protocol):
         """Stores the key unless the subject has one; answers the one that is stored."""
         ...
 
-    async def rewrap_data_key(self, key: DataKey) -> None:
-        """Stores the same data key under another master key; nothing where the subject's key was erased."""
+    async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:
+        """Stores the same data key under another master key, where what was `read` is still what is stored.
+
+        An erased key does not come back by it, nor is one that was made since replaced.
+        """
         ...
 
-    async def rewrap_lookup_key(self, key: DataKey) -> None:
-        """Stores the same lookup key under another master key."""
+    async def rewrap_lookup_key(self, read: DataKey, key: DataKey) -> None:
+        """Stores the same lookup key under another master key, where what was `read` is still what is stored."""
         ...
 
     async def keep_answer(self, answer: KeptAnswer) -> None:
@@ -167,19 +170,19 @@ class DeadLetterStore(Protocol):
     """Records that could not be applied."""
 
     async def dead_letters(self, *, state: str = "open", limit: int = 100) -> list[DeadLetter]:
-        """The oldest first."""
+        """The oldest first, without their records (empty), which may be large."""
         ...
 
-    async def dead_letter(self, shard: int, offset: int) -> DeadLetter | None:
-        """One of them, whatever became of it."""
+    async def dead_letter(self, shard: int, epoch: int, offset: int) -> DeadLetter | None:
+        """One of them, with its record, whatever became of it."""
         ...
 
     async def set_aside(self, shard: int, stream: str, limit: int) -> list[DeadLetter]:
         """Up to `limit` open ones of a stream in quarantine, in the log's order."""
         ...
 
-    async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
-        """Says what an operator did with it; False when there is none such that is open."""
+    async def count_set_aside(self, shard: int, stream: str) -> int:
+        """How many open ones a stream in quarantine has."""
         ...
 
     async def quarantined(self) -> list[str]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import groupby
 
 import msgspec
+from msgspec import structs
 
 from eventstore.codec import MacChain
 from eventstore.errors import UnknownType
@@ -25,8 +26,8 @@ LISTED = 100
 ALL_MAX = 100_000
 """Dead letters that one `--all` takes up; run it again for more."""
 
-Place = tuple[int, int]
-"""Shard and offset, written `shard:offset`."""
+Place = tuple[int, int, int]
+"""`DeadLetter.place`, written `shard:epoch:offset`."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,16 +43,16 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("drop", drop_dead_letters, "end them for good: their clients are told `dropped`"),
     ):
         words = verbs.add_parser(verb, help=about)
-        words.add_argument("places", nargs="*", metavar="shard:offset", type=_place, help="as `list` shows them")
+        words.add_argument("places", nargs="*", metavar="shard:epoch:offset", type=_place, help="as `list` shows them")
         words.add_argument("--all", action="store_true", dest="everything", help="all that are open")
         words.set_defaults(act=act)
 
 
 def _place(text: str) -> Place:
-    match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
+    match = re.fullmatch(r"(\d+):(\d+):(\d+)", text, re.ASCII)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no shard:offset")
-    return int(match[1]), int(match[2])
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard:epoch:offset")
+    return int(match[1]), int(match[2]), int(match[3])
 
 
 @asynccontextmanager
@@ -70,7 +71,7 @@ async def list_dead_letters(settings: WorkerSettings, *, verb: str, state: str, 
     async with opened(settings) as store:
         letters = await store.dead_letters(state=state, limit=limit)
     lines = [
-        f"{letter.shard}:{letter.offset}  {format_instant(letter.at)}  {letter.reason:<11}  "
+        f"{_name(letter.place)}  {format_instant(letter.at)}  {letter.reason:<11}  "
         f"{letter.stream or '-'}  {letter.command_id or '-'}  {letter.detail}"
         for letter in letters
     ]
@@ -89,12 +90,14 @@ async def retry_dead_letters(settings: WorkerSettings, *, verb: str, places: Seq
         letters = await _open_letters(store, places, everything=everything)
         aside = [letter for letter in letters if letter.reason == "quarantined"]
         if aside and not everything:
-            raise NotDone(f"{_name(aside[0])} is of {aside[0].stream}: use `quarantine release {aside[0].stream}`")
+            raise NotDone(
+                f"{_name(aside[0].place)} is of {aside[0].stream}: use `quarantine release {aside[0].stream}`"
+            )
         letters = [letter for letter in letters if letter.reason != "quarantined"]
         for shard, group in groupby(letters, key=lambda letter: letter.shard):
             async with repairs_of(store, settings, shard) as repairs:
                 for letter in group:
-                    counts[await _retry(repairs, letter)] += 1
+                    counts[await _retry(repairs, await _whole(store, letter))] += 1
     said = f"retried {counts.total()}: " + (", ".join(f"{count} {what}" for what, count in counts.items()) or "none")
     if aside:
         said += f"; {len(aside)} are of streams in quarantine: use `quarantine release`"
@@ -129,7 +132,7 @@ async def drop_dead_letters(settings: WorkerSettings, *, verb: str, places: Sequ
         for shard, group in groupby(letters, key=lambda letter: letter.shard):
             async with repairs_of(store, settings, shard) as repairs:
                 for letter in group:
-                    await repairs.drop(letter)
+                    await repairs.drop(await _whole(store, letter))
                     dropped += 1
     return f"dropped {dropped}"
 
@@ -145,18 +148,26 @@ async def repairs_of(store: PostgresStore, settings: WorkerSettings, shard: int)
 async def _open_letters(store: PostgresStore, places: Sequence[Place], *, everything: bool) -> list[DeadLetter]:
     """Those that were asked for, in the log's order."""
     if everything == bool(places):
-        raise NotDone("name dead letters as shard:offset, or give --all")
+        raise NotDone("name dead letters as shard:epoch:offset, or give --all")
     if everything:
         found = await store.dead_letters(state="open", limit=ALL_MAX)
-        return sorted(found, key=lambda letter: (letter.shard, letter.offset))
+        return sorted(found, key=lambda letter: letter.place)
     letters = []
-    for shard, offset in sorted(set(places)):
-        letter = await store.dead_letter(shard, offset)
+    for place in sorted(set(places)):
+        letter = await store.dead_letter(*place)
         if letter is None or letter.state != "open":
-            raise NotDone(f"{shard}:{offset} is {letter.state if letter else 'no dead letter'}; nothing was done")
-        letters.append(letter)
+            raise NotDone(f"{_name(place)} is {letter.state if letter else 'no dead letter'}; nothing was done")
+        letters.append(structs.replace(letter, record=b""))
     return letters
 
 
-def _name(letter: DeadLetter) -> str:
-    return f"{letter.shard}:{letter.offset}"
+async def _whole(store: PostgresStore, listed: DeadLetter) -> DeadLetter:
+    """The letter with its record, which is read now that its shard is ours: many at once may not fit into memory."""
+    letter = await store.dead_letter(*listed.place)
+    if letter is None or letter.state != "open":
+        raise NotDone(f"{_name(listed.place)} was closed by somebody else meanwhile; those before it are done")
+    return letter
+
+
+def _name(place: Place) -> str:
+    return ":".join(map(str, place))

@@ -9,8 +9,6 @@ from worker.operator import NotDone
 from worker.repair import StillBroken
 from worker.settings import WorkerSettings
 
-COUNTED_MAX = 10_000
-
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The words of `quarantine`."""
@@ -30,7 +28,7 @@ async def list_quarantine(settings: WorkerSettings, *, verb: str) -> str:
         shards = await store.shards()
         for stream in await store.quarantined():
             shard = shard_of(stream, shards)
-            waiting = len(await store.set_aside(shard, stream, COUNTED_MAX))
+            waiting = await store.count_set_aside(shard, stream)
             lines.append(f"{stream}  shard {shard}  {waiting} commands set aside")
     return "\n".join(lines) or "no stream is in quarantine"
 

@@ -230,9 +230,9 @@ class Repairs(Rounds):
         )
 
     def _mark(self, batch: Batch, letter: DeadLetter, fate: Fate) -> None:
-        """Closes the letter, unless the round has set the record aside again."""
-        if not any((each.shard, each.offset) == (letter.shard, letter.offset) for each in batch.dead_letters):
-            batch.dead_letters.append(structs.replace(letter, state=fate))
+        """Closes the letter, unless the round has set its record aside again: then it says why, in its old place."""
+        again = [structs.replace(each, epoch=letter.epoch) for each in batch.dead_letters]
+        batch.dead_letters = again or [structs.replace(letter, state=fate)]
 
     async def _write(self, round_: Round, decisions: Decisions) -> tuple[Touched, dict[tuple[str, str], object]]:
         batch = decisions.batch

@@ -12,7 +12,7 @@ ON CONFLICT (subject) DO NOTHING
 RETURNING subject, master_id, wrapped
 """
 
-REWRAP = "UPDATE data_keys SET master_id = $2, wrapped = $3 WHERE subject = $1"
+REWRAP = "UPDATE data_keys SET master_id = $2, wrapped = $3 WHERE subject = $1 AND wrapped = $4"
 
 READ_LOOKUP = "SELECT subject, master_id, wrapped FROM lookup_key"
 
@@ -22,7 +22,7 @@ ON CONFLICT (single) DO NOTHING
 RETURNING subject, master_id, wrapped
 """
 
-REWRAP_LOOKUP = "UPDATE lookup_key SET master_id = $1, wrapped = $2"
+REWRAP_LOOKUP = "UPDATE lookup_key SET master_id = $1, wrapped = $2 WHERE wrapped = $3"
 
 _TRIES = 3
 
@@ -44,9 +44,9 @@ class DataKeys(Part):
                 return DataKey(**row)
         raise VersionConflict(f"the key of {proposed.subject} is being erased")
 
-    async def rewrap_data_key(self, key: DataKey) -> None:
+    async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:
         """See `store.SecretStore`."""
-        await self._pool.fetch(REWRAP, key.subject, key.master_id, key.wrapped)
+        await self._pool.fetch(REWRAP, key.subject, key.master_id, key.wrapped, read.wrapped)
 
     async def lookup_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""
@@ -56,6 +56,6 @@ class DataKeys(Part):
         assert row is not None, "nothing ever deletes the lookup key"
         return DataKey(**row)
 
-    async def rewrap_lookup_key(self, key: DataKey) -> None:
+    async def rewrap_lookup_key(self, read: DataKey, key: DataKey) -> None:
         """See `store.SecretStore`."""
-        await self._pool.fetch(REWRAP_LOOKUP, key.master_id, key.wrapped)
+        await self._pool.fetch(REWRAP_LOOKUP, key.master_id, key.wrapped, read.wrapped)

@@ -1,18 +1,20 @@
 """`dead_letters`: records that could not be applied."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
 
 from eventstore.postgres.pool import Part
 from eventstore.postgres.statement import TableChange, columns
-from eventstore.records import DeadLetter
+from eventstore.records import DeadLetter, ShardHead
 
 WRITE = """
-INSERT INTO dead_letters (shard, "offset", reason, detail, record, at, command_id, stream, state)
+INSERT INTO dead_letters (shard, "offset", reason, detail, record, at, command_id, stream, state, epoch)
 SELECT * FROM unnest(
     {0}::integer[], {1}::bigint[], {2}::text[], {3}::text[], {4}::bytea[], {5}::bigint[], {6}::text[], {7}::text[],
-    {8}::text[]
+    {8}::text[], {9}::bigint[]
 )
-ON CONFLICT (shard, "offset") DO UPDATE SET
+ON CONFLICT (shard, epoch, "offset") DO UPDATE SET
     reason = excluded.reason,
     detail = excluded.detail,
     record = excluded.record,
@@ -23,37 +25,39 @@ ON CONFLICT (shard, "offset") DO UPDATE SET
 """
 
 LIST = """
-SELECT shard, "offset", reason, detail, record, at, command_id, stream, state
+SELECT shard, "offset", reason, detail, ''::bytea AS record, at, command_id, stream, state, epoch
 FROM dead_letters
 WHERE state = $1
-ORDER BY at, shard, "offset"
+ORDER BY at, shard, epoch, "offset"
 LIMIT $2
 """
 
 ONE = """
-SELECT shard, "offset", reason, detail, record, at, command_id, stream, state
+SELECT shard, "offset", reason, detail, record, at, command_id, stream, state, epoch
 FROM dead_letters
-WHERE shard = $1 AND "offset" = $2
+WHERE shard = $1 AND epoch = $2 AND "offset" = $3
 """
 
 SET_ASIDE = """
-SELECT shard, "offset", reason, detail, record, at, command_id, stream, state
+SELECT shard, "offset", reason, detail, record, at, command_id, stream, state, epoch
 FROM dead_letters
 WHERE shard = $1 AND stream = $2 AND reason = 'quarantined' AND state = 'open'
-ORDER BY "offset"
+ORDER BY epoch, "offset"
 LIMIT $3
 """
 
-MARK = """
-UPDATE dead_letters SET state = $3 WHERE shard = $1 AND "offset" = $2 AND state = 'open' RETURNING 1
+COUNT_SET_ASIDE = """
+SELECT count(*) FROM dead_letters
+WHERE shard = $1 AND stream = $2 AND reason = 'quarantined' AND state = 'open'
 """
 
 
-def dead_letter_changes(letters: Sequence[DeadLetter]) -> list[TableChange]:
-    """Writes dead letters; a record that is one already is replaced."""
+def dead_letter_changes(letters: Sequence[DeadLetter], heads: Mapping[int, ShardHead]) -> list[TableChange]:
+    """Writes dead letters; one that comes back from a repair is replaced, and a new one is of its shard's epoch."""
     if not letters:
         return []
-    last = list({(letter.shard, letter.offset): letter for letter in letters}.values())
+    placed = [replace(each, epoch=each.epoch or heads[each.shard].epoch) for each in letters]
+    last = list({letter.place: letter for letter in placed}.values())
     return [TableChange(name="dead_letters_written", sql=WRITE, arguments=columns(last, DeadLetter))]
 
 
@@ -64,15 +68,15 @@ class DeadLetters(Part):
         """See `store.DeadLetterStore`."""
         return [DeadLetter(**row) for row in await self._pool.fetch(LIST, state, limit)]
 
-    async def dead_letter(self, shard: int, offset: int) -> DeadLetter | None:
+    async def dead_letter(self, shard: int, epoch: int, offset: int) -> DeadLetter | None:
         """See `store.DeadLetterStore`."""
-        row = await self._pool.fetchrow(ONE, shard, offset)
+        row = await self._pool.fetchrow(ONE, shard, epoch, offset)
         return None if row is None else DeadLetter(**row)
 
     async def set_aside(self, shard: int, stream: str, limit: int) -> list[DeadLetter]:
         """See `store.DeadLetterStore`."""
         return [DeadLetter(**row) for row in await self._pool.fetch(SET_ASIDE, shard, stream, limit)]
 
-    async def mark_dead_letter(self, shard: int, offset: int, state: str) -> bool:
+    async def count_set_aside(self, shard: int, stream: str) -> int:
         """See `store.DeadLetterStore`."""
-        return await self._pool.fetchval(MARK, shard, offset, state) is not None
+        return int(await self._pool.fetchval(COUNT_SET_ASIDE, shard, stream))

@@ -87,7 +87,7 @@ class PostgresRound:
             *head_changes(batch.heads),
             *outcome_changes(batch.outcomes),
             *claim_changes(batch.claims_freed),
-            *dead_letter_changes(batch.dead_letters),
+            *dead_letter_changes(batch.dead_letters, self._heads),
         ]
         self._heads_moved += len(batch.heads)
         self._events += batch.events

@@ -48,12 +48,13 @@ def claim_row(value: str, stream: str, *, shard: int = 0, command_id: str | None
 
 
 def dead_letter(shard: int, offset: int, **fields: object) -> DeadLetter:
-    """A record that failed."""
+    """A record that failed, in the first epoch of its shard."""
     defaults: dict[str, object] = {
         "reason": "failed",
         "detail": "Error in thing.do",
         "record": b"\x00\xff",
         "at": offset,
+        "epoch": 1,
     }
     return DeadLetter(shard=shard, offset=offset, **(defaults | fields))  # type: ignore[arg-type]  # fields by name
 

@@ -39,12 +39,22 @@ async def test_keys_are_wrapped_anew_but_never_come_back(store: Store) -> None:
     """A rotation replaces what is stored; a subject that was erased, or never was, gets no key by it."""
     await store.add_data_key(key(b"old"))
     await store.lookup_key(key(b"old", "lookup"))
-    await store.rewrap_data_key(key(b"new"))
-    await store.rewrap_data_key(key(b"new", "user:erased"))
-    await store.rewrap_lookup_key(key(b"new", "lookup"))
+    await store.rewrap_data_key(key(b"old"), key(b"new"))
+    await store.rewrap_data_key(key(b"old", "user:erased"), key(b"new", "user:erased"))
+    await store.rewrap_lookup_key(key(b"old", "lookup"), key(b"new", "lookup"))
     assert await store.data_key("user:1") == key(b"new")
     assert await store.data_key("user:erased") is None
     assert await store.lookup_key(key(b"late", "lookup")) == key(b"new", "lookup")
+
+
+async def test_a_key_that_was_made_since_is_not_replaced(store: Store) -> None:
+    """Who read a key that was erased and made anew since does not put the erased one back in its place."""
+    await store.add_data_key(key(b"second"))
+    await store.lookup_key(key(b"second", "lookup"))
+    await store.rewrap_data_key(key(b"first"), key(b"first, wrapped anew"))
+    await store.rewrap_lookup_key(key(b"first", "lookup"), key(b"first, wrapped anew", "lookup"))
+    assert await store.data_key("user:1") == key(b"second")
+    assert await store.lookup_key(key(b"late", "lookup")) == key(b"second", "lookup")
 
 
 async def test_a_kept_answer_is_never_replaced(store: Store) -> None:

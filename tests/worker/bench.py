@@ -138,8 +138,9 @@ class Bench:
         return outcome.status, data.get("code", data)
 
     async def letters(self) -> list[DeadLetter]:
-        """All open dead letters, the oldest first."""
-        return await self.store.dead_letters()
+        """All open dead letters with their records, the oldest first."""
+        found = [await self.store.dead_letter(*each.place) for each in await self.store.dead_letters()]
+        return [letter for letter in found if letter is not None]
 
     async def next_offsets(self) -> list[int]:
         """How far each shard has come."""

@@ -90,11 +90,14 @@ CREATE TABLE dead_letters (
     record bytea NOT NULL,
     at bigint NOT NULL,
     command_id text,
-    stream text,
+    stream text COLLATE "C",
     state text NOT NULL,
-    PRIMARY KEY (shard, "offset")
+    epoch bigint NOT NULL,
+    PRIMARY KEY (shard, epoch, "offset")
 );
-CREATE INDEX dead_letters_in_order ON dead_letters (state, at, shard, "offset");
+CREATE INDEX dead_letters_in_order ON dead_letters (state, at, shard, epoch, "offset");
+CREATE INDEX dead_letters_set_aside ON dead_letters (shard, stream, epoch, "offset")
+    WHERE reason = 'quarantined' AND state = 'open';
 
 CREATE TABLE data_keys (
     subject text COLLATE "C" PRIMARY KEY,

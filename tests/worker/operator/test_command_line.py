@@ -58,8 +58,8 @@ async def test_what_is_not_done_exits_with_1(yard: Yard) -> None:
         (["verify"], "DIFFERENCES: "),
         (["rebuild", "nothing"], "there is no read model nothing"),
         (["show", "user_x"], "nothing was ever written"),
-        (["dead-letters", "retry"], "name dead letters as shard:offset"),
-        (["dead-letters", "drop", "0:7"], "0:7 is no dead letter"),
+        (["dead-letters", "retry"], "name dead letters as shard:epoch:offset"),
+        (["dead-letters", "drop", "0:1:7"], "0:1:7 is no dead letter"),
         (["quarantine", "release", "account:x"], "not in quarantine"),
     ):
         code, out, err = await _run(yard, *words)

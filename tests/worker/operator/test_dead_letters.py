@@ -141,7 +141,7 @@ async def test_a_dropped_command_is_refused_for_good(yard: Yard, monkeypatch: py
         with monkeypatch.context() as patch:
             (sent,) = await _failed(yard, patch, "r")
         (letter,) = await yard.store.dead_letters()
-        place = (letter.shard, letter.offset)
+        place = letter.place
         assert await drop_dead_letters(yard.settings, verb="drop", places=[place], everything=False) == "dropped 1"
         outcome = await yard.outcome(sent)
         assert (outcome.status, _code(outcome), outcome.curable) == ("rejected", "dropped", False)
@@ -183,6 +183,6 @@ async def test_workers_go_on_meanwhile(yard: Yard, monkeypatch: pytest.MonkeyPat
 
 async def test_what_is_asked_for_must_be_there(yard: Yard) -> None:
     """Neither nothing nor everything is done by mistake."""
-    for places, everything in (([], False), ([(0, 1)], True), ([(0, 1)], False)):
+    for places, everything in (([], False), ([(0, 1, 1)], True), ([(0, 1, 1)], False)):
         with pytest.raises(NotDone):
             await retry_dead_letters(yard.settings, verb="retry", places=places, everything=everything)

@@ -163,9 +163,7 @@ async def test_single_letters_of_it_are_not_retried(yard: Yard, monkeypatch: pyt
             await _quarantined(yard, patch)
         (letter, *_) = await yard.store.dead_letters()
         with pytest.raises(NotDone, match=f"use `quarantine release {STREAM}`"):
-            await retry_dead_letters(
-                yard.settings, verb="retry", places=[(letter.shard, letter.offset)], everything=False
-            )
+            await retry_dead_letters(yard.settings, verb="retry", places=[letter.place], everything=False)
 
 
 async def test_a_stream_that_is_free_is_not_released(yard: Yard) -> None:
