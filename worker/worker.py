@@ -124,7 +124,8 @@ class Worker:
         if self.shards > share:
             self._give_up(self.shards - share)
         elif self.shards < share:
-            heads = await self._store.claim(self.name, share - self.shards, self._lease_s)
+            shunned = [shard for lane in self.lanes for shard in lane.shunned()]
+            heads = await self._store.claim(self.name, share - self.shards, self._lease_s, shunned)
             for head in heads:
                 min(self.lanes, key=lambda lane: lane.shards).adopt(head)
             if heads:

@@ -36,7 +36,7 @@ UPDATE shard_head SET owner = NULL FROM mine WHERE shard_head.shard = mine.shard
 CLAIM = """
 WITH free AS (
     SELECT shard FROM shard_head
-    WHERE owner IS NULL OR lease_until <= clock_timestamp()
+    WHERE (owner IS NULL OR lease_until <= clock_timestamp()) AND shard <> ALL ($4::integer[])
     ORDER BY shard
     LIMIT $2
     FOR UPDATE SKIP LOCKED
@@ -53,7 +53,10 @@ RETURNING head.shard, owner, epoch, next_offset, seq, last_digest, stopped, adop
 
 # In any order: one that cannot be had must not stand before the others each time.
 FREE_BUT_LOCKED = """
-SELECT shard FROM shard_head WHERE owner IS NULL OR lease_until <= clock_timestamp() ORDER BY random() LIMIT $1
+SELECT shard FROM shard_head
+WHERE (owner IS NULL OR lease_until <= clock_timestamp()) AND shard <> ALL ($2::integer[])
+ORDER BY random()
+LIMIT $1
 """
 
 # Waits for whoever holds the row. If that one renews or claims it in the end, it is not free any more.
@@ -153,15 +156,15 @@ class Leases(Part):
         """See `store.ShardStore`."""
         await self._pool.fetch(RETIRE, worker)
 
-    async def claim(self, worker: str, count: int, lease_s: float) -> list[ShardHead]:
+    async def claim(self, worker: str, count: int, lease_s: float, shunned: Sequence[int] = ()) -> list[ShardHead]:
         """See `store.ShardStore`."""
-        claimed = [ShardHead(**row) for row in await self._pool.fetch(CLAIM, worker, count, lease_s)]
+        claimed = [ShardHead(**row) for row in await self._pool.fetch(CLAIM, worker, count, lease_s, list(shunned))]
         if len(claimed) < count:
             time = asyncio.get_running_loop().time
             deadline = time() + WAIT_S_MAX
             # What was claimed before is ours, whatever becomes of the others.
             with contextlib.suppress(StoreError):
-                for row in await self._pool.fetch(FREE_BUT_LOCKED, count - len(claimed)):
+                for row in await self._pool.fetch(FREE_BUT_LOCKED, count - len(claimed), list(shunned)):
                     if time() < deadline:
                         claimed += await self._wrest(worker, row["shard"], lease_s)
         return sorted(claimed, key=lambda head: head.shard)

@@ -30,6 +30,13 @@ async def test_a_claim_takes_free_shards_up_to_the_count(store: Store) -> None:
     assert await store.claim("a", 0, LEASE_S) == []
 
 
+async def test_shunned_shards_are_left_to_others(store: Store) -> None:
+    """They do not stand in the way of those behind them."""
+    assert [head.shard for head in await store.claim("a", 2, LEASE_S, [0, 2])] == [1, 3]
+    assert await store.claim("a", 2, LEASE_S, [0, 2]) == []
+    assert [head.shard for head in await store.claim("b", SHARDS, LEASE_S)] == [0, 2]
+
+
 async def test_claims_at_once_never_give_a_shard_twice(store: Store) -> None:
     """Workers that start together share the shards out without a duplicate or a rest."""
     claims = await asyncio.gather(*(store.claim(f"w{number}", 2, LEASE_S) for number in range(4)))

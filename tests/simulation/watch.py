@@ -36,9 +36,9 @@ class WatchedStore(MemoryStore):
         """Every outcome that was ever committed, in order."""
         self._fresh: Batch | None = None
 
-    async def claim(self, worker: str, count: int, lease_s: float) -> list[ShardHead]:
+    async def claim(self, worker: str, count: int, lease_s: float, shunned: Sequence[int] = ()) -> list[ShardHead]:
         """See `MemoryStore`."""
-        heads = await super().claim(worker, count, lease_s)
+        heads = await super().claim(worker, count, lease_s, shunned)
         self.holders |= {head.shard: worker for head in heads}
         return heads
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.account.account import AGGREGATE, Account
+from domain.instant import SECOND
 from domain.message import Command, Event
 from eventstore.errors import DataError
 from eventstore.memory import MemoryRound
@@ -91,6 +92,16 @@ async def test_a_command_of_a_newer_release_gives_the_shard_back(bench: Bench) -
     assert head.stopped is not None
     assert "credits.lend" in head.stopped
     assert bench.lane.shards == 0
+
+
+async def test_a_shard_given_back_is_left_to_a_newer_release(bench: Bench) -> None:
+    """The older worker does not take it again at once, which would clear the reason and keep the newer one waiting."""
+    await bench.send("account:a", add("newer", 5))
+    bench.log.records[0][0] = bench.log.records[0][0].replace(b"credits.add", b"credits.lend")
+    await bench.run()
+    assert bench.lane.shunned() == [0]
+    bench.at += int(lane_module.SHUNNED_S * SECOND)
+    assert bench.lane.shunned() == []
 
 
 async def test_an_upgraded_worker_goes_on_where_the_older_stopped(bench: Bench) -> None:
