@@ -27,6 +27,7 @@ class AddCredits(Command, frozen=True, kw_only=True, tag="credits.add"):
     """Grants credits. Its command id is derived from account and reference, so one reference grants once, for ever."""
 
     category = "account"
+    shed = False  # a payment has happened, whether we are busy or not
     grant_id: str
     amount: MicroCredits
     source: str

@@ -11,6 +11,7 @@ from api.commands import Commands
 from api.lag import Lag
 from devnet.log import MemoryLog
 from domain.account.api_keys import RevokeApiKey
+from domain.account.credits import AddCredits
 from domain.account.holds import ReleaseHold, ReportProgress, SettleHold, Sweep
 from domain.account.usage import Usage
 from domain.envelope import Actor, Envelope, Header
@@ -232,11 +233,12 @@ async def test_new_work_is_shed_while_the_workers_are_too_far_behind(place: Plac
         ReleaseHold(hold_id="hold_1", reason="undecided"),
         ReportProgress(hold_id="hold_1", usage=Usage(source="provider")),
         Sweep(),
+        AddCredits(grant_id="grant_1", amount=1, source="payment", reference="r"),
     ],
     ids=lambda fact: type(fact).__name__,
 )
 async def test_what_must_never_be_lost_is_never_shed(place: Place, fact: Command) -> None:
-    """Settle, release, progress and expiry reach the log however far the workers are behind."""
+    """Settle, release, progress, expiry and payments reach the log however far the workers are behind."""
     commands = place.app.services.commands
     place.bus.others = 1_000_000
     await commands.lag.read()
