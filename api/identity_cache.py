@@ -143,9 +143,11 @@ class StampsPoller:
     async def poll(self) -> None:
         """Reads what was stamped since the last time and drops it. `StoreError` leaves the position where it was."""
         asked_at = self._clock()
-        if self._positions is None:
+        ends = {head.shard: f"{head.seq:020d}" for head in await self._store.shard_heads()}
+        if self._positions is None or any(ends.get(shard, "") < at for shard, at in self._positions.items()):
             # What was stamped before is in the documents that identities are read from: only the future matters.
-            self._positions = {head.shard: f"{head.seq:020d}" for head in await self._store.shard_heads()}
+            # A position behind the end is of a database that was replaced by an older one while we ran.
+            self._positions = ends
             self._cache.clear()
         while True:
             stamps = await stamps_after(self._documents, self._positions, limit=STAMPS_PER_READ)

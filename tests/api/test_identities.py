@@ -20,9 +20,11 @@ from domain.instant import DAY, Instant
 from domain.user import GrantRole
 from eventstore.errors import Unavailable
 from eventstore.memory import MemoryStore
+from eventstore.records import Batch, Progress
 from projections.documents import Row
 from projections.memory import MemoryDocuments
 from tests.api.running import SHARDS, Running, application
+from tests.eventstore.rows import claimed, write
 
 
 class Documents(MemoryDocuments):
@@ -230,6 +232,30 @@ async def test_polling_survives_an_outage() -> None:
                 await asyncio.sleep(0.001)
     finally:
         await poller.stop()
+
+
+async def test_a_restored_database_begins_the_stamps_anew() -> None:
+    """Where an older database was put in place under a running API, nothing cached stays, and new stamps are seen."""
+    store, cache = MemoryStore(SHARDS, lambda: 0), IdentityCache()
+    poller = StampsPoller(cache, store, Documents())
+    leases = await claimed(store, "w")
+
+    async def reaches(seq: int) -> None:
+        progress = Progress(shard=leases[0].shard, next_offset=seq, seq=seq, last_digest=b"")
+        await write(store, "w", leases, Batch(progress=[progress]))
+
+    await reaches(50)
+    await poller.poll()
+    cache.keep(b"digest", identity("key_1"), cache.generation)
+    await reaches(51)
+    await poller.poll()
+    assert cache.get(b"digest") is not None
+    await reaches(10)
+    await poller.poll()
+    assert cache.get(b"digest") is None
+    cache.keep(b"digest", identity("key_1"), cache.generation)
+    await poller.poll()
+    assert cache.get(b"digest") is not None
 
 
 async def test_unknown_keys_are_looked_up_once_for_a_while() -> None:
