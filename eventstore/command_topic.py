@@ -69,7 +69,12 @@ async def check_topic(servers: tuple[str, ...], topic: str, shards: int) -> None
 
 
 async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
-    """How many the topic has, as far as the broker that answers knows; 0 if it does not exist."""
+    """How many the topic has, as far as the broker that answers knows; 0 if it does not exist.
+
+    Only a topic that is listed is asked for: asking for one by its name makes it where the brokers may do so.
+    """
+    if topic not in await admin.list_topics():
+        return 0
     described = await admin.describe_topics([topic])
     return len(described[0]["partitions"]) if described and not described[0]["error_code"] else 0
 

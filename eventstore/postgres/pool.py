@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: who we say we are, what a session is set to, and how long anything may take."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ OPERATOR = "formstate-operator"
 
 CONNECT_TIMEOUT_S = 5.0
 ACQUIRE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 10.0
 LOCK_TIMEOUT_S = 1.5
 """How long a statement waits for another transaction: longer than a batch may take, and than Postgres needs to find
@@ -117,10 +119,13 @@ class Pool:
             return await connection.fetchval(sql, *arguments)
 
     async def close(self) -> None:
-        """Waits for what is under way, but not for ever, and closes all connections."""
+        """Waits up to 5 s for what is under way, and closes all connections; what is left after that is cut."""
         with translated():
             try:
-                await self._pool.close()
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
             except BaseException:
                 self._pool.terminate()
                 raise

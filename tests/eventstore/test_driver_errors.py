@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from devnet.servers import PostgresServer
 from eventstore.errors import DataError, StoreError, Unavailable, Unmigrated, VersionConflict
+from eventstore.postgres import pool
 from eventstore.postgres.pool import API, WORKER
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import Batch, Lease, Progress, StreamHead
@@ -121,6 +122,17 @@ async def test_a_server_that_is_away_is_unavailable(database_url: str) -> None:
     with pytest.raises(Unavailable):
         await missing.shards()
     await missing.close()
+
+
+async def test_closing_cuts_what_does_not_end(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is still in use, or stands still, keeps no process from ending."""
+    monkeypatch.setattr(pool, "CLOSE_TIMEOUT_S", 0.1)
+    opened = await pool.Pool.open(database_url, API, connections_max=1)
+    await opened.acquire()
+    async with asyncio.timeout(5):
+        await opened.close()
+    with pytest.raises(Unavailable):
+        await opened.fetch("SELECT 1")
 
 
 @pytest.mark.crash
