@@ -173,12 +173,10 @@ class MemoryStore:
     async def claim(self, worker: str, count: int, lease_s: float, shunned: Sequence[int] = ()) -> list[ShardHead]:
         """See `store.ShardStore`."""
         await self.pause()
-        free = (
-            shard
-            for shard, head in self._shard_heads.items()
-            if shard not in shunned and (head.owner is None or self._lease_until[shard] <= self._clock())
-        )
-        return [self._take(worker, shard, lease_s) for shard in list(islice(free, count))]
+        expired = {shard for shard, until in self._lease_until.items() if until <= self._clock()}
+        free = (each for each, head in self._shard_heads.items() if head.owner is None or each in expired)
+        taken = list(islice((shard for shard in free if shard not in shunned), count))
+        return [self._take(worker, shard, lease_s) for shard in taken]
 
     async def seize(self, worker: str, shard: int, lease_s: float) -> ShardHead:
         """See `store.ShardStore`."""
