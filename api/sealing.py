@@ -92,10 +92,6 @@ class Sealer:
         key_id, _, raw = rest.partition(b".")
         return await self._open(subject, place, version.decode("latin-1"), key_id.decode("latin-1"), raw)
 
-    def forget(self, subject: str) -> None:
-        """Drops the cached data key at once, because the subject was erased."""
-        self._keys.pop(subject, None)
-
     async def _open(self, subject: str, place: str, version: str, key_id: str, raw: bytes) -> bytes:
         if version != _VERSION or len(raw) < NONCE_BYTES + _TAG_BYTES:
             raise Unsealable("not a sealed value of a version that this release knows")

@@ -116,7 +116,3 @@ class DocumentCache:
         """Forgets all documents of shards that are no longer ours."""
         for place in [place for place, (shard, _) in self._documents.items() if shard in shards]:
             del self._documents[place]
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        self._documents.clear()

@@ -102,17 +102,6 @@ async def test_erased_after_the_cache_ends() -> None:
         await sealer.open("user:1", "place", sealed)
 
 
-async def test_forget_erases_at_once() -> None:
-    """The process that erases a subject cannot open anything of it from then on."""
-    shared = store()
-    sealer = Sealer(shared, OLD)
-    sealed = await sealer.seal("user:1", "place", b"text")
-    del shared._data_keys["user:1"]
-    sealer.forget("user:1")
-    with pytest.raises(Erased):
-        await sealer.open("user:1", "place", sealed)
-
-
 async def test_cache_is_bounded() -> None:
     """However many subjects are sealed for, the cache keeps its bound."""
     sealer = Sealer(store(), OLD, cached_max=3)
