@@ -6,7 +6,7 @@ from domain.instant import Instant
 from domain.message import Command
 
 
-class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who asked. `origin` is the sealed address and user agent; only the author's data key opens it."""
 
     kind: str
@@ -16,7 +16,7 @@ class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: str | None = None
 
 
-class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Everything about a command but its body; readable even where the body's type is not known yet."""
 
     id: str
@@ -36,7 +36,7 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """HMAC of the HTTP request; another one under the same id is refused."""
 
 
-class Envelope(Struct, frozen=True, kw_only=True):
+class Envelope(Struct, frozen=True, kw_only=True, gc=False):
     """A header and the command itself."""
 
     header: Header

@@ -20,7 +20,7 @@ class Claim(Struct, frozen=True, kw_only=True):
         return Conflict(self.code, self.message)
 
 
-class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
     """Asks one stream to do something. Subclasses write their tag out (`tag="credits.add"`)."""
 
     category: ClassVar[str]
@@ -37,7 +37,7 @@ class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
         return None
 
 
-class Event(Struct, frozen=True, kw_only=True, tag_field="type"):
+class Event(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """Tells what happened, with results and never inputs, so that a replay looks nothing up."""
 
     schema_version: ClassVar[int] = 1

@@ -7,7 +7,7 @@ from domain.instant import Instant
 from domain.message import Event
 
 
-class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who caused an event, through which command; stored beside it and covered by its `mac`."""
 
     command_id: str
@@ -16,7 +16,7 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace: str | None = None
 
 
-class Recorded(Struct, frozen=True, kw_only=True):
+class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     """One event at its place: `version` counts in its stream from 1, `seq` in its shard from 1, both without gaps."""
 
     stream: str

@@ -29,7 +29,7 @@ _encoder = msgspec.json.Encoder()
 _metadata_decoder = msgspec.json.Decoder(Metadata)
 
 
-class _Wire(Struct, frozen=True, kw_only=True):
+class _Wire(Struct, frozen=True, kw_only=True, gc=False):
     """An envelope whose body is not looked at yet."""
 
     header: Header

@@ -37,7 +37,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     epoch: int
 
 
-class StoredEvent(Struct, frozen=True, kw_only=True):
+class StoredEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One row of the log. `mac` chains it to the event before it in its stream."""
 
     shard: int
@@ -52,7 +52,7 @@ class StoredEvent(Struct, frozen=True, kw_only=True):
     mac: bytes
 
 
-class StreamHead(Struct, frozen=True, kw_only=True):
+class StreamHead(Struct, frozen=True, kw_only=True, gc=False):
     """Where a stream ends, and perhaps a snapshot of its state at `snapshot_at`."""
 
     shard: int
@@ -76,7 +76,7 @@ class StoredStream(Struct, frozen=True, kw_only=True):
     events: list[StoredEvent]
 
 
-class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of a command. `applied` and `rejected` are final, but see `curable`."""
 
     shard: int

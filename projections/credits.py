@@ -13,7 +13,7 @@ from projections.documents import DocumentReader
 from projections.projection import Projection
 
 
-class GrantView(Struct, frozen=True, kw_only=True):
+class GrantView(Struct, frozen=True, kw_only=True, gc=False):
     """A grant with something left."""
 
     id: str
@@ -30,7 +30,7 @@ class GrantView(Struct, frozen=True, kw_only=True):
         return (self.priority, self.expires_at is None, self.expires_at or 0, self.granted_at, self.id)
 
 
-class CreditsView(Struct, frozen=True, kw_only=True):
+class CreditsView(Struct, frozen=True, kw_only=True, gc=False):
     """All in micro-credits; `grants` in the order in which they are burnt."""
 
     account_id: str

@@ -17,7 +17,7 @@ class Row(Struct, frozen=True, kw_only=True):
     doc: bytes
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Change(Struct, frozen=True, kw_only=True, gc=False):
     """A document as it is from now on, or its removal (`doc` is `None`)."""
 
     shard: int

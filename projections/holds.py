@@ -17,7 +17,7 @@ from projections.projection import Projection
 HOLD_EVENTS = (HoldPlaced, HoldProgressed, HoldClosed, HoldCorrected)
 
 
-class HoldView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class HoldView(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A hold. `cost` is what it came to in the end, corrections included."""
 
     id: str

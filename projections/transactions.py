@@ -16,7 +16,7 @@ from projections.paging import Cursor, Page, read_page
 from projections.projection import Projection
 
 
-class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A movement. `amount` is signed; `balance` and `debt` are after it; `owed` is what became debt."""
 
     id: str

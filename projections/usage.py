@@ -22,7 +22,7 @@ PAGE = 1_000
 NOTHING = Usage(source="none")
 
 
-class UsageBucket(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UsageBucket(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one model was used for through one key (`None` without a key) in one stretch of time, UTC."""
 
     account_id: str

@@ -8,11 +8,14 @@ hundred commands, which took more than a third of a worker's time (docs/performa
 import gc
 
 YOUNG_MAX = 50_000
-"""New containers between two looks at the young ones: more than a batch keeps at once."""
+"""New containers between two looks at the young ones."""
 MIDDLE, OLD = 20, 20
 
 
-def collect_seldom() -> None:
-    """Takes what was imported out of the collector's sight, and lets it look less often at the rest."""
+def collect_seldom(young_max: int = YOUNG_MAX) -> None:
+    """Takes what was imported out of the collector's sight, and lets it look less often at the rest.
+
+    Structs that are made by the thousand say `gc=False` besides: they cannot be in a cycle, and are never looked at.
+    """
     gc.freeze()
-    gc.set_threshold(YOUNG_MAX, MIDDLE, OLD)
+    gc.set_threshold(young_max, MIDDLE, OLD)

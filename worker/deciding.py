@@ -27,7 +27,7 @@ ATTEMPTS_REMEMBERED = 100
 """Refused attempts under one command id that are known for duplicates; older ones have long left the log."""
 
 
-class Incoming(Struct, frozen=True, kw_only=True):
+class Incoming(Struct, frozen=True, kw_only=True, gc=False):
     """A record and the envelope in it, or why there is none."""
 
     record: Record
@@ -35,7 +35,7 @@ class Incoming(Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-class Mark(Struct, frozen=True, kw_only=True):
+class Mark(Struct, frozen=True, kw_only=True, gc=False):
     """Where a round stood before a command, to take back what an event that could not be evolved has left."""
 
     events: int

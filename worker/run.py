@@ -24,6 +24,8 @@ from worker.worker import Worker
 log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
+YOUNG_MAX = 200_000
+"""Containers of a large batch, which all go with its commit: the collector need not see them."""
 
 
 async def run(settings: WorkerSettings) -> None:
@@ -31,7 +33,7 @@ async def run(settings: WorkerSettings) -> None:
 
     A second signal ends at once: nothing is lost by that either.
     """
-    collect_seldom()
+    collect_seldom(YOUNG_MAX)
     stopping = stop_signals()
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr="127.0.0.1", registry=REGISTRY)

@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """One record of the log."""
 
     shard: int

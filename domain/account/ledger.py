@@ -24,7 +24,7 @@ CLOSED_MAX = 10_000
 EXPIRING_SPARE = 64
 
 
-class Grant(Struct, kw_only=True):
+class Grant(Struct, kw_only=True, gc=False):
     """Credits that came in together."""
 
     id: str
@@ -39,7 +39,7 @@ class Grant(Struct, kw_only=True):
         return (self.priority, self.expires_at is None, self.expires_at or 0, self.granted_at, self.id)
 
 
-class Hold(Struct, kw_only=True):
+class Hold(Struct, kw_only=True, gc=False):
     """Credits set aside for one billable operation, until exactly one of settle, release or expiry closes it (I7)."""
 
     id: str
@@ -53,7 +53,7 @@ class Hold(Struct, kw_only=True):
     """What the operation had delivered when it last reported; charged if the hold expires."""
 
 
-class ClosedHold(Struct, kw_only=True):
+class ClosedHold(Struct, kw_only=True, gc=False):
     """How a hold ended; remembered for a while so that the one late correction can be booked."""
 
     hold: Hold
@@ -63,7 +63,7 @@ class ClosedHold(Struct, kw_only=True):
     closed_at: Instant
 
 
-class Burn(Struct, frozen=True, kw_only=True):
+class Burn(Struct, frozen=True, kw_only=True, gc=False):
     """An amount taken from one grant."""
 
     grant_id: str

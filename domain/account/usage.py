@@ -16,7 +16,7 @@ TOKENS_MAX = 1_000_000_000
 """The most tokens of one kind that one call can have used."""
 
 
-class Price(Struct, frozen=True, kw_only=True):
+class Price(Struct, frozen=True, kw_only=True, gc=False):
     """Micro-credits per million tokens of each kind, and the version of the price list they come from."""
 
     input: MicroCredits
@@ -25,7 +25,7 @@ class Price(Struct, frozen=True, kw_only=True):
     version: str
 
 
-class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Tokens by kind. The buckets are disjoint: `input` is fresh input only, `output` excludes `reasoning`."""
 
     source: UsageSource
