@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -41,6 +41,18 @@ class _Library(logging.Handler):
         log.log(record.levelno, "library_logged", library=record.name, message=record.getMessage(), exc_info=exc_info)
 
 
+class _StandardError:
+    """Standard error as it is when a line is written: who captures it for a while must not be written to afterwards."""
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase`."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """See `io.TextIOBase`."""
+        sys.stderr.flush()
+
+
 def configure(level: str = "info", *, stream: TextIO | None = None, process: str | None = None) -> None:
     """Sets logging up for this process: `level` of `LEVELS`, to standard error unless `stream` is given.
 
@@ -50,7 +62,8 @@ def configure(level: str = "info", *, stream: TextIO | None = None, process: str
     number = LEVELS[level]
     if _access is not None:
         _access.close()
-    _access = AccessLines(process, stream or sys.stderr) if number <= LEVELS["info"] else None
+    lines = stream or cast("TextIO", _StandardError())
+    _access = AccessLines(process, lines) if number <= LEVELS["info"] else None
     structlog.reset_defaults()
     structlog.configure(
         processors=[
@@ -63,7 +76,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None, process: str
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

@@ -99,3 +99,16 @@ def test_nobody_writes_access_lines_above_info(stream: io.StringIO) -> None:
     """From `warning` on there are none, and they cost nothing."""
     logs.configure("warning", stream=stream)
     assert logs.access_lines() is None
+
+
+@pytest.mark.usefixtures("stream")  # puts the process's logging back
+def test_lines_go_to_standard_error_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who captured standard error when logging was set up, and has let go of it, is not written to."""
+    captured = io.StringIO()
+    monkeypatch.setattr("sys.stderr", captured)
+    logs.configure()
+    captured.close()
+    now = io.StringIO()
+    monkeypatch.setattr("sys.stderr", now)
+    logs.get().info("still_heard")
+    assert "still_heard" in now.getvalue()
