@@ -15,6 +15,7 @@ from bench.row import Row
 from bench.table import render, write_json
 from devnet.servers import ServerUnavailableError, scratch_folder
 from telemetry import logs
+from telemetry.garbage import collect_seldom
 
 
 def parser(known: dict[str, Benchmark]) -> argparse.ArgumentParser:
@@ -57,6 +58,7 @@ def main() -> int:
         words.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     logs.configure("warning", process="bench")
     warnings.simplefilter("ignore", ResourceWarning)
+    collect_seldom(1_000_000)  # ceilings are measured in this process
     chosen = [known[name] for name in given.names or known]
     print(machine(), end="\n\n", flush=True)
     try:

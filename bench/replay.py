@@ -1,7 +1,8 @@
 """The worker's ceiling: one process that writes the very rows of recorded batches in bulk and decides nothing.
 
-New rows go in by COPY, changed ones by one UPDATE a table from arrays; transactions are those of the recording, on as
-many connections as the worker has lanes. Everything is laid out before the clock starts.
+New rows go in by COPY, changed ones by one UPDATE a table from arrays, in the transactions of the recording, one after
+the other or side by side on as many connections as the worker has lanes. Everything is laid out before the clock
+starts, and neither reads nor conflicts are looked for.
 """
 
 import asyncio
@@ -97,9 +98,9 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-async def replay(url: str, bulks: Sequence[Bulk], *, skip: float) -> tuple[float, int]:
+async def replay(url: str, bulks: Sequence[Bulk], *, skip: float, side_by_side: bool = False) -> tuple[float, int]:
     """Writes everything, and answers seconds and commands of what is behind the first part (`skip`, of 1)."""
-    lanes = _lanes(bulks)
+    lanes = _lanes(bulks) if side_by_side else [list(bulks)]
     connections = [await _connect(url) for _ in lanes]
     try:
         before, after = zip(*(_divided(lane, skip) for lane in lanes), strict=True)

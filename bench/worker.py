@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import time
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -54,11 +55,12 @@ async def _measure(bench: Bench, spread: Spread) -> list[Row]:
     count = await produce(servers, topic, workload.funding())
     count += await produce(servers, topic, workload.mixed(int(bench.seconds * EXPECTED_RATE / (END - SKIP))))
     bulks = await _recorded(servers, topic, count)
-    passes, ceilings = [], []
+    passes, ceilings, two = [], [], []
     for _ in range(bench.repeats):
         ceilings.append(await _ceiling(bench, bulks))
         passes.append(await _pass(bench, topic, count))
-    return _rows(spread, passes, ceilings, bulks)
+        two.append(await _ceiling(bench, bulks, side_by_side=True))
+    return _rows(spread, passes, ceilings, two, bulks)
 
 
 async def _recorded(servers: str, topic: str, count: int) -> list[Bulk]:
@@ -82,11 +84,12 @@ async def _recorded(servers: str, topic: str, count: int) -> list[Bulk]:
     return laid_out(store.written)
 
 
-async def _ceiling(bench: Bench, bulks: Sequence[Bulk]) -> Pass:
+async def _ceiling(bench: Bench, bulks: Sequence[Bulk], *, side_by_side: bool = False) -> Pass:
     async with migrated_database(bench) as url:
-        before = cpu_of({"postgres": bench.postgres.pid})
-        took, commands = await replay(url, bulks, skip=SKIP)
-        cpu = cpu_between(before, cpu_of({"postgres": bench.postgres.pid}))
+        before = {"writer": time.process_time()} | cpu_of({"postgres": bench.postgres.pid})
+        took, commands = await replay(url, bulks, skip=SKIP, side_by_side=side_by_side)
+        after = {"writer": time.process_time()} | cpu_of({"postgres": bench.postgres.pid})
+        cpu = cpu_between(before, after)
     total = sum(bulk.commands for bulk in bulks)
     return Pass(rate=commands / took, cpu={name: used / total for name, used in cpu.items()})
 
@@ -106,21 +109,30 @@ async def _pass(bench: Bench, topic: str, count: int) -> Pass:
     return Pass(rate=commands / (ended - started), cpu={name: used / commands for name, used in cpu.items()})
 
 
-def _rows(spread: Spread, passes: Sequence[Pass], ceilings: Sequence[Pass], bulks: Sequence[Bulk]) -> list[Row]:
+def _rows(
+    spread: Spread, passes: Sequence[Pass], ceilings: Sequence[Pass], two: Sequence[Pass], bulks: Sequence[Bulk]
+) -> list[Row]:
     name = f"worker {spread}"
-    rate = statistics.median(each.rate for each in passes)
-    ceiling = statistics.median(each.rate for each in ceilings)
+    rate, ceiling = _rate(passes), _rate(ceilings)
     ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in zip(passes, ceilings, strict=True))
     commands = sum(bulk.commands for bulk in bulks)
     written = rows_written(bulks)
-    cpu = {process: statistics.median(each.cpu[process] for each in passes) for process in passes[0].cpu}
     return [
         held(name, rate, "commands/s", ceiling=ceiling, ratio=ratio, target=TARGET, better="high"),
-        *cpu_rows(name, cpu, 1, "command"),
-        reported(f"{name} ceiling cpu postgres", ceilings[0].cpu["postgres"] * 1_000, "ms/command"),
+        reported(f"{name} beside two bulk writers", rate, "commands/s", ceiling=_rate(two)),
+        *cpu_rows(name, _cpu(passes), 1, "command"),
+        *cpu_rows(f"{name} ceiling", _cpu(ceilings), 1, "command"),
         reported(f"{name} transaction", commands / len(bulks), "commands"),
         reported(f"{name} rows", sum(written.values()) / commands, "rows/command"),
     ]
+
+
+def _rate(passes: Sequence[Pass]) -> float:
+    return statistics.median(each.rate for each in passes)
+
+
+def _cpu(passes: Sequence[Pass]) -> Cpu:
+    return {process: statistics.median(each.cpu[process] for each in passes) for process in passes[0].cpu}
 
 
 BENCHMARK = Benchmark(
