@@ -7,6 +7,8 @@ from functools import cache
 from typing import Any, Union
 
 import msgspec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from msgspec import Raw, Struct
 
 from domain.aggregate import Aggregate
@@ -153,7 +155,7 @@ class MacChain:
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         # Each with its key taken in already: a copy of that is half the work of a mac of an event's size.
-        self._keyed = {key_id: hmac.new(key, digestmod="sha256") for key_id, key in keys.items()}
+        self._keyed = {key_id: HMAC(key, SHA256()) for key_id, key in keys.items()}
         self._current = next(iter(keys))
 
     def sign(self, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
@@ -171,7 +173,7 @@ class MacChain:
     def _mac(self, key_id: str, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
         mac = self._keyed[key_id].copy()
         mac.update(b"%b\n%b%d\n%b%b" % (previous, place, len(payload), payload, metadata))
-        return b"%b:%b" % (key_id.encode(), mac.digest())
+        return b"%b:%b" % (key_id.encode(), mac.finalize())
 
 
 def mac_place(stream: str, version: int, seq: int, at: Instant, tag: str, schema_version: int) -> bytes:

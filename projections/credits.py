@@ -48,6 +48,16 @@ class CreditsView(Struct, frozen=True, kw_only=True, gc=False):
 def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
     view = view or CreditsView(account_id=recorded.entity_id)
     match recorded.event:
+        case HoldPlaced() as event:
+            return structs.replace(view, held=view.held + event.amount)
+        case HoldClosed() as event:
+            return structs.replace(
+                view,
+                balance=event.balance,
+                held=view.held - event.amount,
+                debt=event.debt,
+                grants=_burnt(view.grants, event.burns),
+            )
         case CreditsGranted() as event:
             return structs.replace(
                 view, balance=event.balance, debt=event.debt, grants=_with_grant(view.grants, _granted(event))
@@ -58,16 +68,6 @@ def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
         case DebtRepaid() as event:
             return structs.replace(
                 view, balance=event.balance, debt=event.debt, grants=_burnt(view.grants, event.burns)
-            )
-        case HoldPlaced() as event:
-            return structs.replace(view, held=view.held + event.amount)
-        case HoldClosed() as event:
-            return structs.replace(
-                view,
-                balance=event.balance,
-                held=view.held - event.amount,
-                debt=event.debt,
-                grants=_burnt(view.grants, event.burns),
             )
         case HoldCorrected() as event:
             grants = _with_grant(_burnt(view.grants, event.burns), _returned(event))

@@ -1,6 +1,6 @@
 """Holds of an account, open and closed, and how each of them ended."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, structs
 
@@ -38,9 +38,9 @@ class HoldView(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 def _key(recorded: Recorded) -> str:
-    event = recorded.event
-    assert isinstance(event, HOLD_EVENTS)
-    return event.hold_id
+    event: Any = recorded.event
+    hold_id: str = event.hold_id  # every one of HOLD_EVENTS has it
+    return hold_id
 
 
 def _evolve(view: HoldView | None, recorded: Recorded) -> HoldView | None:

@@ -55,6 +55,8 @@ def _key(recorded: Recorded) -> str | None:
 
 def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | None:
     match recorded.event:
+        case HoldClosed() as event:
+            return _charged(recorded, event)
         case CreditsGranted() as event:
             return _granted(recorded, event)
         case GrantExpired() as event:
@@ -84,8 +86,6 @@ def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | 
                 repaid=event.amount,
                 reason="debt repaid",
             )
-        case HoldClosed() as event:
-            return _charged(recorded, event)
         case HoldCorrected() as event:
             return _corrected(recorded, event)
         case _:

@@ -52,6 +52,8 @@ def answer(account: Account, command: Command, events: Sequence[Event]) -> Answe
 
 def due(account: Account, at: Instant) -> Sequence[Event]:
     """What time alone has caused by `at`: one expired hold after the other, then debt repaid, then expired grants."""
+    if account.credits.debt == 0 and not account.credits.wakes_by(at):
+        return ()
     expired = holds.due(account.credits, at)
     return [expired] if expired else credits.due(account.credits, at)
 

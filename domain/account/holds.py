@@ -155,10 +155,10 @@ def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[Ho
     match command:
         case PlaceHold():
             return _place(credits, command, at)
-        case ReportProgress():
-            return _progress(credits, command)
         case SettleHold():
             return _settle(credits, command, at)
+        case ReportProgress():
+            return _progress(credits, command)
         case ReleaseHold():
             return _release(credits, command, at)
         case Sweep():
@@ -320,12 +320,12 @@ def evolve(credits: Ledger, event: HoldEvent) -> None:
     match event:
         case HoldPlaced():
             ledger.open_hold(credits, _hold(event))
-        case HoldProgressed():
-            credits.holds[event.hold_id].progress = event.usage
         case HoldClosed():
             credits.debt += event.owed
             ledger.burn(credits, event.burns)
             ledger.close_hold(credits, _closed(credits.holds[event.hold_id], event))
+        case HoldProgressed():
+            credits.holds[event.hold_id].progress = event.usage
         case HoldCorrected():
             _correct(credits, event)
 

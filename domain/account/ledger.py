@@ -89,6 +89,10 @@ class Ledger(Struct, kw_only=True):
     wake_at: Instant | None = None
     """When the first hold or grant is due."""
 
+    def wakes_by(self, at: Instant) -> bool:
+        """Tells whether a hold or a grant is due by `at`."""
+        return self.wake_at is not None and self.wake_at <= at
+
     @property
     def available(self) -> MicroCredits:
         """What new holds can take. Never negative (I6)."""

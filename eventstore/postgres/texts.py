@@ -24,8 +24,9 @@ def joined(columns: Sequence[Sequence[str | None]]) -> list[str]:
     separator, null = SEPARATOR, NULL
     for number in count():
         texts = [_joined(column, separator, null) for column in columns]
-        if all(map(_is_clear, texts, columns, [separator] * len(texts), [null] * len(texts))):
-            return [separator, null, *texts]
+        clear = [text for text in texts if text is not None]
+        if len(clear) == len(columns):
+            return [separator, null, *clear]
         separator, null = f"{SEPARATOR}{number}", f"{NULL}{number}"
     raise AssertionError("texts are finite, and so are the separators in them")
 
@@ -35,11 +36,12 @@ def text_of(encoded: bytes) -> str:
     return encoded.decode("utf-8", "surrogateescape")
 
 
-def _joined(column: Sequence[str | None], separator: str, null: str) -> str:
-    if None in column:
-        return separator + separator.join(null if text is None else text for text in column)
-    return separator + separator.join(column)  # type: ignore[arg-type]  # there is no None in it
-
-
-def _is_clear(text: str, column: Sequence[str | None], separator: str, null: str) -> bool:
-    return text.count(separator) == len(column) and text.count(null) == column.count(None)
+def _joined(column: Sequence[str | None], separator: str, null: str) -> str | None:
+    """The column as one text; `None` if an element has the separator or the text for NULL in it."""
+    nulls = 0
+    try:
+        text = separator + separator.join(column)  # type: ignore[arg-type]  # mostly there is no None in it
+    except TypeError:
+        nulls = column.count(None)
+        text = separator + separator.join(null if each is None else each for each in column)
+    return text if text.count(separator) == len(column) and text.count(null) == nulls else None
