@@ -35,7 +35,9 @@ async def test_an_empty_table_is_looked_up_by_index(database_url: str, name: str
     try:
         # No arguments go along with EXPLAIN: they are NULL, which changes nothing about a generic plan.
         await worker.execute(f"PREPARE statement AS {STATEMENTS[name]}")
-        arguments = await worker.fetchval("SELECT cardinality(parameter_types) FROM pg_prepared_statements")
+        arguments = await worker.fetchval(
+            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'statement'"
+        )
         plan = await worker.fetch(f"EXPLAIN EXECUTE statement ({', '.join(['NULL'] * arguments)})")
     finally:
         await worker.close()
