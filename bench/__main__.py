@@ -58,7 +58,7 @@ def main() -> int:
         words.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     logs.configure("warning", process="bench")
     warnings.simplefilter("ignore", ResourceWarning)
-    collect_seldom(1_000_000)  # ceilings are measured in this process
+    collect_seldom()
     chosen = [known[name] for name in given.names or known]
     print(machine(), end="\n\n", flush=True)
     try:
