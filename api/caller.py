@@ -4,6 +4,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from domain.account.api_keys import NO_LIMITS, KeyLimits
 from domain.envelope import Actor
 from domain.instant import Instant
 from domain.user import Role
@@ -29,6 +30,10 @@ class Caller(Struct, frozen=True, kw_only=True):
     mode: Mode = "live"
     expires_at: Instant | None = None
     """When an API key ends: what it makes ends no later. A login token's own end binds nothing."""
+    limits: KeyLimits = NO_LIMITS
+    """An API key's own limits, beside its account's."""
+    project_id: str | None = None
+    """The one project that the credentials see; `None`: all of the account."""
     address: str = ""
     user_agent: str = ""
 

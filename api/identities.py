@@ -118,6 +118,8 @@ class Identities:
             scopes=identity.scopes,
             mode=identity.mode,
             expires_at=identity.expires_at if identity.key_id else None,
+            limits=identity.limits,
+            project_id=identity.project_id,
             address=address,
             user_agent=user_agent,
         )
@@ -155,6 +157,8 @@ class Identities:
             scopes=scopes,
             mode=key.mode,
             expires_at=key.expires_at,
+            limits=key.limits,
+            project_id=key.project_id,
         )
 
     async def _of_token(self, credential: str) -> Identity:

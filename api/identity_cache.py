@@ -14,6 +14,7 @@ import structlog
 from msgspec import Struct
 
 from api.caller import Mode
+from domain.account.api_keys import NO_LIMITS, KeyLimits
 from domain.instant import Instant
 from domain.user import Role
 from eventstore.store import Store
@@ -40,6 +41,10 @@ class Identity(Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     mode: Mode
     expires_at: Instant | None
+    limits: KeyLimits = NO_LIMITS
+    """A key's own limits."""
+    project_id: str | None = None
+    """The one project that the credentials see."""
 
 
 class IdentityCache:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from domain.account.api_keys import ApiKeyCreated, ApiKeyRevoked, ApiKeyUpdated
+from domain.account.api_keys import NO_LIMITS, ApiKeyCreated, ApiKeyRevoked, ApiKeyUpdated, KeyLimits
 from domain.instant import Instant
 from domain.recorded import Recorded
 from projections.documents import DocumentReader
@@ -28,6 +28,8 @@ class ApiKeyView(Struct, frozen=True, kw_only=True):
     created_at: Instant
     expires_at: Instant | None = None
     revoked_at: Instant | None = None
+    limits: KeyLimits = NO_LIMITS
+    project_id: str | None = None
 
 
 def _key(recorded: Recorded) -> str:
@@ -50,6 +52,8 @@ def _evolve(view: ApiKeyView | None, recorded: Recorded) -> ApiKeyView | None:
             created_by=event.created_by,
             created_at=event.created_at,
             expires_at=event.expires_at,
+            limits=event.limits,
+            project_id=event.project_id,
         )
     if view is None:
         return None
@@ -64,7 +68,7 @@ def _evolve(view: ApiKeyView | None, recorded: Recorded) -> ApiKeyView | None:
 
 PROJECTION = Projection(
     collection="api_keys",
-    version=1,
+    version=2,
     document=ApiKeyView,
     events=API_KEY_EVENTS,
     key=_key,

@@ -9,11 +9,26 @@ from domain.aggregate import Answer
 from domain.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.instant import Instant
 from domain.message import Command, Event
+from domain.money import MicroCredits
 
 if TYPE_CHECKING:
     from domain.account.account import Account
 
 KeyMode: TypeAlias = Literal["live", "test"]
+CreditPeriod: TypeAlias = Literal["total", "day", "month"]
+"""Over what a credit limit counts: for ever, or by days or calendar months in UTC."""
+
+
+class KeyLimits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What a key may use, beside what its account may; `None` is no limit of its own."""
+
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
+    credit_limit: MicroCredits | None = None
+    credit_period: CreditPeriod = "total"
+
+
+NO_LIMITS = KeyLimits()
 
 
 class CreateApiKey(Command, frozen=True, kw_only=True, tag="api_key.create"):
@@ -30,6 +45,8 @@ class CreateApiKey(Command, frozen=True, kw_only=True, tag="api_key.create"):
     keys_max: int | None
     secret_sealed: str
     expires_at: Instant | None = None
+    limits: KeyLimits = NO_LIMITS
+    project_id: str | None = None
 
     def secret(self) -> str | None:
         """The sealed key, for the one answer that shows it."""
@@ -64,6 +81,9 @@ class ApiKeyCreated(Event, frozen=True, kw_only=True, tag="api_key.created"):
     created_by: str
     created_at: Instant
     expires_at: Instant | None
+    limits: KeyLimits = NO_LIMITS
+    project_id: str | None = None
+    """The one project that the key sees; `None`: all of its account."""
 
 
 class ApiKeyUpdated(Event, frozen=True, kw_only=True, tag="api_key.updated"):
@@ -142,6 +162,8 @@ def _create(keys: ApiKeys, command: CreateApiKey, at: Instant) -> Sequence[ApiKe
             created_by=command.created_by,
             created_at=at,
             expires_at=command.expires_at,
+            limits=command.limits,
+            project_id=command.project_id,
         )
     ]
 
