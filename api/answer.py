@@ -38,6 +38,10 @@ class Sender:
         self.status = 0
         self.started = False
 
+    def add(self, *headers: Header) -> None:
+        """Headers that every answer of this exchange carries, whatever it turns out to be."""
+        self._extra += headers
+
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         """Passes on what an ASGI app of a route sends, with our headers added."""
         if message["type"] == "http.response.start":

@@ -4,6 +4,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from api.account_plan import AccountPlan
 from domain.account.api_keys import NO_LIMITS, KeyLimits
 from domain.envelope import Actor
 from domain.instant import Instant
@@ -34,6 +35,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     """An API key's own limits, beside its account's."""
     project_id: str | None = None
     """The one project that the credentials see; `None`: all of the account."""
+    subscription: AccountPlan | None = None
+    """The acting account's plan and how its subscription stands; `None` for `anonymous`."""
     address: str = ""
     user_agent: str = ""
 

@@ -62,6 +62,7 @@ class Endpoint:
         self._decode_query = query_decoder(route)
         self._takes_body = route.method in _WITH_BODY and (route.body is not None or route.raw)
         self._status = route.status
+        self._billable = "X-Subscription-Status" in route.response_headers
 
     async def run(self, exchange: Exchange, path: Mapping[str, str]) -> None:
         """Answers the request. Raises only where the answer had begun already; the connection is closed then."""
@@ -87,6 +88,8 @@ class Endpoint:
         caller = exchange.caller = await self._authenticate(exchange)
         if caller.account_id:
             logs.bind_contextvars(account_id=caller.account_id)
+        if self._billable and caller.subscription is not None:
+            exchange.sender.add((b"x-subscription-status", caller.subscription.status.encode("ascii")))
         # Rate limits belong here: the caller is known, nothing of the body has been read.
         call = await self._decode(exchange, caller, path)
         _authorize(route.access, caller)

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NoReturn
 
+from api.account_plan import AccountPlan, read_account_plan
 from api.api_key_format import ApiKeyFormat
 from api.caller import Caller
 from api.errors import ApiError, declare
 from api.identity_cache import Identity, IdentityCache, StampsPoller
+from api.plans import Plans
 from api.scopes import AUTHORITY, expand, role_of_key
 from api.tokens import TokenRefused, Tokens
 from domain.instant import Instant
@@ -69,6 +71,7 @@ class Identities:
         shards: int,
         keys: ApiKeyFormat,
         tokens: Tokens,
+        plans: Plans,
         clock: Callable[[], Instant],
         now_s: Callable[[], float] = monotonic,
     ) -> None:
@@ -77,6 +80,7 @@ class Identities:
         self._documents = documents
         self._shards = shards
         self._tokens = tokens
+        self._plans = plans
         self._clock = clock
         self._now_s = now_s
         self.cache = IdentityCache()
@@ -120,6 +124,7 @@ class Identities:
             expires_at=identity.expires_at if identity.key_id else None,
             limits=identity.limits,
             project_id=identity.project_id,
+            subscription=identity.subscription,
             address=address,
             user_agent=user_agent,
         )
@@ -149,7 +154,7 @@ class Identities:
             _refuse("invalid_api_key")
         scopes = expand(key.scopes) & AUTHORITY[creator.role]
         return Identity(
-            principals=(key.id, creator.id),
+            principals=(key.id, creator.id, f"account:{key.account_id}"),
             user_id=creator.id,
             account_id=key.account_id,
             key_id=key.id,
@@ -159,6 +164,7 @@ class Identities:
             expires_at=key.expires_at,
             limits=key.limits,
             project_id=key.project_id,
+            subscription=await self._subscription(key.account_id),
         )
 
     async def _of_token(self, credential: str) -> Identity:
@@ -170,7 +176,7 @@ class Identities:
         if user is None or user.ver != claims.ver:
             _refuse("invalid_token")
         return Identity(
-            principals=(user.id,),
+            principals=(user.id, f"account:{user.id}"),
             user_id=user.id,
             account_id=user.id,
             key_id=None,
@@ -178,7 +184,11 @@ class Identities:
             scopes=AUTHORITY[user.role],
             mode="live",
             expires_at=claims.expires_at,
+            subscription=await self._subscription(user.id),
         )
+
+    async def _subscription(self, account_id: str) -> AccountPlan:
+        return await read_account_plan(self._documents, self._shards, self._plans, account_id)
 
     def _is_unknown(self, key_id: str) -> bool:
         until = self._unknown.get(key_id)

@@ -13,6 +13,7 @@ from time import monotonic
 import structlog
 from msgspec import Struct
 
+from api.account_plan import AccountPlan
 from api.caller import Mode
 from domain.account.api_keys import NO_LIMITS, KeyLimits
 from domain.instant import Instant
@@ -45,6 +46,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     """A key's own limits."""
     project_id: str | None = None
     """The one project that the credentials see."""
+    subscription: AccountPlan | None = None
 
 
 class IdentityCache:

@@ -24,6 +24,9 @@ HEADERS: dict[str, Any] = {
     "X-Settlement": _text(
         "`settled`: every read shows the charge; `pending`: it is on its way.", "settled", enum=["settled", "pending"]
     ),
+    "X-Subscription-Status": _text(
+        "How the account's subscription stands.", "active", enum=["trialing", "active", "past_due", "canceled"]
+    ),
 }
 """Response headers by name; routes name theirs in `response_headers`."""
 

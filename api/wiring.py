@@ -78,7 +78,9 @@ async def running_services(
         stack.push_async_callback(poller.stop)
         tokens = Tokens(settings.jwt_secrets)
         keys = ApiKeyFormat(settings.api_key_peppers, brand=settings.api_key_brand)
-        identities = Identities(store=store, documents=documents, shards=shards, keys=keys, tokens=tokens, clock=clock)
+        identities = Identities(
+            store=store, documents=documents, shards=shards, keys=keys, tokens=tokens, plans=plans, clock=clock
+        )
         await identities.start()
         stack.push_async_callback(identities.stop)
         passwords = passwords or Passwords()

@@ -13,6 +13,8 @@ from devnet.arguments import Person
 from domain.user import Role
 
 SEED_CREDITS = "1000.000000"
+SEED_PLAN = "enterprise"
+"""Of the seeded accounts, where the plan file has it; else the last plan of the file."""
 READY_S = 60.0
 
 
@@ -62,6 +64,8 @@ async def seed(url: str, grant_role: Callable[[str, Role], Awaitable[None]], peo
             _post(http, "/auth/register", _person("admin@example.com", "Admin", password)),
         )
         await grant_role(admin["user_id"], "admin")
+        plans = [plan["id"] for plan in (await _send(http, "GET", "/billing/plans"))["data"]]
+        plan = SEED_PLAN if SEED_PLAN in plans else plans[-1]
         for each in (user, admin):
             grant = {
                 "account_id": each["account_id"],
@@ -70,6 +74,14 @@ async def seed(url: str, grant_role: Callable[[str, Role], Awaitable[None]], peo
                 "reason": "demo credits",
             }
             await _post(http, "/billing/credits/add", grant, admin["token"])
+            subscription = {
+                "account_id": each["account_id"],
+                "plan": plan,
+                "status": "active",
+                "occurred_at": "2026-01-01T00:00:00Z",
+                "reference": "seed",
+            }
+            await _send(http, "PUT", "/billing/subscription", subscription, admin["token"])
         key = await _post(http, "/api-keys", {"name": "demo"}, user["token"])
         registered = {"demo": user, "admin": admin}
         for person in people:
@@ -94,8 +106,12 @@ def _person(email: str, name: str, password: str) -> dict[str, str]:
 
 
 async def _post(http: aiohttp.ClientSession, path: str, body: Any, token: str | None = None) -> Any:
+    return await _send(http, "POST", path, body, token)
+
+
+async def _send(http: aiohttp.ClientSession, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with http.post(path, json=body, headers=headers) as response:
+    async with http.request(method, path, json=body, headers=headers) as response:
         if response.status >= 300:  # noqa: PLR2004 (HTTP)
-            raise SeedError(f"POST {path} answered {response.status}: {await response.text()}")
+            raise SeedError(f"{method} {path} answered {response.status}: {await response.text()}")
         return await response.json()

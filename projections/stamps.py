@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from domain.account.api_keys import ApiKeyRevoked, ApiKeyUpdated
+from domain.account.subscription import SubscriptionConfirmed
 from domain.recorded import Recorded
 from domain.user import PasswordChanged, RoleGranted
 from projections.documents import DocumentReader
 from projections.projection import Projection
+
+_EVENTS = (ApiKeyRevoked, ApiKeyUpdated, SubscriptionConfirmed, PasswordChanged, RoleGranted)
 
 
 class Stamp(Struct, frozen=True, kw_only=True):
     """A principal and the place in its shard's log where its authority last changed."""
 
     principal: str
-    """A key's or a user's id."""
+    """A key's or a user's id, or `account:{id}` of an account whose plan has changed."""
     seq: int
 
 
@@ -23,6 +26,8 @@ def _key(recorded: Recorded) -> str:
     match recorded.event:
         case ApiKeyRevoked(key_id=key_id) | ApiKeyUpdated(key_id=key_id):
             return key_id
+        case SubscriptionConfirmed():
+            return recorded.stream
         case _:
             return recorded.entity_id
 
@@ -31,12 +36,12 @@ PROJECTION = Projection(
     collection="stamps",
     version=1,
     document=Stamp,
-    events=[ApiKeyRevoked, ApiKeyUpdated, PasswordChanged, RoleGranted],
+    events=_EVENTS,
     key=_key,
     evolve=lambda _stamp, recorded: Stamp(principal=_key(recorded), seq=recorded.seq),
     owner=lambda stamp: stamp.principal,
     sort=lambda stamp: f"{stamp.seq:020d}",
-    begun_by=[ApiKeyRevoked, ApiKeyUpdated, PasswordChanged, RoleGranted],
+    begun_by=_EVENTS,
     done=lambda _stamp: True,
     followed=True,
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from api.account_plan import plan_of
 from api.api_key_shown import ApiKeyChange, ApiKeyList, ApiKeyMade, ApiKeyShown, NewApiKey, shown
 from api.call import Call
 from api.commands import data_of
@@ -70,7 +71,7 @@ async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
             digest=made.digest,
             hint=made.hint,
             created_by=caller.user_id,
-            keys_max=services.plans.free.api_keys,
+            keys_max=(await plan_of(services, caller.account_id)).api_keys,
             secret_sealed=await services.sealer.seal(subject, place, made.text.encode()),
             expires_at=expires_at,
         )

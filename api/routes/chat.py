@@ -88,6 +88,6 @@ ROUTES = (
         raw=True,
         body_bytes_max=BODY_BYTES_MAX,
         example={"model": "fs-basic", "messages": [{"role": "user", "content": "Say hello."}]},
-        response_headers=("X-Credits-Cost", "X-Credits-Remaining", "X-Settlement"),
+        response_headers=("X-Credits-Cost", "X-Credits-Remaining", "X-Settlement", "X-Subscription-Status"),
     ),
 )

@@ -1,8 +1,8 @@
 """Credits of an account: what is there, and how privileged callers add some."""
 
-import re
 from typing import Any
 
+from api.accounts import require_account
 from api.call import Call
 from api.commands import data_of
 from api.credits_shown import Added, Addition, CreditsShown, grant_shown
@@ -17,11 +17,7 @@ from domain.account.holds import Sweep
 from domain.money import format_credits, parse_credits
 from eventstore.records import Outcome
 from projections.credits import get_credits
-from projections.users import get_user
 
-_USER_ID = re.compile(r"user_[0-9a-f]{32}", re.ASCII)
-
-declare("account_not_found", "not_found", "There is no such account.", "Use the `account_id` of a user who registered.")
 declare(
     "reference_conflict",
     "conflict",
@@ -40,9 +36,7 @@ async def add(call: Call[Addition, None]) -> Added:
     """Adds credits once for each account and reference, for ever; a repeat on other terms is refused."""
     body, services = call.body, call.services
     command = _addition(call)
-    user = await get_user(services.documents, services.shards, body.account_id) if _is_user(body.account_id) else None
-    if user is None:
-        raise ApiError("account_not_found", param="account_id")
+    await require_account(services, body.account_id)
     terms = f"{command.amount} {command.priority} {command.expires_at}"
     draft = call.draft(
         f"account:{body.account_id}",
@@ -102,10 +96,6 @@ def _addition(call: Call[Addition, None]) -> AddCredits:
 
 def _command_id(body: Addition) -> str:
     return derived("credits.add", body.account_id, body.reference)
-
-
-def _is_user(account_id: str) -> bool:
-    return _USER_ID.fullmatch(account_id) is not None
 
 
 def _added(body: Addition, outcome: Outcome) -> Added:

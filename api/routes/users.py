@@ -3,6 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
+from api.account_plan import plan_of
 from api.call import Call
 from api.commands import Draft, data_of
 from api.errors import ApiError, declare
@@ -154,7 +155,7 @@ async def _shown(services: Services, user: UserView) -> User:
         email=await open_text(services.sealer, user.id, EMAIL_PLACE, user.email_sealed),
         display_name=None if name is None else await open_text(services.sealer, user.id, NAME_PLACE, name),
         role=user.role,
-        plan=services.plans.free.id,
+        plan=(await plan_of(services, user.id)).id,
         created_at=format_instant(user.registered_at),
     )
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from domain.account import api_keys, credits, holds
+from domain.account import api_keys, credits, holds, subscription
 from domain.account.api_keys import ApiKeys
 from domain.account.ledger import Ledger
+from domain.account.subscription import Subscription
 from domain.aggregate import Aggregate, Answer
 from domain.instant import Instant
 from domain.message import Command, Event
@@ -22,9 +23,15 @@ class Account(Struct, kw_only=True):
 
     credits: Ledger = field(default_factory=Ledger)
     api_keys: ApiKeys = field(default_factory=ApiKeys)
+    subscription: Subscription = field(default_factory=Subscription)
 
 
-PARTS: tuple[tuple[str, Any], ...] = (("credits", credits), ("credits", holds), ("api_keys", api_keys))
+PARTS: tuple[tuple[str, Any], ...] = (
+    ("credits", credits),
+    ("credits", holds),
+    ("api_keys", api_keys),
+    ("subscription", subscription),
+)
 """The field that a part writes, and the part."""
 
 _PART_OF_COMMAND = {command: part for _, part in PARTS for command in part.COMMANDS}
@@ -74,5 +81,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=2,
+    state_version=3,
 )

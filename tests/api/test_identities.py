@@ -13,6 +13,7 @@ from api.caller import Caller
 from api.errors import ApiError
 from api.identities import UNKNOWN_S, Identities
 from api.identity_cache import CONFIRMED_S, Identity, IdentityCache, StampsPoller
+from api.plans import load_plans
 from api.scopes import AUTHORITY
 from api.tokens import Tokens
 from domain.account.api_keys import RevokeApiKey, UpdateApiKey
@@ -165,6 +166,7 @@ def elsewhere(app: Running) -> Identities:
         shards=SHARDS,
         keys=services.identities.keys,
         tokens=services.tokens,
+        plans=services.plans,
         clock=services.clock,
     )
 
@@ -192,6 +194,7 @@ def lonely(documents: MemoryDocuments, clock: Clock, at: Instant = 0) -> Identit
         shards=SHARDS,
         keys=ApiKeyFormat({"p": b"p" * 32}),
         tokens=Tokens({"t": b"t" * 32}),
+        plans=load_plans(),
         clock=lambda: at,
         now_s=clock,
     )

@@ -1,0 +1,56 @@
+"""Which plan an account is on: what it subscribed to, in the terms of the operator's plan file."""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from api.plans import Plan, Plans
+from domain.account.subscription import PlanTerms, SubscriptionStatus
+from projections.documents import DocumentReader
+from projections.subscriptions import SubscriptionView, get_subscription
+
+if TYPE_CHECKING:
+    from api.parts import Services
+
+
+class AccountPlan(Struct, frozen=True, kw_only=True):
+    """The plan in force, and how the subscription stands."""
+
+    plan: Plan
+    status: SubscriptionStatus
+    seats: int | None
+    """How many people the account has room for: what was paid for, else the plan's number; `None` is unlimited."""
+
+
+def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:
+    """The plan in force of a subscription.
+
+    The plan file has the last word on what a plan allows, so that an operator who changes it changes it for everybody;
+    a plan that is no longer in it goes on as it was confirmed.
+    """
+    plan_id, terms = subscription.plan_in_force, subscription.terms
+    plan = plans.get(plan_id)
+    if plan is None:
+        plan = plans.free if terms is None else _as_confirmed(plans.free, plan_id, terms)
+    seats = subscription.seats if plan_id == subscription.plan else None
+    return AccountPlan(plan=plan, status=subscription.status, seats=plan.seats if seats is None else seats)
+
+
+def _as_confirmed(free: Plan, plan_id: str, terms: PlanTerms) -> Plan:
+    return structs.replace(free, id=plan_id, title=plan_id, price=None, **structs.asdict(terms))
+
+
+def terms_of(plan: Plan) -> PlanTerms:
+    """What a plan allows, as the confirmation of a subscription puts it on record."""
+    return PlanTerms(**{name: getattr(plan, name) for name in PlanTerms.__struct_fields__})
+
+
+async def read_account_plan(documents: DocumentReader, shards: int, plans: Plans, account_id: str) -> AccountPlan:
+    """The plan in force of an account; an account that was never written is on the free plan."""
+    return account_plan(plans, await get_subscription(documents, shards, account_id))
+
+
+async def plan_of(services: "Services", account_id: str) -> Plan:
+    """The plan in force of an account, for whoever needs one of its limits or features."""
+    found = await read_account_plan(services.documents, services.shards, services.plans, account_id)
+    return found.plan

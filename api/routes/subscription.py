@@ -1,0 +1,205 @@
+"""The subscription of an account: shown, and confirmed by the payment side."""
+
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import Meta, Struct, convert
+
+from api.account_plan import AccountPlan, account_plan, terms_of
+from api.accounts import require_account
+from api.call import Call
+from api.commands import data_of
+from api.credits_shown import Reference
+from api.errors import ApiError, declare
+from api.ids import derived
+from api.plain_text import is_plain
+from api.plans import LIMITS, Plans
+from api.rfc3339 import maybe_instant, parse_instant
+from api.route import Route, needs
+from api.routes.plans import PlanLimits
+from domain.account.holds import Sweep
+from domain.account.subscription import SEATS_MAX, ConfirmSubscription, SubscriptionStatus, check
+from domain.instant import MINUTE, Instant
+from eventstore.records import Outcome
+from projections.subscriptions import SubscriptionView, get_subscription
+
+AHEAD_MAX: Instant = 5 * MINUTE
+"""How far the payment side's clock may be ahead of ours: news of the far future would outlast all that follow."""
+
+declare("unknown_plan", "invalid", "There is no such plan.", "Use an id that GET /billing/plans lists.")
+declare(
+    "invalid_subscription",
+    "invalid",
+    "The subscription cannot be right.",
+    "`param` names the field: the period must end after it began, `seats` fit the plan, `occurred_at` be past.",
+)
+declare(
+    "subscription_reference_conflict",
+    "conflict",
+    "Other news came under this reference before.",
+    "Use a new reference for new news; the same one only to repeat a request unchanged.",
+)
+
+Moment: TypeAlias = Annotated[str, Meta(description="RFC 3339.", extra_json_schema={"format": "date-time"})]
+
+
+class SubscriptionNews(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the payment side knows. The latest `occurred_at` holds; put no personal data into `reference`."""
+
+    account_id: Annotated[str, Meta(max_length=100)]
+    plan: Annotated[str, Meta(min_length=1, max_length=100, description="An id of `GET /billing/plans`.")]
+    status: SubscriptionStatus
+    occurred_at: Moment
+    reference: Reference
+    period_start: Moment | None = None
+    period_end: Moment | None = None
+    seats: Annotated[int, Meta(ge=1, le=SEATS_MAX)] | None = None
+
+
+class SubscriptionShown(Struct, frozen=True, kw_only=True):
+    """The account's subscription. `limits` and `features` are what it allows now: canceled, those of `free`."""
+
+    account_id: str
+    plan: str
+    status: SubscriptionStatus
+    period_start: str | None
+    period_end: str | None
+    seats: int | None
+    features: list[str]
+    limits: PlanLimits
+
+
+class SubscriptionConfirmation(SubscriptionShown, frozen=True, kw_only=True):
+    """The subscription after the news. `applied` is false where newer ones were known already."""
+
+    applied: bool
+
+
+async def show(call: Call[None, None]) -> SubscriptionShown:
+    """The subscription of the caller's account."""
+    services = call.services
+    view = await get_subscription(services.documents, services.shards, call.caller.account_id)
+    return SubscriptionShown(**_fields(services.plans, view))
+
+
+async def confirm(call: Call[SubscriptionNews, None]) -> SubscriptionConfirmation:
+    """Takes news from the payment side: once for each account and reference, older ones never over newer ones."""
+    body, services = call.body, call.services
+    command = _command(call)
+    await require_account(services, body.account_id)
+    told = (command.plan, command.status, command.occurred_at, command.period_start, command.period_end, command.seats)
+    draft = call.draft(
+        f"account:{body.account_id}",
+        account=body.account_id,
+        command_id=derived("subscription.confirm", body.account_id, body.reference),
+        # Of what was told and not of the request, so that another service may repeat it.
+        fingerprint=services.lookup.digest("subscription.confirm", repr(told).encode()),
+    )
+    if call.idempotency_key is not None:
+        # The reference names the command, so the key needs one of its own; see `api.routes.credits`.
+        await call.draft(f"account:{call.caller.account_id}").remember(Sweep())
+    try:
+        outcome = await draft.submit(command)
+    except ApiError as error:
+        if error.code == "idempotency_key_reused":
+            raise ApiError("subscription_reference_conflict", param="reference") from None
+        raise
+    # Other processes see the stamp within a second; this one takes the new limits now.
+    services.identities.cache.stamped((f"account:{body.account_id}",))
+    return _confirmed(services.plans, body.account_id, outcome)
+
+
+def _command(call: Call[SubscriptionNews, None]) -> ConfirmSubscription:
+    body, services = call.body, call.services
+    if call.caller.mode == "test":
+        raise ApiError("live_key_required")
+    if not is_plain(body.reference):
+        raise ApiError("invalid_text", param="reference")
+    plan = services.plans.get(body.plan)
+    if plan is None:
+        raise ApiError("unknown_plan", f"There is no such plan; there are: {', '.join(services.plans)}.", param="plan")
+    occurred_at = parse_instant(body.occurred_at, name="occurred_at", code="invalid_subscription")
+    if occurred_at > services.clock() + AHEAD_MAX:
+        raise ApiError("invalid_subscription", "occurred_at must not lie in the future.", param="occurred_at")
+    command = ConfirmSubscription(
+        plan=plan.id,
+        status=body.status,
+        terms=terms_of(plan),
+        occurred_at=occurred_at,
+        reference=body.reference,
+        period_start=_moment(body.period_start, "period_start"),
+        period_end=_moment(body.period_end, "period_end"),
+        seats=body.seats,
+    )
+    check(command)
+    return command
+
+
+def _moment(text: str | None, name: str) -> Instant | None:
+    return None if text is None else parse_instant(text, name=name, code="invalid_subscription")
+
+
+def _confirmed(plans: Plans, account_id: str, outcome: Outcome) -> SubscriptionConfirmation:
+    """From the outcome alone, so that a repeat says what the first answer said."""
+    data = data_of(outcome)
+    applied = data.pop("applied")
+    view = convert(data | {"account_id": account_id}, SubscriptionView)
+    return SubscriptionConfirmation(applied=applied, **_fields(plans, view))
+
+
+def _fields(plans: Plans, view: SubscriptionView) -> dict[str, Any]:
+    found: AccountPlan = account_plan(plans, view)
+    return {
+        "account_id": view.account_id,
+        "plan": view.plan,
+        "status": view.status,
+        "period_start": maybe_instant(view.period_start),
+        "period_end": maybe_instant(view.period_end),
+        "seats": found.seats,
+        "features": list(found.plan.features),
+        "limits": PlanLimits(**{name: getattr(found.plan, name) for name in LIMITS}),
+    }
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/billing/subscription",
+        handler=show,
+        summary="Show the subscription",
+        tag="billing",
+        access=needs("billing:read"),
+        answers={200: SubscriptionShown},
+    ),
+    Route(
+        method="PUT",
+        path="/billing/subscription",
+        handler=confirm,
+        summary="Confirm a subscription",
+        description=(
+            "For admins and their service keys: what the payment side confirmed. The same reference again changes"
+            " nothing, and older news never overwrite newer ones."
+        ),
+        tag="billing",
+        access=needs("billing:write", role="admin"),
+        body=SubscriptionNews,
+        answers={200: SubscriptionConfirmation},
+        errors=(
+            "unknown_plan",
+            "invalid_subscription",
+            "invalid_text",
+            "live_key_required",
+            "account_not_found",
+            "subscription_reference_conflict",
+        ),
+        write=True,
+        example={
+            "account_id": "user_00000000000000000000000000000000",
+            "plan": "pro",
+            "status": "active",
+            "period_start": "2026-11-01T00:00:00Z",
+            "period_end": "2026-12-01T00:00:00Z",
+            "occurred_at": "2026-11-01T00:00:00Z",
+            "reference": "subscription-1001",
+        },
+    ),
+)
