@@ -81,5 +81,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=3,
+    state_version=4,
 )

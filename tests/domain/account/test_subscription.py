@@ -25,7 +25,7 @@ TERMS = PlanTerms(
 
 def news(reference: str = "r", occurred_at: int = T0, **changed: Any) -> ConfirmSubscription:
     """Good news but for what is changed."""
-    words = {"plan": "pro", "status": "active", "terms": TERMS} | changed
+    words: dict[str, Any] = {"plan": "pro", "status": "active", "terms": TERMS} | changed
     return ConfirmSubscription(occurred_at=occurred_at, reference=reference, **words)
 
 
@@ -76,7 +76,7 @@ def test_every_order_ends_in_the_same_state(told: list[tuple[int, str]]) -> None
         ({"seats": 4}, "seats"),
     ],
 )
-def test_what_cannot_be_is_refused(wrong: dict[str, int], param: str) -> None:
+def test_what_cannot_be_is_refused(wrong: dict[str, Any], param: str) -> None:
     """A period that ends before it begins, and seats that the plan does not have."""
     scenario = account()
     error = scenario.refused(news(**wrong))
