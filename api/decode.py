@@ -30,7 +30,7 @@ SINGLE = {
 
 
 def body_decoder(route: Route) -> Callable[[bytes], Any]:
-    """Decodes a route's body: 400 `invalid_json` or `invalid_request` with `param`."""
+    """Decodes a route's body: 400 `invalid_json` or `invalid_request` with `param`. A DELETE may have none (`None`)."""
     shape = route.body
     if shape is None or route.raw:
         return _nothing
@@ -39,6 +39,8 @@ def body_decoder(route: Route) -> Callable[[bytes], Any]:
     decode = msgspec.json.Decoder(shape).decode
 
     def decode_body(body: bytes) -> Any:
+        if not body and route.method == "DELETE":
+            return None
         if not body:
             raise ApiError("invalid_json", "This route needs a JSON body.")
         check_json(body)

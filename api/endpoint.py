@@ -28,12 +28,13 @@ from api.errors import ApiError, refused
 from api.process import Process
 from api.request_body import Gone, drain, read_body
 from api.route import Access, Route
+from api.sealing import Erased
 from domain.errors import DomainError
 from eventstore.errors import StoreError
 from telemetry import logs
 
 USER_AGENT_MAX = 256
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Exchange(Struct, kw_only=True):
@@ -127,7 +128,7 @@ class Endpoint:
         if route.write and b"prefer" in headers and not (route.shown_once and key is None):
             exchange.respond_async = prefers_async(exchange.scope["headers"])
         raw_body = b""
-        if self._takes_body:
+        if self._takes_body and (route.method != "DELETE" or _sends_body(headers)):
             check_encoding(headers.get(b"content-encoding"))
             if route.body is not None:
                 check_media(headers.get(b"content-type"))
@@ -162,6 +163,11 @@ class Endpoint:
         await exchange.sender.error(error, exchange.request_id)
 
 
+def _sends_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether there is one at all: that of a DELETE may be left out."""
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
 def _authorize(access: Access, caller: Caller) -> None:
     """403 `missing_scope` and `missing_role` say what is missing."""
     if access.scope is not None and access.scope not in caller.scopes:
@@ -177,6 +183,8 @@ def _as_api_error(error: Exception) -> ApiError:
             if error.status >= 500:  # noqa: PLR2004  # our side's, not the client's
                 logs.get().warning("request_failed", code=error.code, cause=repr(error.__cause__))
             return error
+        case Erased():  # by another request, a moment ago
+            return ApiError("user_not_found")
         case DomainError():
             return refused(error.code, error.kind, error.message, error.detail)
         case BusUncertain():

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
 from api.master_keys import NONCE_BYTES, MasterKeys
+from eventstore.errors import KeyErased
 from eventstore.records import DataKey
 from eventstore.store import SecretStore
 
@@ -67,7 +68,7 @@ class Sealer:
         self._keys: OrderedDict[str, _Key] = OrderedDict()
 
     async def seal(self, subject: str, place: str, plaintext: bytes) -> str:
-        """The sealed text; makes the subject's data key if there is none yet."""
+        """The sealed text; makes the subject's data key if there is none yet. `Erased` if there must be none again."""
         key = await self._key_to_seal(subject)
         return f"{_VERSION}.{key.id}." + base64.urlsafe_b64encode(_sealed(key, subject, place, plaintext)).decode()
 
@@ -114,8 +115,16 @@ class Sealer:
             return key
         row = await self._store.data_key(subject)
         if row is None:
-            row = await self._store.add_data_key(self._master_keys.new_data_key(subject))
+            try:
+                row = await self._store.add_data_key(self._master_keys.new_data_key(subject))
+            except KeyErased as error:
+                raise Erased(f"{subject!r} was erased") from error
         return await self._remember(row)
+
+    def forget(self, *subjects: str) -> None:
+        """Drops keys that were erased by this very process; the others drop them within 60 s."""
+        for subject in subjects:
+            self._keys.pop(subject, None)
 
     def _cached(self, subject: str) -> _Key | None:
         key = self._keys.get(subject)

@@ -20,6 +20,15 @@ class Claim(Struct, frozen=True, kw_only=True):
         return Conflict(self.code, self.message)
 
 
+class Erasure(Struct, frozen=True, kw_only=True):
+    """What goes in the very transaction of an event that erases."""
+
+    subjects: tuple[str, ...]
+    """Whose data keys go: everything that is sealed for them can never be opened again."""
+    claims: tuple[tuple[str, str], ...]
+    """(kind, value) of the unique values that the stream gives up."""
+
+
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
     """Asks one stream to do something. Subclasses write their tag out (`tag="credits.add"`)."""
 
@@ -41,3 +50,9 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """Tells what happened, with results and never inputs, so that a replay looks nothing up."""
 
     schema_version: ClassVar[int] = 1
+    erasing: ClassVar[bool] = False
+    """It has an `erasure`."""
+
+    def erasure(self, entity_id: str) -> Erasure:
+        """What an event that is `erasing` makes unreadable and gives up; its stream is that of `entity_id`."""
+        raise NotImplementedError

@@ -1,14 +1,14 @@
 """A user: who they are (sealed), how they sign in (sealed), and which role they have."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
 from domain.aggregate import Aggregate, Answer
 from domain.errors import Conflict, NotFound
 from domain.instant import Instant
-from domain.message import Claim, Command, Event
+from domain.message import Claim, Command, Erasure, Event
 
 Role: TypeAlias = Literal["user", "developer", "admin"]
 
@@ -65,6 +65,12 @@ class GrantRole(Command, frozen=True, kw_only=True, tag="user.grant_role"):
     role: Role
 
 
+class EraseUser(Command, frozen=True, kw_only=True, tag="user.erase"):
+    """Makes everything personal of the user unreadable, for good, and frees the email address."""
+
+    category = "user"
+
+
 class UserRegistered(Event, frozen=True, kw_only=True, tag="user.registered"):
     """The user exists."""
 
@@ -100,20 +106,34 @@ class RoleGranted(Event, frozen=True, kw_only=True, tag="user.role_granted"):
     role: Role
 
 
+class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
+    """The user is gone: no data key, no address, no credentials. The account's balance and its trail stay."""
+
+    erasing: ClassVar[bool] = True
+    email_hash: str
+    erased_at: Instant
+
+    def erasure(self, entity_id: str) -> Erasure:
+        """The keys of the user and of the user's own account; the email address."""
+        return Erasure(subjects=(f"user:{entity_id}", f"account:{entity_id}"), claims=(("email", self.email_hash),))
+
+
 class User(Struct, kw_only=True):
     """What decisions need to know of a user."""
 
     exists: bool = False
+    erased: bool = False
+    email_hash: str = ""
     ver: int = 1
     """Counts passwords; login tokens carry it."""
     role: Role = "user"
     display_name_sealed: str | None = None
 
 
-COMMANDS = (RegisterUser, UpdateProfile, ChangePassword, RehashPassword, GrantRole)
-EVENTS = (UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted)
-UserCommand: TypeAlias = RegisterUser | UpdateProfile | ChangePassword | RehashPassword | GrantRole
-UserEvent: TypeAlias = UserRegistered | ProfileUpdated | PasswordChanged | PasswordRehashed | RoleGranted
+COMMANDS = (RegisterUser, UpdateProfile, ChangePassword, RehashPassword, GrantRole, EraseUser)
+EVENTS = (UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased)
+UserCommand: TypeAlias = RegisterUser | UpdateProfile | ChangePassword | RehashPassword | GrantRole | EraseUser
+UserEvent: TypeAlias = UserRegistered | ProfileUpdated | PasswordChanged | PasswordRehashed | RoleGranted | UserErased
 
 
 def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]:
@@ -135,10 +155,12 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
             return [PasswordRehashed(password_sealed=command.password_sealed)]
         case GrantRole(role=role):
             return [] if role == user.role else [RoleGranted(role=role)]
+        case EraseUser():
+            return [UserErased(email_hash=user.email_hash, erased_at=at)]
 
 
 def _register(user: User, command: RegisterUser, at: Instant) -> Sequence[UserEvent]:
-    if user.exists:
+    if user.exists or user.erased:
         raise Conflict("user_exists", "The user is registered already.")
     return [
         UserRegistered(
@@ -161,6 +183,7 @@ def evolve(user: User, event: UserEvent) -> User:
     match event:
         case UserRegistered():
             user.exists = True
+            user.email_hash = event.email_hash
             user.display_name_sealed = event.display_name_sealed
         case ProfileUpdated():
             user.display_name_sealed = event.display_name_sealed
@@ -170,10 +193,13 @@ def evolve(user: User, event: UserEvent) -> User:
             pass
         case RoleGranted():
             user.role = event.role
+        case UserErased():
+            user.exists, user.erased = False, True
+            user.email_hash, user.display_name_sealed, user.role = "", None, "user"
     return user
 
 
-def answer(user: User, command: UserCommand, _events: Sequence[Event]) -> Answer:
+def answer(user: User, command: UserCommand, events: Sequence[Event]) -> Answer:
     """What login tokens need to know; who was registered, and what the profile was changed to."""
     data: Answer = {"ver": user.ver, "role": user.role}
     match command:
@@ -181,6 +207,8 @@ def answer(user: User, command: UserCommand, _events: Sequence[Event]) -> Answer
             data["user_id"] = command.user_id
         case UpdateProfile():
             data["display_name_sealed"] = user.display_name_sealed
+        case EraseUser():
+            data["erased_at"] = next((event.erased_at for event in events if isinstance(event, UserErased)), None)
         case _:
             pass
     return data
@@ -194,4 +222,5 @@ AGGREGATE = Aggregate(
     decide=decide,
     evolve=evolve,
     answer=answer,
+    state_version=2,
 )

@@ -4,6 +4,7 @@ StoreError
 ├── Fenced            a shard of the round belongs to another worker by now: drop it, commit nothing
 ├── VersionConflict   a stream head moved: decide the batch again
 ├── DataError         one of the rows can never be written: find the culprit
+├── KeyErased         the subject of a data key was erased: there is none, and never will be
 ├── Unavailable       the store cannot be reached: pause and try again
 └── Unmigrated        the store's tables are missing, or of another release: run `python -m worker migrate`
 Undecodable           bytes that are no command; they go to the dead letters
@@ -39,6 +40,10 @@ class Unavailable(StoreError):
 
 class Unmigrated(StoreError):
     """The tables are missing, or do not fit this release."""
+
+
+class KeyErased(StoreError):
+    """The subject was erased: it has no data key, and never gets one again."""
 
 
 class Undecodable(Exception):

@@ -12,7 +12,8 @@ from itertools import islice
 from msgspec.structs import replace
 
 from domain.instant import SECOND, Instant
-from eventstore.errors import Fenced, Unavailable, VersionConflict
+from eventstore.erasure import ERASING, subjects_of
+from eventstore.errors import Fenced, KeyErased, Unavailable, VersionConflict
 from eventstore.records import (
     SECRET_KEPT,
     Batch,
@@ -123,6 +124,7 @@ class MemoryStore:
         self._locks: dict[int, MemoryRound] = {}
         self._lookup_key: DataKey | None = None
         self._data_keys: dict[str, DataKey] = {}
+        self._erased: set[str] = set()
         self._answers: dict[str, KeptAnswer] = {}
         self._dead_letters: dict[tuple[int, int, int], DeadLetter] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -283,6 +285,11 @@ class MemoryStore:
             holder = self.claims.get((claim.kind, claim.value))
             if holder is not None and holder.command_id == claim.command_id:
                 del self.claims[claim.kind, claim.value]
+        for claim in batch.claims_released:
+            holder = self.claims.get((claim.kind, claim.value))
+            if holder is not None and holder.stream == claim.stream:
+                del self.claims[claim.kind, claim.value]
+        self._erase(batch.keys_erased)
         for letter in batch.dead_letters:
             epoch = letter.epoch or self._shard_heads[letter.shard].epoch
             self._dead_letters[letter.shard, epoch, letter.offset] = replace(letter, epoch=epoch)
@@ -338,12 +345,25 @@ class MemoryStore:
         self._lookup_key = self._lookup_key or proposed
         return self._lookup_key
 
+    def _erase(self, subjects: Iterable[str]) -> int:
+        gone = [subject for subject in subjects if self._data_keys.pop(subject, None) is not None]
+        self._erased.update(subjects)
+        return len(gone)
+
+    async def erase_again(self) -> int:
+        """See `store.SecretStore`."""
+        streams = {event.stream for log in self._log.values() for event in log if event.type == ERASING}
+        self.claims = {place: claim for place, claim in self.claims.items() if claim.stream not in streams}
+        return self._erase([subject for stream in sorted(streams) for subject in subjects_of(stream)])
+
     async def data_key(self, subject: str) -> DataKey | None:
         """See `store.SecretStore`."""
         return self._data_keys.get(subject)
 
     async def add_data_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""
+        if proposed.subject in self._erased:
+            raise KeyErased(proposed.subject)
         return self._data_keys.setdefault(proposed.subject, proposed)
 
     async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:

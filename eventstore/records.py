@@ -151,6 +151,10 @@ class Batch(Struct, kw_only=True):
     """The version that the stream must have now, and its new head."""
     outcomes: list[Outcome] = field(default_factory=list)
     claims_freed: list[ClaimRow] = field(default_factory=list)
+    claims_released: list[ClaimRow] = field(default_factory=list)
+    """Given up by the streams that hold them, whoever took them."""
+    keys_erased: list[str] = field(default_factory=list)
+    """Subjects whose data keys go, and that can never be given one again."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
 

@@ -143,7 +143,11 @@ class SecretStore(Protocol):
         ...
 
     async def add_data_key(self, proposed: DataKey) -> DataKey:
-        """Stores the key unless the subject has one; answers the one that is stored."""
+        """Stores the key unless the subject has one; answers the one that is stored. `KeyErased` after an erasure."""
+        ...
+
+    async def erase_again(self) -> int:
+        """Erases what the log says was erased and is there all the same, as after a restore; answers how many keys."""
         ...
 
     async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:

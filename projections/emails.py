@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from domain.recorded import Recorded
-from domain.user import UserRegistered
+from domain.user import UserErased, UserRegistered
 from projections.documents import DocumentReader
 from projections.projection import Projection
 
@@ -15,19 +15,23 @@ class EmailView(Struct, frozen=True, kw_only=True):
 
 
 def _key(recorded: Recorded) -> str:
-    assert isinstance(recorded.event, UserRegistered)
+    assert isinstance(recorded.event, UserRegistered | UserErased)
     return recorded.event.email_hash
+
+
+def _evolve(_view: EmailView | None, recorded: Recorded) -> EmailView | None:
+    return EmailView(user_id=recorded.entity_id) if isinstance(recorded.event, UserRegistered) else None
 
 
 PROJECTION = Projection(
     collection="emails",
     version=1,
     document=EmailView,
-    events=[UserRegistered],
+    events=[UserRegistered, UserErased],
     key=_key,
-    evolve=lambda _view, recorded: EmailView(user_id=recorded.entity_id),
+    evolve=_evolve,
     owner=lambda view: view.user_id,
-    begun_by=[UserRegistered],
+    begun_by=[UserRegistered, UserErased],
     done=lambda _view: True,
     found_by_key=True,
 )

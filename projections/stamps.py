@@ -7,11 +7,11 @@ from msgspec import Struct
 from domain.account.api_keys import ApiKeyRevoked, ApiKeyUpdated
 from domain.account.subscription import SubscriptionConfirmed
 from domain.recorded import Recorded
-from domain.user import PasswordChanged, RoleGranted
+from domain.user import PasswordChanged, RoleGranted, UserErased
 from projections.documents import DocumentReader
 from projections.projection import Projection
 
-_EVENTS = (ApiKeyRevoked, ApiKeyUpdated, SubscriptionConfirmed, PasswordChanged, RoleGranted)
+_EVENTS = (ApiKeyRevoked, ApiKeyUpdated, SubscriptionConfirmed, PasswordChanged, RoleGranted, UserErased)
 
 
 class Stamp(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from msgspec import Struct, structs
 
 from domain.instant import Instant
 from domain.recorded import Recorded
-from domain.user import PasswordChanged, PasswordRehashed, ProfileUpdated, Role, RoleGranted, UserRegistered
+from domain.user import PasswordChanged, PasswordRehashed, ProfileUpdated, Role, RoleGranted, UserErased, UserRegistered
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
 from projections.projection import Projection
@@ -44,6 +44,8 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
             return structs.replace(view, password_sealed=event.password_sealed)
         case RoleGranted():
             return structs.replace(view, role=event.role)
+        case UserErased():
+            return None
         case _:
             return view
 
@@ -52,7 +54,7 @@ PROJECTION = Projection(
     collection="users",
     version=1,
     document=UserView,
-    events=[UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted],
+    events=[UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.id,

@@ -236,6 +236,15 @@ class Decisions(Struct, kw_only=True):
         shard = self.streams[header.stream].shard
         self.batch.claims_freed += [claim_row(claim, shard, header) for claim in claims]
 
+    def _erase(self, recorded: Recorded) -> None:
+        """The keys and claims that an event takes with it; in its own transaction, so that nothing can be forgotten."""
+        erasure = recorded.event.erasure(recorded.entity_id)
+        self.batch.keys_erased += erasure.subjects
+        self.batch.claims_released += [
+            ClaimRow(kind=kind, value=value, shard=recorded.shard, stream=recorded.stream, command_id="")
+            for kind, value in erasure.claims
+        ]
+
     def _dead_letter(self, incoming: Incoming, reason: Any, detail: str, header: Header | None = None) -> None:
         record = incoming.record
         self.batch.dead_letters.append(
@@ -252,7 +261,10 @@ class Decisions(Struct, kw_only=True):
         )
 
     def close(self) -> None:
-        """Adds the new heads of all touched streams to the batch, with a snapshot where one is due."""
+        """Adds what was erased and the new heads of all touched streams, with a snapshot where one is due."""
+        for each in self.recorded:
+            if each.event.erasing:
+                self._erase(each)
         freed = self.batch.claims_freed
         self.batch.claims_freed = [row for row in freed if (row.kind, row.value) not in self.claims_kept]
         for name, version in self.versions.items():

@@ -67,6 +67,8 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
 
 async def _check(store: PostgresStore, settings: WorkerSettings) -> None:
     await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
+    if erased := await store.erase_again():
+        log.warning("keys_erased_again", count=erased)
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:

@@ -1,5 +1,7 @@
 """The user behind the caller: profile and password."""
 
+from typing import Any
+
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
@@ -31,7 +33,7 @@ declare(
     "wrong_password",
     "forbidden",
     "The current password is wrong.",
-    "Send the password that you log in with as current_password.",
+    "Send the password that you log in with.",
 )
 declare(
     "login_required",
@@ -75,13 +77,13 @@ class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 async def show_me(call: Call[None, None]) -> User:
     """The user who is logged in, or who made the key."""
-    return await _shown(call.services, await _me(call.services, call.caller.user_id))
+    return await _shown(call.services, await own_user(call.services, call.caller.user_id))
 
 
 async def change_me(call: Call[ProfileChange, None]) -> User:
     """Changes the display name."""
     services, user_id, name = call.services, call.caller.user_id, call.body.display_name
-    user = await _me(services, user_id)
+    user = await own_user(services, user_id)
     if name is UNSET and call.idempotency_key is None:
         return await _shown(services, user)
     sealed: str | UnsetType | None = UNSET
@@ -124,23 +126,30 @@ async def _changed_before(call: Call[PasswordChange, None], draft: Draft) -> Out
 
 async def _change(call: Call[PasswordChange, None], draft: Draft) -> Outcome:
     services, user_id = call.services, call.caller.user_id
-    user = await _me(services, user_id)
-    attempt = services.login_throttle.enter(f"change {user_id}", call.caller.address)
-    try:
-        stored = await open_text(services.sealer, user_id, PASSWORD_PLACE, user.password_sealed)
-        verdict = await services.passwords.verify(call.body.current_password, stored)
-    except Exception:
-        services.login_throttle.withdrawn(attempt)
-        raise
-    if not verdict.ok:
-        raise ApiError("wrong_password", param="current_password")
-    services.login_throttle.succeeded(attempt)
+    user = await own_user(services, user_id)
+    await check_current_password(call, user, call.body.current_password, param="current_password")
     hashed = await services.passwords.hash(call.body.new_password)
     sealed = await seal_text(services.sealer, user_id, PASSWORD_PLACE, hashed)
     return await draft.submit(ChangePassword(password_sealed=sealed, ver=user.ver))
 
 
-async def _me(services: Services, user_id: str) -> UserView:
+async def check_current_password(call: Call[Any, Any], user: UserView, password: str, *, param: str) -> None:
+    """403 `wrong_password`, 429 `too_many_attempts`: throttled like a login, for a token may have been stolen."""
+    services = call.services
+    attempt = services.login_throttle.enter(f"change {user.id}", call.caller.address)
+    try:
+        stored = await open_text(services.sealer, user.id, PASSWORD_PLACE, user.password_sealed)
+        verdict = await services.passwords.verify(password, stored)
+    except Exception:
+        services.login_throttle.withdrawn(attempt)
+        raise
+    if not verdict.ok:
+        raise ApiError("wrong_password", param=param)
+    services.login_throttle.succeeded(attempt)
+
+
+async def own_user(services: Services, user_id: str) -> UserView:
+    """The user's document. 404 `user_not_found` for one who was erased a moment ago."""
     user = await get_user(services.documents, services.shards, user_id)
     if user is None:
         raise ApiError("user_not_found")

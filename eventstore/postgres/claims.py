@@ -31,6 +31,12 @@ USING unnest({0}::text[], {1}::text[], {2}::text[]) AS freed (kind, value, comma
 WHERE claims.kind = freed.kind AND claims.value = freed.value AND claims.command_id = freed.command_id
 """
 
+RELEASE = """
+DELETE FROM claims
+USING unnest({0}::text[], {1}::text[], {2}::text[]) AS released (kind, value, stream)
+WHERE claims.kind = released.kind AND claims.value = released.value AND claims.stream = released.stream
+"""
+
 
 async def take_claims(reader: Reader, claims: Sequence[ClaimRow]) -> set[tuple[str, str]]:
     """See `store.Round`."""
@@ -59,3 +65,15 @@ def claim_changes(freed: Sequence[ClaimRow]) -> list[TableChange]:
         [claim.command_id for claim in freed],
     ]
     return [TableChange(name="claims_freed", sql=FREE, arguments=arguments)]
+
+
+def release_changes(released: Sequence[ClaimRow]) -> list[TableChange]:
+    """Gives up claims that their own streams hold."""
+    if not released:
+        return []
+    arguments = [
+        [claim.kind for claim in released],
+        [claim.value for claim in released],
+        [claim.stream for claim in released],
+    ]
+    return [TableChange(name="claims_released", sql=RELEASE, arguments=arguments)]

@@ -1,10 +1,17 @@
-"""`data_keys` and `lookup_key`: wrapped keys, outside the log so that they can be erased."""
+"""`data_keys` and `lookup_key`: wrapped keys, outside the log so that they can be erased.
 
-from eventstore.errors import VersionConflict
-from eventstore.postgres.pool import Part
+An erased key leaves a row with nothing in it: whoever comes late cannot make its subject another one.
+"""
+
+from collections.abc import Sequence
+
+from eventstore.errors import KeyErased
+from eventstore.postgres.driver_errors import translated
+from eventstore.postgres.pool import DirectConnection, Part
+from eventstore.postgres.statement import TableChange
 from eventstore.records import DataKey
 
-READ = "SELECT subject, master_id, wrapped FROM data_keys WHERE subject = $1"
+READ = "SELECT subject, master_id, wrapped FROM data_keys WHERE subject = $1 AND wrapped <> ''"
 
 ADD = """
 INSERT INTO data_keys (subject, master_id, wrapped) VALUES ($1, $2, $3)
@@ -13,6 +20,31 @@ RETURNING subject, master_id, wrapped
 """
 
 REWRAP = "UPDATE data_keys SET master_id = $2, wrapped = $3 WHERE subject = $1 AND wrapped = $4"
+
+ERASE = """
+INSERT INTO data_keys (subject, master_id, wrapped) SELECT DISTINCT subject, '', ''::bytea
+FROM unnest({0}::text[]) AS erased (subject)
+ON CONFLICT (subject) DO UPDATE SET master_id = '', wrapped = ''
+"""
+
+# See `eventstore.erasure`.
+ERASE_AGAIN = """
+WITH erased AS (
+    SELECT stream AS subject FROM events WHERE type = 'user.erased'
+    UNION
+    SELECT 'account:' || substr(stream, 6) FROM events WHERE type = 'user.erased'
+), gone AS (
+    UPDATE data_keys SET master_id = '', wrapped = '' FROM erased
+    WHERE data_keys.subject = erased.subject AND data_keys.wrapped <> ''
+    RETURNING 1
+), barred AS (
+    INSERT INTO data_keys (subject, master_id, wrapped) SELECT subject, '', ''::bytea FROM erased
+    ON CONFLICT (subject) DO NOTHING
+), released AS (
+    DELETE FROM claims USING erased WHERE claims.stream = erased.subject
+)
+SELECT count(*) FROM gone
+"""
 
 READ_LOOKUP = "SELECT subject, master_id, wrapped FROM lookup_key"
 
@@ -24,7 +56,16 @@ RETURNING subject, master_id, wrapped
 
 REWRAP_LOOKUP = "UPDATE lookup_key SET master_id = $1, wrapped = $2 WHERE wrapped = $3"
 
-_TRIES = 3
+
+def key_changes(erased: Sequence[str]) -> list[TableChange]:
+    """Erases the keys of subjects, for good."""
+    return [TableChange(name="keys_erased", sql=ERASE, arguments=[list(erased)])] if erased else []
+
+
+async def erase_again(connection: DirectConnection) -> int:
+    """See `store.SecretStore`; for an operator, on a connection of its own."""
+    with translated():
+        return int(await connection.fetchval(ERASE_AGAIN))
 
 
 class DataKeys(Part):
@@ -37,12 +78,15 @@ class DataKeys(Part):
 
     async def add_data_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""
-        for _ in range(_TRIES):
-            row = await self._pool.fetchrow(ADD, proposed.subject, proposed.master_id, proposed.wrapped)
-            row = row or await self._pool.fetchrow(READ, proposed.subject)
-            if row is not None:
-                return DataKey(**row)
-        raise VersionConflict(f"the key of {proposed.subject} is being erased")
+        row = await self._pool.fetchrow(ADD, proposed.subject, proposed.master_id, proposed.wrapped)
+        row = row or await self._pool.fetchrow(READ, proposed.subject)
+        if row is None:
+            raise KeyErased(proposed.subject)
+        return DataKey(**row)
+
+    async def erase_again(self) -> int:
+        """See `store.SecretStore`."""
+        return int(await self._pool.fetchval(ERASE_AGAIN))
 
     async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:
         """See `store.SecretStore`."""

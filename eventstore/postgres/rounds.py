@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 import asyncpg
 
 from eventstore.errors import Fenced, Unavailable, VersionConflict
-from eventstore.postgres.claims import claim_changes, take_claims
+from eventstore.postgres.claims import claim_changes, release_changes, take_claims
+from eventstore.postgres.data_keys import key_changes
 from eventstore.postgres.dead_letters import dead_letter_changes
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.events import FEW, append, event_changes
@@ -87,6 +88,8 @@ class PostgresRound:
             *head_changes(batch.heads),
             *outcome_changes(batch.outcomes),
             *claim_changes(batch.claims_freed),
+            *release_changes(batch.claims_released),
+            *key_changes(batch.keys_erased),
             *dead_letter_changes(batch.dead_letters, self._heads),
         ]
         self._heads_moved += len(batch.heads)

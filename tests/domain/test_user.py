@@ -2,10 +2,11 @@
 
 import pytest
 
-from domain.message import Command
+from domain.message import Command, Erasure
 from domain.user import (
     AGGREGATE,
     ChangePassword,
+    EraseUser,
     GrantRole,
     PasswordChanged,
     PasswordRehashed,
@@ -15,6 +16,7 @@ from domain.user import (
     RoleGranted,
     UpdateProfile,
     User,
+    UserErased,
     UserRegistered,
 )
 from tests.domain.scenario import T0, Scenario
@@ -60,6 +62,7 @@ def test_nobody_registers_twice() -> None:
         ChangePassword(password_sealed="q", ver=1),
         RehashPassword(password_sealed="q", ver=1),
         GrantRole(role="admin"),
+        EraseUser(),
     ],
 )
 def test_who_never_registered_is_not_found(command: Command) -> None:
@@ -91,3 +94,22 @@ def test_a_change_to_what_is_already_so_is_no_event() -> None:
     assert scenario.when(GrantRole(role="admin")) == [RoleGranted(role="admin")]
     assert scenario.when(GrantRole(role="admin")) == []
     assert scenario.replayed() == scenario.state == scenario.snapshot()
+
+
+def test_an_erased_user_is_gone_for_good() -> None:
+    """The event says what is freed and made unreadable; nothing can be done with the user any more."""
+    scenario = user()
+    scenario.when(GrantRole(role="admin"))
+    assert scenario.when(EraseUser()) == [UserErased(email_hash="hash", erased_at=T0)]
+    assert scenario.answer == {"ver": 1, "role": "user", "erased_at": T0}
+    assert scenario.refused(REGISTER).code == "user_exists"
+    for command in (EraseUser(), UpdateProfile(display_name_sealed="n"), GrantRole(role="admin")):
+        assert scenario.refused(command).code == "user_not_found"
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
+    assert (scenario.state.email_hash, scenario.state.display_name_sealed) == ("", None)
+
+
+def test_an_erasure_takes_the_keys_of_user_and_account_and_the_address() -> None:
+    """What the worker does in the event's own transaction."""
+    erasure = UserErased(email_hash="hash", erased_at=T0).erasure("user_1")
+    assert erasure == Erasure(subjects=("user:user_1", "account:user_1"), claims=(("email", "hash"),))
