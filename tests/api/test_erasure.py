@@ -137,7 +137,8 @@ async def test_a_registration_repeated_after_its_erasure_makes_nobody(app: Runni
 async def test_erase_400(app: Running) -> None:
     """A body, if there is one, is JSON with at most a password."""
     person = await app.register()
-    for body in ([], {"password": 1}, {"sure": True}):
+    bodies: tuple[object, ...] = ([], {"password": 1}, {"sure": True})
+    for body in bodies:
         assert (await app.ask("DELETE", "/users/me", body, token=person.token)).status == 400
     assert (await app.ask("GET", "/users/me", token=person.token)).status == 200
 
