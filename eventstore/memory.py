@@ -13,14 +13,13 @@ from msgspec.structs import replace
 
 from domain.instant import SECOND, Instant
 from eventstore.erasure import ERASING, subjects_of
-from eventstore.errors import Fenced, KeyErased, Unavailable, VersionConflict
+from eventstore.errors import Fenced, Unavailable, VersionConflict
+from eventstore.memory_secrets import MemorySecrets
 from eventstore.records import (
     SECRET_KEPT,
     Batch,
     ClaimRow,
-    DataKey,
     DeadLetter,
-    KeptAnswer,
     Lease,
     Outcome,
     ShardHead,
@@ -106,12 +105,13 @@ class MemoryRound:
             apply()
 
 
-class MemoryStore:
+class MemoryStore(MemorySecrets):
     """See `store.Store`. `clock` tells leases the time, as Postgres's own clock does there."""
 
     def __init__(
         self, shards: int, clock: Callable[[], Instant], pause: Callable[[], Awaitable[None]] = _no_pause
     ) -> None:
+        super().__init__()
         self._clock = clock
         self.pause = pause
         self._shard_heads = {
@@ -122,10 +122,6 @@ class MemoryStore:
         self._lease_s = dict.fromkeys(range(shards), 0.0)
         self._workers: dict[str, Instant] = {}
         self._locks: dict[int, MemoryRound] = {}
-        self._lookup_key: DataKey | None = None
-        self._data_keys: dict[str, DataKey] = {}
-        self._erased: set[str] = set()
-        self._answers: dict[str, KeptAnswer] = {}
         self._dead_letters: dict[tuple[int, int, int], DeadLetter] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._streams: dict[str, list[StoredEvent]] = {}
@@ -289,7 +285,7 @@ class MemoryStore:
             holder = self.claims.get((claim.kind, claim.value))
             if holder is not None and holder.stream == claim.stream:
                 del self.claims[claim.kind, claim.value]
-        self._erase(batch.keys_erased)
+        self.erase_keys(batch.keys_erased)
         for letter in batch.dead_letters:
             epoch = letter.epoch or self._shard_heads[letter.shard].epoch
             self._dead_letters[letter.shard, epoch, letter.offset] = replace(letter, epoch=epoch)
@@ -333,57 +329,15 @@ class MemoryStore:
         """See `store.LogStore`."""
         stale = [each for each in self._outcomes.values() if each.secret is not None and each.at <= at - SECRET_KEPT]
         self._outcomes |= {outcome.command_id: replace(outcome, secret=None) for outcome in stale}
-        gone = [answer.command_id for answer in self._answers.values() if answer.expires_at <= at]
-        for command_id in gone:
-            del self._answers[command_id]
-        return len(stale) + len(gone)
+        return len(stale) + self.forget_answers(at)
 
-    # Keys and answers outside the log
-
-    async def lookup_key(self, proposed: DataKey) -> DataKey:
-        """See `store.SecretStore`."""
-        self._lookup_key = self._lookup_key or proposed
-        return self._lookup_key
-
-    def _erase(self, subjects: Iterable[str]) -> int:
-        gone = [subject for subject in subjects if self._data_keys.pop(subject, None) is not None]
-        self._erased.update(subjects)
-        return len(gone)
+    # Erasure
 
     async def erase_again(self) -> int:
         """See `store.SecretStore`."""
         streams = {event.stream for log in self._log.values() for event in log if event.type == ERASING}
         self.claims = {place: claim for place, claim in self.claims.items() if claim.stream not in streams}
-        return self._erase([subject for stream in sorted(streams) for subject in subjects_of(stream)])
-
-    async def data_key(self, subject: str) -> DataKey | None:
-        """See `store.SecretStore`."""
-        return self._data_keys.get(subject)
-
-    async def add_data_key(self, proposed: DataKey) -> DataKey:
-        """See `store.SecretStore`."""
-        if proposed.subject in self._erased:
-            raise KeyErased(proposed.subject)
-        return self._data_keys.setdefault(proposed.subject, proposed)
-
-    async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:
-        """See `store.SecretStore`."""
-        if self._data_keys.get(key.subject) == read:
-            self._data_keys[key.subject] = key
-
-    async def rewrap_lookup_key(self, read: DataKey, key: DataKey) -> None:
-        """See `store.SecretStore`."""
-        if self._lookup_key == read:
-            self._lookup_key = key
-
-    async def keep_answer(self, answer: KeptAnswer) -> None:
-        """See `store.SecretStore`."""
-        self._answers.setdefault(answer.command_id, answer)
-
-    async def kept_answer(self, shard: int, command_id: str) -> KeptAnswer | None:
-        """See `store.SecretStore`."""
-        del shard
-        return self._answers.get(command_id)
+        return self.erase_keys([subject for stream in sorted(streams) for subject in subjects_of(stream)])
 
     # Dead letters
 
