@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 REPLICAS_WANTED = 3
 CONSUMER_GROUP = "formstate-worker"
-"""Offsets are committed under this group for operators' lag tools; nobody is a member of it."""
+"""Offsets are committed under it for lag tools, and to recognise an older database; nobody is a member of it."""
 KNOWN_S = 15.0
 """How long brokers may take to hear of a new topic: the controller answers before they all have."""
 

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from eventstore.command_topic import CONSUMER_GROUP
+from worker.committing import Committer
 from worker.source import LogBounds, LogUnavailable, OutOfRange, Record
 
 # Said at "error" on every start of a new cluster, while Kafka makes its own topic; the client tries again by itself.
@@ -22,7 +23,7 @@ START_S = 10.0
 LOOK_S = 2.0
 """How long a look at a shard's log may take, of each kind."""
 COMMIT_S = 1.0
-"""How long a commit may take: nothing depends on it, and leases wait meanwhile."""
+"""How long a commit may take: the client itself would try for ever."""
 
 
 @contextmanager
@@ -53,6 +54,7 @@ class KafkaSource:
         self._probe: AIOKafkaConsumer | None = None
         self._probing = asyncio.Lock()
         self._assigned: dict[int, int] = {}
+        self._committer = Committer(self.commit)
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._reader is None:
@@ -155,12 +157,17 @@ class KafkaSource:
         async with _within(COMMIT_S):
             await reader.commit(offsets)
 
+    def progressed(self, positions: Mapping[int, int]) -> None:
+        """See `worker.source.CommandSource`. The client commits offsets of assigned partitions only."""
+        self._committer.progressed({shard: at for shard, at in positions.items() if shard in self._assigned})
+
     async def _drop_reader(self) -> None:
         reader, self._reader = self._reader, None
         await _stop(reader)
 
     async def close(self) -> None:
         """See `worker.source.CommandSource`."""
+        await self._committer.close()
         await self._drop_reader()
         probe, self._probe = self._probe, None
         await _stop(probe)

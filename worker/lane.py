@@ -26,7 +26,6 @@ RENEW_S = 1.0
 PAUSE_S_MAX = 2.0
 LOOK_AGAIN_S = 1.0
 """After this a shard whose log could not be looked at is looked at again; the others go on meanwhile."""
-COMMIT_AGAIN_S = 10.0
 SHUNNED_S = 10.0
 """How long a shard that waits for a newer release is left to other workers."""
 FAILURES_MAX, DECIDED_LAST = 50, 100
@@ -77,7 +76,7 @@ class Lane:
         """The log's reader may not stand where the store does: it is put there before the next fetch."""
         self._batch_size = BATCH_FIRST
         self._pause_s = 0.0
-        self._renewed = self._commit_at = 0.0
+        self._renewed = 0.0
         self._verdicts: deque[bool] = deque(maxlen=DECIDED_LAST)
         """Which of the last commands have failed."""
         self.beat = monotonic()
@@ -267,7 +266,7 @@ class Lane:
         self._astray = True
 
     async def _keep(self) -> None:
-        """Renews leases that no commit has renewed, and tells the log's lag tools where we are.
+        """Renews leases that no commit has renewed, and tells the log where we are.
 
         First in each turn, whatever becomes of the rest of it.
         """
@@ -275,17 +274,15 @@ class Lane:
         if self.leases and now - self._renewed >= RENEW_S:
             await self._store.renew(self._worker, list(self.leases.values()), self._lease_s)
             self._renewed = now
-        if self.positions and now >= self._commit_at:
-            self._commit_at = now + (RENEW_S if await self._commit() else COMMIT_AGAIN_S)
+        if self.positions:
+            self._source.progressed(self.positions)
 
-    async def _commit(self) -> bool:
-        """Commits positions. That it fails is only said: no decision of a lane depends on it."""
+    async def _commit(self) -> None:
+        """Commits the last positions. That it fails is only said: no decision of a lane depends on it."""
         try:
             await self._source.commit(self.positions)
         except (LogUnavailable, OSError) as error:
             log.info("positions_not_committed", reason=str(error) or type(error).__name__)
-            return False
-        return True
 
     async def _pause(self) -> None:
         self._pause_s = min(max(self._pause_s * 2, 0.05), PAUSE_S_MAX)

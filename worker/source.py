@@ -57,7 +57,14 @@ class CommandSource(Protocol):
         ...
 
     async def commit(self, positions: Mapping[int, int]) -> None:
-        """Tells operators' lag tools how far the shards are applied; never decides anything."""
+        """Writes into the log how far the shards are applied: for lag tools, and to recognise an older database.
+
+        `LogUnavailable` when it may not have got there.
+        """
+        ...
+
+    def progressed(self, positions: Mapping[int, int]) -> None:
+        """Takes note of how far the shards are applied, to commit it soon and without being waited for."""
         ...
 
     async def close(self) -> None:

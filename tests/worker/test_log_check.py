@@ -1,5 +1,6 @@
 """A log and a store that do not belong together are noticed on the claim: the shard stops with a named reason."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -136,3 +137,18 @@ async def test_a_clock_that_was_ahead_does_not_close_a_stream() -> None:
     bench.lane.closing = False
     await bench.run()
     assert (await bench.said(in_time))[0] == "applied"
+
+
+async def test_a_store_restored_to_a_moment_ago_stops_the_shard() -> None:
+    """However little it lost: the log knows of each batch that was applied as soon as the lane comes round again."""
+    bench = Bench()
+    await bench.send("account:a", add("g1", 5))
+    await bench.run()
+    backup = copy.deepcopy(bench.store), copy.deepcopy(bench.documents)
+    await bench.send("account:a", add("g2", 5))
+    await bench.run()
+    bench.store, bench.documents = backup
+    bench.at += 4 * SECOND
+    bench.new_lane("worker-2")
+    await bench.run()
+    assert ((await bench.store.shard_heads())[0].stopped or "").startswith("store_restored")
