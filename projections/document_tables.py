@@ -27,6 +27,8 @@ BY_KEY = "CREATE INDEX IF NOT EXISTS {table}_by_key ON {table} (key)"
 NOT_BY_KEY = "DROP INDEX IF EXISTS {table}_by_key"
 NEWEST = "CREATE INDEX IF NOT EXISTS {table}_newest ON {table} (shard, sort, key)"
 NOT_NEWEST = "DROP INDEX IF EXISTS {table}_newest"
+OWNED_EVERYWHERE = "CREATE INDEX IF NOT EXISTS {table}_owned_everywhere ON {table} (owner, sort, key)"
+NOT_OWNED_EVERYWHERE = "DROP INDEX IF EXISTS {table}_owned_everywhere"
 
 
 def table_of(collection: str) -> str:
@@ -39,7 +41,8 @@ async def create_table(connection: DirectConnection, projection: AnyProjection, 
     """Makes a table for the projection's documents with the indexes they need; what is there already stays."""
     by_key = BY_KEY if projection.found_by_key else NOT_BY_KEY
     newest = NEWEST if projection.followed else NOT_NEWEST
-    for sql in (TABLE, by_key, newest):
+    everywhere = OWNED_EVERYWHERE if projection.listed_everywhere else NOT_OWNED_EVERYWHERE
+    for sql in (TABLE, by_key, newest, everywhere):
         await connection.execute(sql.format(table=table))
 
 

@@ -53,6 +53,18 @@ class DocumentReader(Protocol):
         """Up to `limit` of an owner's documents by (sort, key), behind `after`; `sort_from` <= sort < `sort_to`."""
         ...
 
+    async def page_everywhere(
+        self,
+        collection: str,
+        owner: str,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        after: tuple[str, str] | None = None,
+    ) -> list[Row]:
+        """The same over all shards; only for collections that are `listed_everywhere`. Keys are unique over shards."""
+        ...
+
     async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
         """Documents of each shard whose sort is greater than the shard's position, in ascending order of sort."""
         ...

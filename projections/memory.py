@@ -37,20 +37,34 @@ class MemoryDocuments:
         sort_to: str | None = None,
     ) -> list[Row]:
         """See `documents.DocumentReader`."""
+        return [
+            row
+            for row in self._behind(collection, owner, newest_first=newest_first, after=after)
+            if row.shard == shard
+            and (sort_from is None or row.sort >= sort_from)
+            and (sort_to is None or row.sort < sort_to)
+        ][:limit]
+
+    async def page_everywhere(
+        self,
+        collection: str,
+        owner: str,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        after: tuple[str, str] | None = None,
+    ) -> list[Row]:
+        """See `documents.DocumentReader`."""
+        return self._behind(collection, owner, newest_first=newest_first, after=after)[:limit]
+
+    def _behind(self, collection: str, owner: str, *, newest_first: bool, after: tuple[str, str] | None) -> list[Row]:
+        """An owner's documents in order, from the place on."""
         documents = self._documents.get(collection, {})
         keys = self._owned.get(collection, {}).get(owner, set())
-        rows = sorted(
-            (_row(documents[key]) for key in keys if documents[key].shard == shard),
-            key=lambda row: (row.sort, row.key),
-            reverse=newest_first,
-        )
-
-        def wanted(row: Row) -> bool:
-            place = (row.sort, row.key)
-            behind = after is None or (place < after if newest_first else place > after)
-            return behind and (sort_from is None or row.sort >= sort_from) and (sort_to is None or row.sort < sort_to)
-
-        return [row for row in rows if wanted(row)][:limit]
+        rows = sorted((_row(documents[key]) for key in keys), key=_place, reverse=newest_first)
+        if after is None:
+            return rows
+        return [row for row in rows if (_place(row) < after if newest_first else _place(row) > after)]
 
     async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
         """See `documents.DocumentReader`."""
@@ -91,6 +105,10 @@ class MemoryDocuments:
                 if change.doc is not None:
                     documents[change.key] = change
                     owned.setdefault(change.owner, set()).add(change.key)
+
+
+def _place(row: Row) -> tuple[str, str]:
+    return row.sort, row.key
 
 
 def _row(change: Change) -> Row:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from domain.instant import Instant
 from eventstore.shards import shard_of
-from projections.documents import DocumentReader
+from projections.documents import DocumentReader, Row
 from projections.projection import Projection
 
 D = TypeVar("D", bound=Struct)
@@ -62,6 +62,27 @@ async def page_of(
         newest_first=newest_first,
         after=after,
     )
+    return _page(projection, rows, limit)
+
+
+async def read_page_everywhere(
+    documents: DocumentReader,
+    projection: Projection[D],
+    owner: str,
+    *,
+    limit: int,
+    after: Cursor | None = None,
+    newest_first: bool = True,
+) -> Page[D]:
+    """The same where an owner's documents lie in many shards: the projection is `listed_everywhere`."""
+    rows = await documents.page_everywhere(
+        projection.collection, owner, limit=limit + 1, newest_first=newest_first, after=after
+    )
+    return _page(projection, rows, limit)
+
+
+def _page(projection: Projection[D], rows: Sequence[Row], limit: int) -> Page[D]:
+    """The page of one row more than it shows, which tells whether there is another."""
     shown = rows[:limit]
     more = len(rows) > limit
     return Page(

@@ -22,6 +22,13 @@ ORDER BY sort {direction}, key {direction}
 LIMIT $3
 """
 
+PAGE_EVERYWHERE = """
+SELECT shard, key, sort, doc::text FROM {table}
+WHERE owner = $1{conditions}
+ORDER BY sort {direction}, key {direction}
+LIMIT $2
+"""
+
 NEWER = """
 SELECT newer.shard, newer.key, newer.sort, newer.doc::text
 FROM unnest($1::integer[], $2::text[]) AS reached (shard, sort)
@@ -100,6 +107,21 @@ class PostgresDocuments:
         direction = "DESC" if newest_first else "ASC"
         sql = PAGE.format(table=table_of(collection), conditions=conditions, direction=direction)
         return [_row(row) for row in await self._pool.fetch(sql, *arguments)]
+
+    async def page_everywhere(
+        self,
+        collection: str,
+        owner: str,
+        *,
+        limit: int,
+        newest_first: bool = True,
+        after: tuple[str, str] | None = None,
+    ) -> list[Row]:
+        """See `documents.DocumentReader`."""
+        behind = f" AND (sort, key) {'<' if newest_first else '>'} ($3, $4)" if after is not None else ""
+        direction = "DESC" if newest_first else "ASC"
+        sql = PAGE_EVERYWHERE.format(table=table_of(collection), conditions=behind, direction=direction)
+        return [_row(row) for row in await self._pool.fetch(sql, owner, limit, *(after or ()))]
 
     async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
         """See `documents.DocumentReader`."""

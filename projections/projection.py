@@ -35,6 +35,7 @@ class Projection(Generic[D]):
         done: Callable[[D], bool] = lambda _document: False,
         found_by_key: bool = False,
         followed: bool = False,
+        listed_everywhere: bool = False,
     ) -> None:
         self.collection = collection
         self.version = version
@@ -53,6 +54,8 @@ class Projection(Generic[D]):
         """Documents are also looked up by key alone, where the reader cannot know the stream."""
         self.followed = followed
         """Readers ask for what is newer than a position (`DocumentReader.newer`)."""
+        self.listed_everywhere = listed_everywhere
+        """An owner's documents lie in many shards, and are listed together (`DocumentReader.page_everywhere`)."""
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(document)
 

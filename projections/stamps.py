@@ -6,19 +6,33 @@ from msgspec import Struct
 
 from domain.account.api_keys import ApiKeyRevoked, ApiKeyUpdated
 from domain.account.subscription import SubscriptionConfirmed
+from domain.member import MemberLevelChanged, MemberRemoved
+from domain.project import ProjectArchived, ProjectRestored
 from domain.recorded import Recorded
 from domain.user import PasswordChanged, RoleGranted, UserErased
 from projections.documents import DocumentReader
+from projections.members import member_key
 from projections.projection import Projection
 
-_EVENTS = (ApiKeyRevoked, ApiKeyUpdated, SubscriptionConfirmed, PasswordChanged, RoleGranted, UserErased)
+_EVENTS = (
+    ApiKeyRevoked,
+    ApiKeyUpdated,
+    MemberLevelChanged,
+    MemberRemoved,
+    PasswordChanged,
+    ProjectArchived,
+    ProjectRestored,
+    RoleGranted,
+    SubscriptionConfirmed,
+    UserErased,
+)
 
 
 class Stamp(Struct, frozen=True, kw_only=True):
     """A principal and the place in its shard's log where its authority last changed."""
 
     principal: str
-    """A key's or a user's id, or `account:{id}` of an account whose plan has changed."""
+    """The id of a key, a user, a membership or a project; `account:{id}` of an account whose plan has changed."""
     seq: int
 
 
@@ -28,6 +42,8 @@ def _key(recorded: Recorded) -> str:
             return key_id
         case SubscriptionConfirmed():
             return recorded.stream
+        case MemberLevelChanged() | MemberRemoved():
+            return member_key(recorded)
         case _:
             return recorded.entity_id
 

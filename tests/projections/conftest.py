@@ -32,7 +32,9 @@ def _key(_recorded: Recorded) -> str | None:
     return None
 
 
-def projection_of(collection: str, *, found_by_key: bool = False, followed: bool = False) -> AnyProjection:
+def projection_of(
+    collection: str, *, found_by_key: bool = False, followed: bool = False, listed_everywhere: bool = False
+) -> AnyProjection:
     """A collection of things."""
     return Projection(
         collection=collection,
@@ -44,6 +46,7 @@ def projection_of(collection: str, *, found_by_key: bool = False, followed: bool
         owner=lambda thing: thing.owner,
         found_by_key=found_by_key,
         followed=followed,
+        listed_everywhere=listed_everywhere,
     )
 
 
@@ -68,7 +71,7 @@ def backing(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 async def opened(backing: str | None) -> AsyncIterator[Opened]:
-    """Empty collections `things`, `found` and `followed` over three shards."""
+    """Empty collections `things`, `found`, `followed` and `spread` over three shards."""
     store: Store
     documents: DocumentStore
     if backing is None:
@@ -85,7 +88,12 @@ async def open_documents(url: str) -> tuple[PostgresStore, PostgresDocuments]:
     await migrate(connection, shards=SHARDS)
     await migrate_documents(
         connection,
-        [projection_of("things"), projection_of("found", found_by_key=True), projection_of("followed", followed=True)],
+        [
+            projection_of("things"),
+            projection_of("found", found_by_key=True),
+            projection_of("followed", followed=True),
+            projection_of("spread", listed_everywhere=True),
+        ],
     )
     await connection.close()
     store = await PostgresStore.open(url, WORKER)

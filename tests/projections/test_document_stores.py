@@ -89,6 +89,25 @@ async def test_a_document_is_found_by_its_key_alone(opened: Opened) -> None:
     assert await opened.documents.find("found", "unknown") is None
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_an_owners_documents_are_listed_over_all_shards(opened: Opened, newest_first: bool) -> None:
+    """In one order, whatever shard each is in, page by page; others' never appear."""
+    mine = [change(f"k{number}", sort=f"{number // 2}", shard=number % SHARDS) for number in range(9)]
+    await opened.save([*mine, change("x", sort="1", owner="other"), change("gone")], "spread")
+    await opened.save([change("gone", doc=None)], "spread")
+    walked: list[Row] = []
+    after: tuple[str, str] | None = None
+    while page := await opened.documents.page_everywhere(
+        "spread", "o", limit=2, newest_first=newest_first, after=after
+    ):
+        assert len(page) <= 2
+        walked += page
+        after = (page[-1].sort, page[-1].key)
+    expected = [(each.shard, each.sort, each.key) for each in mine]
+    assert [(row.shard, row.sort, row.key) for row in walked] == (expected[::-1] if newest_first else expected)
+    assert await opened.documents.page_everywhere("spread", "nobody", limit=9) == []
+
+
 async def test_pages_are_ordered_by_code_point(opened: Opened) -> None:
     """Whatever the database's locale, texts sort as Python sorts them, by sort and then by key, in both directions."""
     pairs = list(itertools.product(TEXTS[:12], TEXTS))

@@ -33,8 +33,10 @@ async def test_tables_are_made_for_every_projection_by_whoever_migrates(database
     tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE tablename LIKE 'rm\\_%' ORDER BY 1")
     assert [row[0] for row in tables] == [f"rm_{collection}" for collection in all_projections()]
     indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'rm_things'"
-    await migrate_documents(connection, [projection_of("things", found_by_key=True, followed=True)])
-    assert await connection.fetchval(indexes) == 4
+    await migrate_documents(
+        connection, [projection_of("things", found_by_key=True, followed=True, listed_everywhere=True)]
+    )
+    assert await connection.fetchval(indexes) == 5
     await migrate_documents(connection, [projection_of("things")])
     assert await connection.fetchval(indexes) == 2
     for each in [connection, *others]:
@@ -46,6 +48,8 @@ async def test_every_reading_is_by_index(database_url: str) -> None:
     store, _ = await open_documents(database_url)
     queries = {
         "things_owned": "SELECT doc FROM rm_things WHERE shard = 1 AND owner = 'o' AND (sort, key) < ('a', 'b') "
+        "ORDER BY sort DESC, key DESC LIMIT 5",
+        "spread_owned_everywhere": "SELECT doc FROM rm_spread WHERE owner = 'o' AND (sort, key) < ('a', 'b') "
         "ORDER BY sort DESC, key DESC LIMIT 5",
         "found_by_key": "SELECT doc FROM rm_found WHERE key = 'k' LIMIT 1",
         "followed_newest": "SELECT doc FROM rm_followed WHERE shard = 1 AND sort > 'a' ORDER BY sort, key LIMIT 5",

@@ -1,0 +1,51 @@
+"""Organizations by id. The name is sealed under the organization's own data key."""
+
+from msgspec import Struct, structs
+
+from domain.instant import Instant
+from domain.organization import OrganizationCreated, OrganizationRenamed
+from domain.recorded import Recorded
+from eventstore.shards import shard_of
+from projections.documents import DocumentReader
+from projections.projection import Projection
+
+
+class OrganizationView(Struct, frozen=True, kw_only=True):
+    """An organization as its members see it; whose members they are is in `members`."""
+
+    id: str
+    name_sealed: str
+    created_by: str
+    created_at: Instant
+
+
+def _evolve(view: OrganizationView | None, recorded: Recorded) -> OrganizationView | None:
+    event = recorded.event
+    if isinstance(event, OrganizationCreated):
+        return OrganizationView(
+            id=recorded.entity_id,
+            name_sealed=event.name_sealed,
+            created_by=event.created_by,
+            created_at=event.created_at,
+        )
+    if view is None or not isinstance(event, OrganizationRenamed):
+        return view
+    return structs.replace(view, name_sealed=event.name_sealed)
+
+
+PROJECTION = Projection(
+    collection="organizations",
+    version=1,
+    document=OrganizationView,
+    events=[OrganizationCreated, OrganizationRenamed],
+    key=lambda recorded: recorded.entity_id,
+    evolve=_evolve,
+    owner=lambda view: view.id,
+    begun_by=[OrganizationCreated],
+)
+
+
+async def get_organization(documents: DocumentReader, shards: int, org_id: str) -> OrganizationView | None:
+    """The organization, or `None`."""
+    doc = await documents.get(PROJECTION.collection, shard_of(f"org:{org_id}", shards), org_id)
+    return None if doc is None else PROJECTION.decode(doc)
