@@ -1,7 +1,8 @@
 """Who is asking, and the one thing that finds it out."""
 
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from api.account_plan import AccountPlan
@@ -12,6 +13,7 @@ from domain.user import Role
 
 Mode: TypeAlias = Literal["live", "test"]
 CallerKind: TypeAlias = Literal["user", "key", "anonymous"]
+_claims = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -39,6 +41,14 @@ class Caller(Struct, frozen=True, kw_only=True):
     """The acting account's plan and how its subscription stands; `None` for `anonymous`."""
     address: str = ""
     user_agent: str = ""
+
+    claims_json: bytes = b"{}"
+    """Of an external token: its other claims, as JSON."""
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """Of an external token: the claims that have no meaning here, kept as they came."""
+        return _claims(self.claims_json)
 
     @property
     def principal(self) -> str:

@@ -110,6 +110,18 @@ declare(
 declare("hold_closed", "conflict", "The hold was closed before.", "Nothing to do: a hold is charged once.")
 declare("hold_not_found", "not_found", "There is no such hold.", "It may have been closed long ago.")
 declare("grant_exists", "conflict", "The grant exists already.", "Nothing to do: it was granted before.")
+declare(
+    "user_erased",
+    "unauthenticated",
+    "The user of this identity was erased.",
+    "Erasure is for good. Ask the identity provider for another subject to begin anew.",
+)
+declare(
+    "role_from_provider",
+    "conflict",
+    "The role of this user comes from its identity provider.",
+    "Change the role there, or `max_role` of the issuer; the user's next token brings it.",
+)
 declare("user_exists", "conflict", "The user is registered already.", "Log in with POST /auth/login.")
 declare("invalid_price", "invalid", "The price of the model cannot be used.", "Report it to the operator.")
 declare("invalid_usage", "invalid", "The reported usage cannot be used.", "Report it to the operator.")

@@ -19,6 +19,7 @@ UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 
 EMAIL_PLACE = "user.email"
 NAME_PLACE = "user.display_name"
+IDENTITY_PLACE = "user.identity"
 PASSWORD_PLACE = "user.password"  # noqa: S105 - the name of a place, not a password
 
 # The rules live in `check_…`, with messages for people; the schema tells them to programs.

@@ -1,7 +1,11 @@
-"""A user: who they are (sealed), how they sign in (sealed), and which role they have."""
+"""A user: who they are (sealed), how they sign in (sealed), and which role they have.
+
+A user either registered with an email address and a password, or is an identity of an external provider: then there is
+neither, and the role is what the provider's newest token said, capped by the operator.
+"""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -71,6 +75,21 @@ class EraseUser(Command, frozen=True, kw_only=True, tag="user.erase"):
     category = "user"
 
 
+class LinkIdentity(Command, frozen=True, kw_only=True, tag="user.link_identity"):
+    """Makes the user of an external identity at its first sight; later only its role may change. Erased is for good.
+
+    The stream's id is the HMAC of issuer and subject, so whoever sees them first meets the same stream. `said_at` is
+    when the token was issued, 0 if it does not say: of two tokens the newer one is believed, and of two of one second
+    the one that gives less, so that an old token does not bring back what was taken.
+    """
+
+    category = "user"
+    issuer_hash: str
+    identity_sealed: str
+    role: Role
+    said_at: Instant
+
+
 class UserRegistered(Event, frozen=True, kw_only=True, tag="user.registered"):
     """The user exists."""
 
@@ -104,6 +123,18 @@ class RoleGranted(Event, frozen=True, kw_only=True, tag="user.role_granted"):
     """The role as it is now."""
 
     role: Role
+    said_at: Instant = 0
+    """When the external token that says so was issued; 0 where an operator granted it."""
+
+
+class IdentityLinked(Event, frozen=True, kw_only=True, tag="user.identity_linked"):
+    """The user of an external identity exists. `issuer_hash` is the HMAC of the issuer's `iss`."""
+
+    issuer_hash: str
+    identity_sealed: str
+    role: Role
+    said_at: Instant
+    linked_at: Instant
 
 
 class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
@@ -115,7 +146,8 @@ class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
 
     def erasure(self, entity_id: str) -> Erasure:
         """The keys of the user and of the user's own account; the email address."""
-        return Erasure(subjects=(f"user:{entity_id}", f"account:{entity_id}"), claims=(("email", self.email_hash),))
+        address = (("email", self.email_hash),) if self.email_hash else ()
+        return Erasure(subjects=(f"user:{entity_id}", f"account:{entity_id}"), claims=address)
 
 
 class User(Struct, kw_only=True):
@@ -128,18 +160,35 @@ class User(Struct, kw_only=True):
     """Counts passwords; login tokens carry it."""
     role: Role = "user"
     display_name_sealed: str | None = None
+    issuer_hash: str | None = None
+    """Of an external identity: whose it is."""
+    role_said_at: Instant = 0
+    """When the token was issued that the role comes from."""
 
 
-COMMANDS = (RegisterUser, UpdateProfile, ChangePassword, RehashPassword, GrantRole, EraseUser)
-EVENTS = (UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased)
-UserCommand: TypeAlias = RegisterUser | UpdateProfile | ChangePassword | RehashPassword | GrantRole | EraseUser
-UserEvent: TypeAlias = UserRegistered | ProfileUpdated | PasswordChanged | PasswordRehashed | RoleGranted | UserErased
+COMMANDS = (RegisterUser, UpdateProfile, ChangePassword, RehashPassword, GrantRole, EraseUser, LinkIdentity)
+EVENTS = (UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased, IdentityLinked)
+UserCommand: TypeAlias = (
+    RegisterUser | UpdateProfile | ChangePassword | RehashPassword | GrantRole | EraseUser | LinkIdentity
+)
+UserEvent: TypeAlias = (
+    UserRegistered | ProfileUpdated | PasswordChanged | PasswordRehashed | RoleGranted | UserErased | IdentityLinked
+)
+ROLES: tuple[Role, ...] = get_args(Role)
+"""The lowest first."""
+
+
+def lower_role(first: Role, second: Role) -> Role:
+    """The one that allows less."""
+    return min(first, second, key=ROLES.index)
 
 
 def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]:
     """See each command. `NotFound` for a user who never registered, `Conflict` when the password has moved on."""
     if isinstance(command, RegisterUser):
         return _register(user, command, at)
+    if isinstance(command, LinkIdentity):
+        return _link(user, command, at)
     if not user.exists:
         raise NotFound("user_not_found", "There is no such user.")
     match command:
@@ -154,6 +203,8 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
             _require_ver(user, command.ver)
             return [PasswordRehashed(password_sealed=command.password_sealed)]
         case GrantRole(role=role):
+            if user.issuer_hash is not None:
+                raise Conflict("role_from_provider", "The role of this user comes from its identity provider.")
             return [] if role == user.role else [RoleGranted(role=role)]
         case EraseUser():
             return [UserErased(email_hash=user.email_hash, erased_at=at)]
@@ -173,7 +224,31 @@ def _register(user: User, command: RegisterUser, at: Instant) -> Sequence[UserEv
     ]
 
 
+def _link(user: User, command: LinkIdentity, at: Instant) -> Sequence[UserEvent]:
+    if user.erased:
+        raise Conflict("user_erased", "The user of this identity was erased.")
+    if not user.exists:
+        return [
+            IdentityLinked(
+                issuer_hash=command.issuer_hash,
+                identity_sealed=command.identity_sealed,
+                role=command.role,
+                said_at=command.said_at,
+                linked_at=at,
+            )
+        ]
+    if user.issuer_hash != command.issuer_hash:
+        raise Conflict("user_exists", "The user is registered already.")
+    newer = command.said_at > user.role_said_at
+    lower = command.said_at == user.role_said_at and lower_role(command.role, user.role) != user.role
+    if command.role == user.role or not (newer or lower):
+        return []
+    return [RoleGranted(role=command.role, said_at=command.said_at)]
+
+
 def _require_ver(user: User, ver: int) -> None:
+    if user.issuer_hash is not None:
+        raise Conflict("no_password", "The user signs in with an identity provider and has no password.")
     if user.ver != ver:
         raise Conflict("password_changed", "The password was changed meanwhile; log in again.")
 
@@ -193,9 +268,16 @@ def evolve(user: User, event: UserEvent) -> User:
             pass
         case RoleGranted():
             user.role = event.role
+            user.role_said_at = event.said_at
+        case IdentityLinked():
+            user.exists = True
+            user.issuer_hash = event.issuer_hash
+            user.role = event.role
+            user.role_said_at = event.said_at
         case UserErased():
             user.exists, user.erased = False, True
             user.email_hash, user.display_name_sealed, user.role = "", None, "user"
+            user.issuer_hash = None
     return user
 
 

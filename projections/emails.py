@@ -14,9 +14,10 @@ class EmailView(Struct, frozen=True, kw_only=True):
     user_id: str
 
 
-def _key(recorded: Recorded) -> str:
+def _key(recorded: Recorded) -> str | None:
+    """A user of an identity provider has no address."""
     assert isinstance(recorded.event, UserRegistered | UserErased)
-    return recorded.event.email_hash
+    return recorded.event.email_hash or None
 
 
 def _evolve(_view: EmailView | None, recorded: Recorded) -> EmailView | None:

@@ -4,23 +4,38 @@ from msgspec import Struct, structs
 
 from domain.instant import Instant
 from domain.recorded import Recorded
-from domain.user import PasswordChanged, PasswordRehashed, ProfileUpdated, Role, RoleGranted, UserErased, UserRegistered
+from domain.user import (
+    IdentityLinked,
+    PasswordChanged,
+    PasswordRehashed,
+    ProfileUpdated,
+    Role,
+    RoleGranted,
+    UserErased,
+    UserRegistered,
+)
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
 from projections.projection import Projection
 
 
 class UserView(Struct, frozen=True, kw_only=True):
-    """A user as authentication and the profile need it."""
+    """A user as authentication and the profile need it: with email and password, or of an external identity."""
 
     id: str
-    email_sealed: str
+    email_sealed: str | None
     display_name_sealed: str | None
-    password_sealed: str
+    password_sealed: str | None
     registered_at: Instant
     ver: int = 1
     """Login tokens of another version are no longer good."""
     role: Role = "user"
+    issuer_hash: str | None = None
+    """Of an external identity: the HMAC of its issuer's `iss`."""
+    identity_sealed: str | None = None
+    """Of an external identity: JSON of `issuer` and `subject`."""
+    role_said_at: Instant = 0
+    """When the external token was issued that the role comes from."""
 
 
 def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
@@ -33,6 +48,18 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
             password_sealed=event.password_sealed,
             registered_at=event.registered_at,
         )
+    if isinstance(event, IdentityLinked):
+        return UserView(
+            id=recorded.entity_id,
+            email_sealed=None,
+            display_name_sealed=None,
+            password_sealed=None,
+            registered_at=event.linked_at,
+            role=event.role,
+            issuer_hash=event.issuer_hash,
+            identity_sealed=event.identity_sealed,
+            role_said_at=event.said_at,
+        )
     if view is None:
         return None
     match event:
@@ -43,7 +70,7 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
         case PasswordRehashed():
             return structs.replace(view, password_sealed=event.password_sealed)
         case RoleGranted():
-            return structs.replace(view, role=event.role)
+            return structs.replace(view, role=event.role, role_said_at=event.said_at)
         case UserErased():
             return None
         case _:
@@ -52,13 +79,13 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
 
 PROJECTION = Projection(
     collection="users",
-    version=1,
+    version=2,
     document=UserView,
-    events=[UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased],
+    events=[UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased, IdentityLinked],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.id,
-    begun_by=[UserRegistered],
+    begun_by=[UserRegistered, IdentityLinked],
 )
 
 

@@ -127,7 +127,7 @@ async def _stored_password(services: Services, email_hash: str) -> tuple[UserVie
     """The user of an address and the stored hash; neither for an address that is unknown or was erased."""
     user_id = await find_user_id(services.documents, email_hash)
     user = None if user_id is None else await get_user(services.documents, services.shards, user_id)
-    if user is None:
+    if user is None or user.password_sealed is None:
         return None, None
     try:
         return user, await open_text(services.sealer, user.id, PASSWORD_PLACE, user.password_sealed)

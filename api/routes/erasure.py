@@ -54,7 +54,7 @@ ROUTES = (
         access=needs("users:write"),
         body=Erasing,
         answers={200: ErasedUser},
-        errors=("wrong_password", "login_required", "too_many_attempts", "busy", "user_not_found"),
+        errors=("wrong_password", "login_required", "too_many_attempts", "busy", "user_not_found", "no_password"),
         write=True,
         example={"password": "correct horse battery staple"},
     ),

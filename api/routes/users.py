@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from api.parts import Services
 from api.passwords import check_password
 from api.profile import (
     EMAIL_PLACE,
+    IDENTITY_PLACE,
     NAME_PLACE,
     PASSWORD_PLACE,
     DisplayName,
@@ -43,6 +45,13 @@ declare(
 )
 
 declare(
+    "no_password",
+    "conflict",
+    "The user signs in with an identity provider and has no password.",
+    "Change the password at the identity provider.",
+)
+
+declare(
     "password_changed",
     "conflict",
     "The password was changed meanwhile; log in again.",
@@ -50,14 +59,27 @@ declare(
 )
 
 
+class ExternalIdentity(Struct, frozen=True, kw_only=True):
+    """Who a user is at its identity provider, as its tokens say."""
+
+    issuer: str
+    subject: str
+
+
+_identities = msgspec.json.Decoder(ExternalIdentity)
+
+
 class User(Struct, frozen=True, kw_only=True):
     """A user as it sees itself."""
 
     id: str
     account_id: str
-    email: str
+    email: str | None
+    """Null for a user of an identity provider."""
     display_name: str | None
     role: Role
+    identity: ExternalIdentity | None = None
+    """At the identity provider, where the user signs in there."""
     plan: str
     created_at: str
 
@@ -134,8 +156,13 @@ async def _change(call: Call[PasswordChange, None], draft: Draft) -> Outcome:
 
 
 async def check_current_password(call: Call[Any, Any], user: UserView, password: str, *, param: str) -> None:
-    """403 `wrong_password`, 429 `too_many_attempts`: throttled like a login, for a token may have been stolen."""
+    """403 `wrong_password`, 429 `too_many_attempts`: throttled like a login, for a token may have been stolen.
+
+    409 `no_password` for a user of an identity provider.
+    """
     services = call.services
+    if user.password_sealed is None:
+        raise ApiError("no_password")
     attempt = services.login_throttle.enter(f"change {user.id}", call.caller.address)
     try:
         stored = await open_text(services.sealer, user.id, PASSWORD_PLACE, user.password_sealed)
@@ -157,16 +184,21 @@ async def own_user(services: Services, user_id: str) -> UserView:
 
 
 async def _shown(services: Services, user: UserView) -> User:
-    name = user.display_name_sealed
+    name, email, identity = user.display_name_sealed, user.email_sealed, user.identity_sealed
     return User(
         id=user.id,
         account_id=user.id,
-        email=await open_text(services.sealer, user.id, EMAIL_PLACE, user.email_sealed),
+        email=None if email is None else await open_text(services.sealer, user.id, EMAIL_PLACE, email),
         display_name=None if name is None else await open_text(services.sealer, user.id, NAME_PLACE, name),
         role=user.role,
+        identity=None if identity is None else await _identity(services, user.id, identity),
         plan=(await plan_of(services, user.id)).id,
         created_at=format_instant(user.registered_at),
     )
+
+
+async def _identity(services: Services, user_id: str, sealed: str) -> ExternalIdentity:
+    return _identities.decode(await open_text(services.sealer, user_id, IDENTITY_PLACE, sealed))
 
 
 ROUTES = (
@@ -211,6 +243,7 @@ ROUTES = (
             "busy",
             "user_not_found",
             "password_changed",
+            "no_password",
         ),
         write=True,
         example={"current_password": "correct horse battery staple", "new_password": "a longer and better one"},

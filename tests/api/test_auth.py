@@ -149,6 +149,7 @@ async def stored_password(app: Running, user_id: str) -> str:
     """The hash that is stored for a user."""
     user = await get_user(app.services.documents, app.services.shards, user_id)
     assert user is not None
+    assert user.password_sealed is not None
     return await open_text(app.services.sealer, user_id, PASSWORD_PLACE, user.password_sealed)
 
 

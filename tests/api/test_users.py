@@ -35,6 +35,7 @@ async def test_show_200(app: Running) -> None:
         "email": person.email,
         "display_name": "Ada",
         "role": "user",
+        "identity": None,
         "plan": "free",
         "created_at": "",
     }
