@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Batch
 from eventstore.store import Round
 from projections.documents import Change

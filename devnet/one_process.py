@@ -25,7 +25,7 @@ from devnet.provider import ProviderOptions, running
 from domain.envelope import Actor, Envelope, Header
 from domain.user import GrantRole, Role
 from eventstore.codec import MacChain
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Outcome
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments

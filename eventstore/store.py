@@ -1,4 +1,4 @@
-"""What a store can do. `memory.py` and `postgres/` do it; one contract suite runs on both."""
+"""What a store can do. `memory/` and `postgres/` do it; one contract suite runs on both."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager

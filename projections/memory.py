@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from eventstore.memory import MemoryRound
+from eventstore.memory.rounds import MemoryRound
 from eventstore.store import Round
 from projections.documents import Change, Row
 

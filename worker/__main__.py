@@ -15,7 +15,7 @@ from telemetry.environment import SettingsError
 from worker import adopt_log, dead_letters, grant_role, quarantine, rebuild, show, verify
 from worker.grant_role import NotGranted
 from worker.migrate import migrate
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable

@@ -12,7 +12,7 @@ from eventstore.records import ShardHead
 from worker.dead_letters import opened
 from worker.kafka import KafkaSource
 from worker.log_check import MISMATCHES
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.settings import WorkerSettings
 from worker.source import CommandSource, LogBounds
 

@@ -17,7 +17,7 @@ from eventstore.postgres.store import PostgresStore
 from eventstore.records import DeadLetter, Outcome
 from projections.postgres import PostgresDocuments
 from worker.assembly import system_clock
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.repair import Repairs, repairing
 from worker.settings import WorkerSettings
 from worker.show import format_instant

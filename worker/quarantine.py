@@ -5,7 +5,7 @@ from collections import Counter
 
 from eventstore.shards import shard_of
 from worker.dead_letters import describe, opened, repairs_of
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.repair import StillBroken
 from worker.settings import WorkerSettings
 

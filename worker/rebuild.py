@@ -30,7 +30,7 @@ from projections.rebuild_tables import (
     take_place,
 )
 from projections.registry import all_projections
-from worker.operator import NotDone, ProgressLine, connected, patient_collector, side_by_side
+from worker.operating import NotDone, ProgressLine, connected, patient_collector, side_by_side
 from worker.rebuild_shard import LogDamaged, ShardRebuild
 from worker.refold import CannotFold
 from worker.settings import WorkerSettings

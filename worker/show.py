@@ -19,7 +19,7 @@ from eventstore.postgres.store import PostgresStore
 from eventstore.records import StoredEvent
 from eventstore.shards import shard_of
 from worker.assembly import system_clock
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.settings import WorkerSettings
 
 EVENTS_SHOWN = 20

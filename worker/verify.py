@@ -5,7 +5,7 @@ import argparse
 from eventstore.codec import MacChain
 from eventstore.postgres.driver_errors import translated
 from worker.findings import Findings
-from worker.operator import NotDone, ProgressLine, connected, patient_collector, side_by_side
+from worker.operating import NotDone, ProgressLine, connected, patient_collector, side_by_side
 from worker.settings import WorkerSettings
 from worker.verify_shard import ShardVerification, prepare
 

@@ -26,7 +26,7 @@ from domain.instant import Instant
 from domain.message import Command
 from domain.user import GrantRole
 from eventstore import codec
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Outcome
 from eventstore.shards import shard_of
 from projections.memory import MemoryDocuments

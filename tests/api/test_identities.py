@@ -20,7 +20,7 @@ from domain.account.api_keys import RevokeApiKey, UpdateApiKey
 from domain.instant import DAY, Instant
 from domain.user import GrantRole
 from eventstore.errors import Unavailable
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Batch, Progress
 from projections.documents import Row
 from projections.memory import MemoryDocuments

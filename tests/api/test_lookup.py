@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.lookup import LookupHash, normal_email
 from api.master_keys import MasterKeys
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 
 HASH = LookupHash(b"k" * 32)
 

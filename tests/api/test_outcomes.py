@@ -8,7 +8,7 @@ import pytest
 from api.errors import ApiError
 from api.outcomes import OutcomePoller
 from eventstore.errors import Unavailable
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Batch, Outcome
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from api.lookup import LookupHash
 from api.master_keys import MasterKeys, UnknownMasterKey, Unwrappable
 from api.sealing import CACHED_S, Erased, Sealer, Unsealable
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import DataKey
 
 OLD = MasterKeys({"old": b"o" * 32})

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.postgres.migrations import connect, migrate
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore

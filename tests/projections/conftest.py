@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct
 
 from domain.recorded import Recorded
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.postgres.migrations import connect, migrate
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventstore.errors import Fenced
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from projections.documents import Row
 from projections.memory import MemoryDocuments
 from tests.eventstore.rows import claimed, now

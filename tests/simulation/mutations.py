@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from eventstore.memory import MemoryRound, MemoryStore
+from eventstore.memory.rounds import MemoryRound
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Outcome
 from worker import round as round_module
 from worker.deciding import Decisions

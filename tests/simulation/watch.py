@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from domain.instant import Instant
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import Batch, Lease, Outcome, ShardHead
 from projections import credits as credits_view
 from projections.memory import MemoryDocuments

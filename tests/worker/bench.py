@@ -11,7 +11,7 @@ from domain.envelope import Actor, Envelope, Header
 from domain.instant import SECOND, Instant
 from domain.message import Command
 from eventstore.codec import MacChain, encode_command
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.records import DeadLetter, Outcome
 from eventstore.shards import shard_of
 from projections.memory import MemoryDocuments

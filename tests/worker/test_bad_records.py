@@ -9,7 +9,7 @@ from domain.account.account import AGGREGATE, Account
 from domain.instant import SECOND
 from domain.message import Command, Event
 from eventstore.errors import DataError
-from eventstore.memory import MemoryRound
+from eventstore.memory.rounds import MemoryRound
 from eventstore.records import Batch
 from projections import credits as credits_view
 from tests.domain.account.asking import add

@@ -27,7 +27,7 @@ from domain.account.usage import Price
 from domain.envelope import Actor, Envelope, Header
 from domain.money import parse_credits
 from eventstore.codec import MacChain
-from eventstore.memory import MemoryStore
+from eventstore.memory.store import MemoryStore
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments
 from tests.api.gateway.account import BOUND_S, Account, until

@@ -15,7 +15,7 @@ from tests.crash.waiting import until
 from tests.worker.operator.yard import SHARDS, Yard, again, grant, register
 from worker.assembly import system_clock
 from worker.dead_letters import drop_dead_letters, list_dead_letters, retry_dead_letters
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.verify import verify
 
 STREAM = "account:user_1"

@@ -10,7 +10,7 @@ from tests.worker.operator.test_dead_letters import STREAM, balance
 from tests.worker.operator.yard import Yard, grant, register
 from worker import repair
 from worker.dead_letters import drop_dead_letters, retry_dead_letters
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.quarantine import list_quarantine, release_quarantine
 from worker.verify import verify
 

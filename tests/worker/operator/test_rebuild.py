@@ -12,7 +12,7 @@ from projections.postgres import PostgresDocuments
 from projections.rebuild_tables import lock_collections, move
 from tests.worker.operator.yard import SHARDS, Yard, grant
 from worker import rebuild_shard
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.rebuild import rebuild
 from worker.verify import verify
 

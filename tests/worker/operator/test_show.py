@@ -7,7 +7,7 @@ from domain.account.usage import Usage
 from domain.instant import HOUR
 from tests.worker.operator.yard import PRICE, Yard, grant, register, role
 from worker.assembly import system_clock
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.show import format_instant, parse_instant, show
 
 

@@ -8,7 +8,7 @@ from domain.instant import HOUR
 from eventstore.shards import shard_of
 from tests.worker.operator.yard import PRICE, SHARDS, Yard, grant, register, role
 from worker.assembly import system_clock
-from worker.operator import NotDone
+from worker.operating import NotDone
 from worker.verify import verify
 
 HOME = shard_of("account:user_1", SHARDS)

@@ -1,20 +1,15 @@
-"""Keys and kept answers in memory: what lives outside the log."""
+"""Keys outside the log, so that they can be erased."""
 
 from collections.abc import Iterable
 
-from domain.instant import Instant
+from eventstore.erasure import ERASING, subjects_of
 from eventstore.errors import KeyErased
-from eventstore.records import DataKey, KeptAnswer
+from eventstore.memory.tables import Tables
+from eventstore.records import DataKey
 
 
-class MemorySecrets:
+class DataKeys(Tables):
     """See `store.SecretStore`."""
-
-    def __init__(self) -> None:
-        self._lookup_key: DataKey | None = None
-        self._data_keys: dict[str, DataKey] = {}
-        self._erased: set[str] = set()
-        self._answers: dict[str, KeptAnswer] = {}
 
     async def lookup_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""
@@ -47,18 +42,8 @@ class MemorySecrets:
         if self._lookup_key == read:
             self._lookup_key = key
 
-    async def keep_answer(self, answer: KeptAnswer) -> None:
+    async def erase_again(self) -> int:
         """See `store.SecretStore`."""
-        self._answers.setdefault(answer.command_id, answer)
-
-    async def kept_answer(self, shard: int, command_id: str) -> KeptAnswer | None:
-        """See `store.SecretStore`."""
-        del shard
-        return self._answers.get(command_id)
-
-    def forget_answers(self, at: Instant) -> int:
-        """Deletes answers that expire by `at`; answers how many."""
-        gone = [answer.command_id for answer in self._answers.values() if answer.expires_at <= at]
-        for command_id in gone:
-            del self._answers[command_id]
-        return len(gone)
+        streams = {event.stream for log in self._log.values() for event in log if event.type == ERASING}
+        self.claims = {place: claim for place, claim in self.claims.items() if claim.stream not in streams}
+        return self.erase_keys([subject for stream in sorted(streams) for subject in subjects_of(stream)])

@@ -1,0 +1,107 @@
+"""Rounds: what a worker writes is staged, and applied at the commit after the fence was checked once more."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from eventstore.errors import Unavailable, VersionConflict
+from eventstore.memory.leases import Leases
+from eventstore.memory.outcomes import Outcomes
+from eventstore.memory.streams import Streams
+from eventstore.records import Batch, ClaimRow, Lease, Outcome, ShardHead, StoredStream
+
+
+class MemoryRound:
+    """See `store.Round`."""
+
+    def __init__(self, store: "Rounds", heads: dict[int, ShardHead]) -> None:
+        self._store = store
+        self.heads = heads
+        self.ended = False
+        """Set when somebody claims a shard that this round has locked: its transaction is gone."""
+        self.failure: VersionConflict | None = None
+        """A round in which a write failed cannot be committed, even if its caller goes on."""
+        self._staged: list[Callable[[], None]] = []
+        self._claims: dict[tuple[str, str], ClaimRow] = {}
+
+    def stage(self, apply: Callable[[], None]) -> None:
+        """Keeps a change for the commit."""
+        self._staged.append(apply)
+
+    async def step(self) -> None:
+        """One exchange with the store: a place where the world may change."""
+        await self._store.pause()
+        if self.ended:
+            raise Unavailable("the transaction was ended by another worker's claim")
+
+    async def outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+        """See `store.Round`."""
+        await self.step()
+        return await self._store.read_outcomes(ids)
+
+    async def streams(self, streams: Iterable[tuple[int, str]]) -> dict[str, StoredStream]:
+        """See `store.Round`."""
+        await self.step()
+        return {name: found for _, name in streams if (found := self._store.stored_stream(name)) is not None}
+
+    async def take_claims(self, claims: Sequence[ClaimRow]) -> set[tuple[str, str]]:
+        """See `store.Round`."""
+        await self.step()
+        lost = set()
+        for claim in claims:
+            key = (claim.kind, claim.value)
+            holder = self._claims.get(key) or self._store.claims.get(key)
+            if holder is None:
+                self._claims[key] = claim
+            elif holder.stream != claim.stream:
+                lost.add(key)
+        return lost
+
+    async def write(self, batch: Batch) -> None:
+        """See `store.Round`."""
+        await self.step()
+        for version, head in batch.heads:
+            stored = self._store.heads.get(head.stream)
+            if version != (stored.version if stored else 0):
+                self.failure = VersionConflict(head.stream)
+                raise self.failure
+        for claim in batch.claims_freed:
+            taken = self._claims.get((claim.kind, claim.value))
+            if taken is not None and taken.command_id == claim.command_id:
+                del self._claims[claim.kind, claim.value]
+        self.stage(lambda: self._store.apply(batch))
+
+    def commit(self) -> None:
+        """Applies what was staged; no step lies inside."""
+        if self.failure is not None:
+            raise self.failure
+        lost = [key for key, claim in self._claims.items() if self._store.holder(key, claim.stream)]
+        if lost:
+            raise VersionConflict(f"claims {lost}")
+        self._store.claims.update(self._claims)
+        for apply in self._staged:
+            apply()
+
+
+class Rounds(Leases, Streams, Outcomes):
+    """See `store.ShardStore`."""
+
+    @asynccontextmanager
+    async def round(self, worker: str, leases: Sequence[Lease]) -> AsyncIterator[MemoryRound]:
+        """See `store.ShardStore`."""
+        await self.pause()
+        self._fence(worker, leases)
+        if any(lease.shard in self._locks for lease in leases):
+            raise Unavailable("another transaction of this worker holds the shard")
+        opened = MemoryRound(self, {lease.shard: self._shard_heads[lease.shard] for lease in leases})
+        self._locks |= dict.fromkeys(opened.heads, opened)
+        try:
+            yield opened
+            await opened.step()
+            self._fence(worker, leases)
+            opened.commit()
+            self._prolong(leases)
+        finally:
+            for shard in opened.heads:
+                if self._locks.get(shard) is opened:
+                    del self._locks[shard]
+        await self.pause()  # it is done, but the answer may still be lost
