@@ -39,6 +39,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     """The one project that the credentials see; `None`: all of the account."""
     subscription: AccountPlan | None = None
     """The acting account's plan and how its subscription stands; `None` for `anonymous`."""
+    suspended: bool = False
+    """The acting account is: only what its owner must still see is open to it (`Access.while_suspended`)."""
     address: str = ""
     user_agent: str = ""
 

@@ -169,7 +169,9 @@ def _sends_body(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _authorize(access: Access, caller: Caller) -> None:
-    """403 `missing_scope` and `missing_role` say what is missing."""
+    """403 `missing_scope` and `missing_role` say what is missing; `account_suspended` comes before both."""
+    if caller.suspended and not (access.while_suspended or access.optional):
+        raise ApiError("account_suspended")
     if access.scope is not None and access.scope not in caller.scopes:
         raise ApiError("missing_scope", f"This needs the scope {access.scope}.", required_scope=access.scope)
     if access.role is not None and caller.role not in {access.role, "admin"}:

@@ -50,6 +50,12 @@ declare(
     "The caller lacks the role that this route needs.",
     "`required_role` names it; ask an operator (`python -m worker grant-role`).",
 )
+declare(
+    "account_suspended",
+    "forbidden",
+    "The account is suspended.",
+    "Ask the operator why. GET /users/me, its export and the subscription stay open; what was running is settled.",
+)
 declare("not_found", "not_found", "There is nothing at this address.", "Compare the path with /openapi.json.")
 declare(
     "method_not_allowed",

@@ -23,6 +23,7 @@ from eventstore.errors import StoreError
 from eventstore.store import Store
 from projections.api_keys import find_api_key
 from projections.documents import DocumentReader
+from projections.standings import get_standing
 from projections.users import get_user
 
 CREDENTIAL_SIZE_MAX = 4096
@@ -125,6 +126,7 @@ class Identities:
             limits=identity.limits,
             project_id=identity.project_id,
             subscription=identity.subscription,
+            suspended=identity.suspended,
             address=address,
             user_agent=user_agent,
         )
@@ -165,6 +167,7 @@ class Identities:
             limits=key.limits,
             project_id=key.project_id,
             subscription=await self._subscription(key.account_id),
+            suspended=await self._suspended(key.account_id),
         )
 
     async def _of_token(self, credential: str) -> Identity:
@@ -185,10 +188,14 @@ class Identities:
             mode="live",
             expires_at=claims.expires_at,
             subscription=await self._subscription(user.id),
+            suspended=await self._suspended(user.id),
         )
 
     async def _subscription(self, account_id: str) -> AccountPlan:
         return await read_account_plan(self._documents, self._shards, self._plans, account_id)
+
+    async def _suspended(self, account_id: str) -> bool:
+        return await get_standing(self._documents, self._shards, account_id) is not None
 
     def _is_unknown(self, key_id: str) -> bool:
         until = self._unknown.get(key_id)

@@ -47,6 +47,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     project_id: str | None = None
     """The one project that the credentials see."""
     subscription: AccountPlan | None = None
+    suspended: bool = False
+    """The acting account is."""
 
 
 class IdentityCache:

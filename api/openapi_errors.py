@@ -64,6 +64,8 @@ def codes_of(route: Route) -> list[str]:
         codes.remove("missing_credentials")
     if route.access.scope is not None:
         codes.append("missing_scope")
+        if not route.access.while_suspended:
+            codes.append("account_suspended")
     if route.access.role is not None:
         codes.append("missing_role")
     if route.body is not None:

@@ -25,15 +25,17 @@ class Access(Struct, frozen=True, kw_only=True):
     """Credentials are not even looked at."""
     optional: bool = False
     """Credentials are checked where there are any; without, the caller is anonymous."""
+    while_suspended: bool = False
+    """Open to a suspended account as well: what its owner must still see."""
 
 
 PUBLIC = Access(public=True)
 ANYONE = Access(optional=True)
 
 
-def needs(scope: str, *, role: Role | None = None) -> Access:
+def needs(scope: str, *, role: Role | None = None, while_suspended: bool = False) -> Access:
     """Access for callers that have the scope (and, if given, the role)."""
-    return Access(scope=scope, role=role)
+    return Access(scope=scope, role=role, while_suspended=while_suspended)
 
 
 class Stream(Struct, frozen=True, kw_only=True):

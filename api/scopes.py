@@ -1,9 +1,9 @@
 """What a scope allows, and how much of it a caller may have.
 
 admin
-├── read    billing:read  models:read  api_keys:read  users:read
+├── read    billing:read  models:read  api_keys:read  users:read  audit:read
 ├── write   models:invoke  api_keys:write  users:write
-└── billing:write
+└── billing:write  accounts:read  accounts:write
 
 Writing does not include reading: a key that only sends requests cannot list what its account has.
 """
@@ -26,10 +26,10 @@ declare(
     "Ask for fewer scopes, or create the key with credentials that have them.",
 )
 
-READ = ("billing:read", "models:read", "api_keys:read", "users:read")
+READ = ("billing:read", "models:read", "api_keys:read", "users:read", "audit:read")
 WRITE = ("models:invoke", "api_keys:write", "users:write")
-PRIVILEGED = ("billing:write",)
-"""Adds credits: a service's or an admin's business."""
+PRIVILEGED = ("billing:write", "accounts:read", "accounts:write")
+"""Adds credits, finds and suspends accounts: a service's or an admin's business."""
 
 INCLUDED: dict[str, tuple[str, ...]] = {
     "read": READ,

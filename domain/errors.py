@@ -3,6 +3,7 @@
 DomainError                  code, public message, public detail
 ├── Invalid                  the command can never be right
 ├── Forbidden                seen, but not allowed
+├── Suspended                the account may begin nothing      (curable)
 ├── NotFound                 not there, or not for this caller
 ├── Conflict                 the state has moved on, or somebody was first
 ├── Full                     no room for now                  (curable)
@@ -42,6 +43,13 @@ class Forbidden(DomainError):
     """The caller may see the subject but not do this to it."""
 
     kind = "forbidden"
+
+
+class Suspended(DomainError):
+    """The account may begin nothing new until an admin resumes it."""
+
+    kind = "forbidden"
+    curable = True
 
 
 class NotFound(DomainError):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from domain.account.api_keys import ApiKeyRevoked, ApiKeyUpdated
+from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
 from domain.member import MemberLevelChanged, MemberRemoved
 from domain.project import ProjectArchived, ProjectRestored
@@ -17,6 +18,8 @@ from projections.projection import Projection
 _EVENTS = (
     ApiKeyRevoked,
     ApiKeyUpdated,
+    AccountSuspended,
+    AccountResumed,
     MemberLevelChanged,
     MemberRemoved,
     PasswordChanged,
@@ -32,7 +35,7 @@ class Stamp(Struct, frozen=True, kw_only=True):
     """A principal and the place in its shard's log where its authority last changed."""
 
     principal: str
-    """The id of a key, a user, a membership or a project; `account:{id}` of an account whose plan has changed."""
+    """The id of a key, a user, a membership or a project; `account:{id}` whose plan or standing has changed."""
     seq: int
 
 
@@ -40,7 +43,7 @@ def _key(recorded: Recorded) -> str:
     match recorded.event:
         case ApiKeyRevoked(key_id=key_id) | ApiKeyUpdated(key_id=key_id):
             return key_id
-        case SubscriptionConfirmed():
+        case SubscriptionConfirmed() | AccountSuspended() | AccountResumed():
             return recorded.stream
         case MemberLevelChanged() | MemberRemoved():
             return member_key(recorded)

@@ -167,7 +167,7 @@ ROUTES = (
         handler=show,
         summary="Show the subscription",
         tag="billing",
-        access=needs("billing:read"),
+        access=needs("billing:read", while_suspended=True),
         answers={200: SubscriptionShown},
     ),
     Route(

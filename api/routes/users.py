@@ -208,7 +208,7 @@ ROUTES = (
         handler=show_me,
         summary="Show the caller's user",
         tag="users",
-        access=needs("users:read"),
+        access=needs("users:read", while_suspended=True),
         answers={200: User},
         errors=("user_not_found",),
     ),

@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from domain.account import api_keys, credits, holds, subscription
+from domain.account import api_keys, credits, holds, standing, subscription
 from domain.account.api_keys import ApiKeys
 from domain.account.ledger import Ledger
+from domain.account.standing import Standing
 from domain.account.subscription import Subscription
 from domain.aggregate import Aggregate, Answer
 from domain.instant import Instant
@@ -24,6 +25,7 @@ class Account(Struct, kw_only=True):
     credits: Ledger = field(default_factory=Ledger)
     api_keys: ApiKeys = field(default_factory=ApiKeys)
     subscription: Subscription = field(default_factory=Subscription)
+    standing: Standing = field(default_factory=Standing)
 
 
 PARTS: tuple[tuple[str, Any], ...] = (
@@ -31,15 +33,21 @@ PARTS: tuple[tuple[str, Any], ...] = (
     ("credits", holds),
     ("api_keys", api_keys),
     ("subscription", subscription),
+    ("standing", standing),
 )
 """The field that a part writes, and the part."""
+
+_BEGINNINGS = frozenset({holds.PlaceHold, api_keys.CreateApiKey})
+"""What a suspended account may not even have decided; everything else it is refused by the API."""
 
 _PART_OF_COMMAND = {command: part for _, part in PARTS for command in part.COMMANDS}
 _FIELD_OF_EVENT = {event: (name, part) for name, part in PARTS for event in part.EVENTS}
 
 
 def decide(account: Account, command: Command, at: Instant) -> Sequence[Event]:
-    """The events of the part that the command belongs to."""
+    """The events of the command's part. `Suspended` for what begins something in a suspended account."""
+    if account.standing.suspended_at is not None and type(command) in _BEGINNINGS:
+        standing.require_good(account)
     events: Sequence[Event] = _PART_OF_COMMAND[type(command)].decide(account, command, at)
     return events
 
@@ -81,5 +89,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=4,
+    state_version=5,
 )

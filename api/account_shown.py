@@ -1,0 +1,71 @@
+"""An account as admins see it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from api.parts import Services
+from api.profile import EMAIL_PLACE, NAME_PLACE
+from api.rfc3339 import format_instant
+from api.sealing import Erased
+from domain.user import Role
+from projections.directory import DirectoryEntry
+from projections.standings import StandingView
+from projections.users import get_user
+
+
+class AccountShown(Struct, frozen=True, kw_only=True):
+    """`email`, `display_name` and `role` are those of a user's account; null for an organization's."""
+
+    id: str
+    kind: Literal["user", "organization"]
+    email: str | None
+    display_name: str | None
+    role: Role | None
+    status: Literal["active", "suspended"]
+    created_at: str
+    suspended_at: str | None
+    reason: str | None
+    """Of the suspension; null also where its account was erased since."""
+
+
+class AccountList(Struct, frozen=True, kw_only=True):
+    """A page of accounts."""
+
+    object: Literal["list"] = "list"
+    data: list[AccountShown]
+    has_more: bool
+    next_cursor: str | None
+
+
+async def shown_account(
+    services: Services, entry: DirectoryEntry, standing: StandingView | None, reason_place: str
+) -> AccountShown:
+    """The account with what is sealed opened, as far as it can be."""
+    account_id = entry.account_id
+    user = None
+    if entry.holder != "organization":
+        user = await get_user(services.documents, services.shards, account_id)
+    subject = f"user:{account_id}"
+    return AccountShown(
+        id=account_id,
+        kind="organization" if entry.holder == "organization" else "user",
+        email=await _opened(services, subject, EMAIL_PLACE, None if user is None else user.email_sealed),
+        display_name=await _opened(services, subject, NAME_PLACE, None if user is None else user.display_name_sealed),
+        role=None if entry.holder == "organization" else entry.holder,
+        status="active" if standing is None else "suspended",
+        created_at=format_instant(entry.created_at),
+        suspended_at=None if standing is None else format_instant(standing.suspended_at),
+        reason=await _opened(
+            services, f"account:{account_id}", reason_place, None if standing is None else standing.reason_sealed
+        ),
+    )
+
+
+async def _opened(services: Services, subject: str, place: str, sealed: str | None) -> str | None:
+    if sealed is None:
+        return None
+    try:
+        return (await services.sealer.open(subject, place, sealed)).decode()
+    except Erased:
+        return None
