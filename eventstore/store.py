@@ -54,10 +54,17 @@ class ShardStore(Protocol):
         """P, fixed by the first `migrate`. `Unmigrated` before it."""
         ...
 
-    def round(self, worker: str, leases: Sequence[Lease]) -> AbstractAsyncContextManager[Round]:
+    def round(
+        self, worker: str, leases: Sequence[Lease], remembered: Mapping[int, ShardHead] | None = None
+    ) -> AbstractAsyncContextManager[Round]:
         """Locks the shard heads in order and checks their epochs: `Fenced` names those that are not ours any more.
 
         Leaving normally commits and renews the leases; leaving by an exception rolls all of it back.
+
+        With the heads `remembered` as this worker's last round left them, nothing is locked and no outcome looked up
+        beforehand: all happens in one exchange at the end. It is a `VersionConflict`, and nothing is written, where a
+        shard or a stream is not as remembered, or one of the batch's commands has an outcome already: apply the
+        records again without memory, which finds out what it is. No claims can be taken.
         """
         ...
 

@@ -1,21 +1,23 @@
 """One round of a lane: records in, one committed transaction out (design, section 5).
 
 fence → known outcomes → streams → claims → decide → read models → write → commit. Nothing is kept in memory unless the
-transaction committed.
+transaction committed. A small round takes fence and outcomes from memory, which only a repeat or a lost lease proves
+wrong: then all of it is one exchange with the store (docs/decisions/0016-rounds-from-memory.md).
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.instant import Instant
 from domain.message import Claim
 from eventstore import codec
-from eventstore.errors import DataError, StoreError, Unavailable, Undecodable, UnknownType
+from eventstore.errors import DataError, StoreError, Unavailable, Undecodable, UnknownType, VersionConflict
 from eventstore.records import Batch, ClaimRow, Lease, Outcome, Progress, ShardHead, StoredStream
 from eventstore.shards import shard_of
 from eventstore.store import Round, Store
@@ -28,6 +30,8 @@ from worker.streams import LiveStream, StreamCache, fold, new_stream, snapshot_o
 
 log = structlog.get_logger(__name__)
 
+FROM_MEMORY_MAX = 64
+"""Records of a round that is begun from memory. With more, locks and look-ups cost little each, and a `COPY` less."""
 YIELD_EVERY = 200
 """Commands or events between two chances for the event loop, so that a large batch does not hold up other lanes and
 the word that the worker is alive."""
@@ -67,6 +71,8 @@ class Rounds:
         self._shards = shards
         self._streams = StreamCache()
         self._cache = DocumentCache()
+        self._heads: dict[int, ShardHead] = {}
+        """Shard heads as our last round has left them, for as long as nothing has gone wrong since."""
         self.on_outcomes: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None
         """Called after each commit with what it has decided; devnet hands it to those who wait, and logs it."""
 
@@ -74,6 +80,11 @@ class Rounds:
         """Forgets everything about shards that are no longer ours."""
         self._streams.drop_shards(shards)
         self._cache.drop_shards(shards)
+        self._forget_heads(shards)
+
+    def _forget_heads(self, shards: Iterable[int]) -> None:
+        for shard in shards:
+            self._heads.pop(shard, None)
 
     async def apply(
         self,
@@ -91,13 +102,36 @@ class Rounds:
         as bytes alone, because not even an outcome under their names could be written.
         """
         incoming, newer = self._decode(records, poisoned if unreadable else frozenset())
-        involved = sorted({each.record.shard for each in incoming})
+        involved = {shard: leases[shard] for shard in sorted({each.record.shard for each in incoming})}
         if not involved:
             return Applied(positions={}, commands=0, events=0, failed=[], newer_release=newer)
+        remembered = self._remembered(involved, incoming)
+        if remembered is not None:
+            with suppress(VersionConflict):
+                return await self._apply(involved, incoming, newer, poisoned, remembered)
+            metrics.rounds_rolled_back.labels("memory").inc()
+        return await self._apply(involved, incoming, newer, poisoned, None)
+
+    def _remembered(self, leases: Mapping[int, Lease], incoming: Sequence[Incoming]) -> Mapping[int, ShardHead] | None:
+        """The heads of all the shards, if the round may be begun from memory."""
+        if len(incoming) > FROM_MEMORY_MAX or any(each.envelope and claims_of(each.envelope.body) for each in incoming):
+            return None
+        heads = {shard: self._heads.get(shard) for shard in leases}
+        found = {shard: head for shard, head in heads.items() if head and head.epoch == leases[shard].epoch}
+        return found if len(found) == len(leases) else None
+
+    async def _apply(
+        self,
+        leases: Mapping[int, Lease],
+        incoming: list[Incoming],
+        newer: dict[int, str],
+        poisoned: frozenset[tuple[int, int]],
+        remembered: Mapping[int, ShardHead] | None,
+    ) -> Applied:
         touched_streams = {each.envelope.header.stream for each in incoming if each.envelope}
         touched = Touched(())
         try:
-            async with self._store.round(self._worker, [leases[shard] for shard in involved]) as round_:
+            async with self._store.round(self._worker, list(leases.values()), remembered) as round_:
                 incoming = _in_place(round_.heads, incoming)
                 decisions, taken = await self._decide(round_, incoming, poisoned)
                 with _bugs_told():
@@ -112,14 +146,16 @@ class Rounds:
         except BaseException:
             self._streams.drop(touched_streams)
             self._cache.drop(touched.shards)
+            self._forget_heads(leases)
             raise
         self._streams.put(decisions.streams.values())
         self._cache.put(documents, touched.shards)
+        heads = _moved(round_.heads, decisions.batch.progress)
+        self._heads |= heads
         _count(decisions.batch)
         self.on_outcomes(decisions.batch.outcomes)
         return Applied(
-            positions={shard: head.next_offset for shard, head in round_.heads.items()}
-            | {each.shard: each.next_offset for each in decisions.batch.progress},
+            positions={shard: head.next_offset for shard, head in heads.items()},
             commands=len(taken),
             events=len(decisions.batch.events),
             failed=decisions.failed,
@@ -262,6 +298,17 @@ def _in_place(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming]) -> l
         expected[shard] += 1
         in_place.append(each)
     return in_place
+
+
+def _moved(heads: Mapping[int, ShardHead], progress: Sequence[Progress]) -> dict[int, ShardHead]:
+    """The shards' heads as a committed round has left them."""
+    reached = {each.shard: each for each in progress}
+    return {
+        shard: replace(head, next_offset=made.next_offset, seq=made.seq, last_digest=made.last_digest)
+        if (made := reached.get(shard))
+        else head
+        for shard, head in heads.items()
+    }
 
 
 def _claims(incoming: Sequence[Incoming], outcomes: Mapping[str, Outcome]) -> list[tuple[Incoming, ClaimRow]]:

@@ -1,6 +1,6 @@
 """Rounds: what a worker writes is staged, and applied at the commit after the fence was checked once more."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from eventstore.errors import Unavailable, VersionConflict
@@ -13,7 +13,7 @@ from eventstore.records import Batch, ClaimRow, Lease, Outcome, ShardHead, Store
 class MemoryRound:
     """See `store.Round`."""
 
-    def __init__(self, store: "Rounds", heads: dict[int, ShardHead]) -> None:
+    def __init__(self, store: "Rounds", heads: Mapping[int, ShardHead]) -> None:
         self._store = store
         self.heads = heads
         self.ended = False
@@ -60,8 +60,7 @@ class MemoryRound:
         """See `store.Round`."""
         await self.step()
         for version, head in batch.heads:
-            stored = self._store.heads.get(head.stream)
-            if version != (stored.version if stored else 0):
+            if version != self._store.version(head.stream):
                 self.failure = VersionConflict(head.stream)
                 raise self.failure
         for claim in batch.claims_freed:
@@ -82,12 +81,46 @@ class MemoryRound:
             apply()
 
 
+class RememberedMemoryRound(MemoryRound):
+    """A round that was begun from memory: it has locked nothing, and finds out at its end whether that was right."""
+
+    _batch = Batch()
+
+    async def outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:  # noqa: ARG002  # not asked
+        """See `store.Round`: taken to be none; an outcome that exists fails the commit."""
+        return {}
+
+    async def take_claims(self, claims: Sequence[ClaimRow]) -> set[tuple[str, str]]:  # noqa: ARG002  # never
+        """See `store.Round`: a round from memory takes none."""
+        raise AssertionError("claims are taken under the shards' locks")
+
+    async def write(self, batch: Batch) -> None:
+        """See `store.Round`."""
+        self._batch = batch
+        await super().write(batch)
+
+    def commit(self) -> None:
+        """Applies what was staged if all is as it was remembered; no step lies inside."""
+        self._store.check_remembered(self.heads, self._batch)
+        super().commit()
+
+
 class Rounds(Leases, Streams, Outcomes):
     """See `store.ShardStore`."""
 
     @asynccontextmanager
-    async def round(self, worker: str, leases: Sequence[Lease]) -> AsyncIterator[MemoryRound]:
+    async def round(
+        self, worker: str, leases: Sequence[Lease], remembered: Mapping[int, ShardHead] | None = None
+    ) -> AsyncIterator[MemoryRound]:
         """See `store.ShardStore`."""
+        if remembered is not None:
+            begun = RememberedMemoryRound(self, remembered)
+            yield begun
+            await begun.step()
+            begun.commit()
+            self._prolong(leases)
+            await self.pause()
+            return
         await self.pause()
         self._fence(worker, leases)
         if any(lease.shard in self._locks for lease in leases):
@@ -105,3 +138,23 @@ class Rounds(Leases, Streams, Outcomes):
                 if self._locks.get(shard) is opened:
                     del self._locks[shard]
         await self.pause()  # it is done, but the answer may still be lost
+
+    def check_remembered(self, heads: Mapping[int, ShardHead], batch: Batch) -> None:
+        """What the one statement of a round from memory finds out; a locked shard would make it wait."""
+        if any(shard in self._locks for shard in heads):
+            raise Unavailable("another transaction holds the shard")
+        moved = [
+            shard
+            for shard, head in heads.items()
+            if (found := self._shard_heads[shard]).owner != head.owner
+            or (found.epoch, found.next_offset) != (head.epoch, head.next_offset)
+        ]
+        stale = [head.stream for version, head in batch.heads if version != self.version(head.stream)]
+        known = [outcome.command_id for outcome in batch.outcomes if outcome.command_id in self._outcomes]
+        if moved or stale or known:
+            raise VersionConflict(f"not as remembered: shards {moved}, streams {stale}, commands {known}")
+
+    def version(self, stream: str) -> int:
+        """Of a stream as it is stored; 0 before its first event."""
+        head = self.heads.get(stream)
+        return head.version if head else 0

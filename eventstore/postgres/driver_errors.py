@@ -8,6 +8,7 @@ import asyncpg
 from eventstore.errors import DataError, StoreError, Unavailable, Unmigrated, VersionConflict
 
 _BY_SQLSTATE: dict[str, type[StoreError]] = {
+    "22012": VersionConflict,  # division_by_zero: `statement.merged` says so that rows are not as expected
     "40001": VersionConflict,  # serialization_failure
     "40P01": VersionConflict,  # deadlock_detected
     "23505": VersionConflict,  # unique_violation: the fence gives each row one writer, so another version was written

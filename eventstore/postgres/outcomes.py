@@ -25,7 +25,7 @@ CROSS JOIN LATERAL (
 """.format(*(f"${number}::text" for number in range(1, 5)))  # noqa: S608  # no value is in it
 
 # Refused attempts are handed over as an array in PostgreSQL's own notation; data is JSON, and so UTF-8.
-WRITE = f"""
+WRITE_FIRST = f"""
 INSERT INTO outcomes
     (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
 SELECT
@@ -33,6 +33,9 @@ SELECT
     refused::text[], curable::boolean
 FROM {unnested(11)}
     AS new (shard, command_id, status, attempt, stream, at, fingerprint, data, secret, refused, curable)
+"""  # noqa: S608  # no value is in it
+
+WRITE = f"""{WRITE_FIRST}
 ON CONFLICT (shard, command_id) DO UPDATE SET
     status = excluded.status,
     attempt = excluded.attempt,
@@ -43,7 +46,7 @@ ON CONFLICT (shard, command_id) DO UPDATE SET
     secret = excluded.secret,
     refused = excluded.refused,
     curable = excluded.curable
-"""  # noqa: S608  # no value is in it
+"""
 
 FORGET_SECRETS = """
 WITH stale AS (
@@ -91,6 +94,15 @@ def _outcome(row: Record) -> Outcome:
 
 def outcome_changes(outcomes: Sequence[Outcome]) -> list[TableChange]:
     """Writes outcomes; one replaces what the command had, and of several for a command the last stays."""
+    return _changes(outcomes, WRITE)
+
+
+def first_outcome_changes(outcomes: Sequence[Outcome]) -> list[TableChange]:
+    """Writes the first outcomes of their commands: a unique violation where there is one already."""
+    return _changes(outcomes, WRITE_FIRST)
+
+
+def _changes(outcomes: Sequence[Outcome], sql: str) -> list[TableChange]:
     if not outcomes:
         return []
     last = list({(outcome.shard, outcome.command_id): outcome for outcome in outcomes}.values())
@@ -107,7 +119,7 @@ def outcome_changes(outcomes: Sequence[Outcome]) -> list[TableChange]:
         [_array(outcome.refused) for outcome in last],
         [str(outcome.curable) for outcome in last],
     ]
-    return [TableChange(name="outcomes_written", sql=WRITE, arguments=joined(columns))]
+    return [TableChange(name="outcomes_written", sql=sql, arguments=joined(columns))]
 
 
 def _array(texts: Sequence[str]) -> str:

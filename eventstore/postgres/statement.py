@@ -15,16 +15,17 @@ class TableChange(Struct, frozen=True, kw_only=True):
     sql: str
     arguments: Sequence[Any]
     counted: bool = False
-    """The statement ends in `RETURNING`; how many rows that gave is answered."""
+    """The statement ends in `RETURNING`; the rows that gives must be as many as expected."""
 
 
-def merged(changes: Sequence[TableChange]) -> tuple[str, list[Any]]:
-    """The text and arguments of one statement, whose one row has a number for each counted change, by its name.
+def merged(changes: Sequence[TableChange], expected: int) -> tuple[str, list[Any]]:
+    """The text and arguments of one statement, which fails unless the counted changes give `expected` rows together.
 
+    It fails by dividing by zero, the one way there is in plain SQL; that is a `VersionConflict` (`driver_errors`).
     All changes see the database as it was before: no two may touch the same row.
     """
     shape = tuple((change.name, change.sql, len(change.arguments), change.counted) for change in changes)
-    return _text(shape), [argument for change in changes for argument in change.arguments]
+    return _text(shape), [*(argument for change in changes for argument in change.arguments), expected]
 
 
 @lru_cache(maxsize=1_000)
@@ -34,8 +35,9 @@ def _text(shape: tuple[tuple[str, str, int, bool], ...]) -> str:
     for name, sql, arity, _ in shape:
         changes.append(f"{name} AS ({sql.format(*(f'${number}' for number in range(first, first + arity)))})")
         first += arity
-    counts = [f"(SELECT count(*) FROM {name}) AS {name}" for name, _, _, counted in shape if counted]  # noqa: S608  # our names
-    return f"WITH {', '.join(changes)} SELECT {', '.join(counts) or '1'}"
+    counts = [f"(SELECT count(*) FROM {name})" for name, _, _, counted in shape if counted]  # noqa: S608  # our names
+    as_expected = f"({' + '.join(counts)} = ${first}::bigint)"
+    return f"WITH {', '.join(changes)} SELECT 1 / {as_expected}::integer"
 
 
 def columns(rows: Sequence[Struct], kind: type[Struct]) -> list[Sequence[Any]]:

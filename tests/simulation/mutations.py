@@ -3,6 +3,7 @@
 | mutation | what it takes out | what then breaks |
 |---|---|---|
 | `no_fence` | the epoch check at begin and commit, the ending of a zombie's transaction | I3, gaps in seq, I1 |
+| `no_doubt` | the check of what a round took from memory | I1, I3, versions |
 | `no_outcomes` | the look-up of outcomes that exist already | I1, I2 |
 | `keep_streams` | dropping the streams of a round that was rolled back | versions, I1 |
 | `keep_documents` | dropping the documents of a round whose answer was lost | I4 |
@@ -44,6 +45,11 @@ def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Zombies may commit."""
     patch.setattr(MemoryStore, "_fence", _nothing)
     patch.setattr(MemoryRound, "ended", property(lambda _round: False, _nothing), raising=False)
+
+
+def no_doubt(patch: pytest.MonkeyPatch) -> None:
+    """What was remembered is so."""
+    patch.setattr(MemoryStore, "check_remembered", _nothing)
 
 
 def no_outcomes(patch: pytest.MonkeyPatch) -> None:
@@ -133,6 +139,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     mutation.__name__: mutation
     for mutation in (
         no_fence,
+        no_doubt,
         no_outcomes,
         keep_streams,
         keep_documents,
