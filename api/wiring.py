@@ -1,6 +1,5 @@
 """Puts the parts of an HTTP process together; devnet and tests do the same over other stores and another bus."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -24,16 +23,12 @@ from api.sealing import Sealer
 from api.settings import ApiSettings
 from api.tokens import Tokens
 from domain.instant import Instant
+from eventstore.clock import system_clock
 from eventstore.store import Store
 from projections.documents import DocumentReader
 
 UPSTREAM_CONNECTIONS_MAX = 4_000
 READ_BUFFER_BYTES = 16 * 1024
-
-
-def system_clock() -> Instant:
-    """The wall clock."""
-    return time.time_ns() // 1_000
 
 
 def outbound_http() -> aiohttp.ClientSession:

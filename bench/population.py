@@ -4,11 +4,11 @@ import asyncpg
 
 from bench.recording import RecordingDocuments, RecordingStore
 from bench.workload import Workload
+from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.records import Lease
 from eventstore.shards import SHARDS_DEFAULT, shard_of
 from projections.document_tables import table_of
-from worker.assembly import system_clock
 from worker.round import Rounds
 from worker.source import Record
 

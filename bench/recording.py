@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
+from eventstore.clock import system_clock
 from eventstore.memory.store import MemoryStore
 from eventstore.records import Batch
 from eventstore.store import Round
 from projections.documents import Change
 from projections.memory import MemoryDocuments
-from worker.assembly import system_clock
 
 
 class Written(Struct, kw_only=True):

@@ -14,9 +14,9 @@ from bench.row import Row, held, reported
 from bench.topic import produce
 from bench.workload import Workload
 from devnet.servers import unique_topic
+from eventstore.clock import system_clock
 from eventstore.command_topic import create_topic
 from eventstore.shards import SHARDS_DEFAULT
-from worker.assembly import system_clock
 
 FEW, MANY = 10_000, 1_000_000
 TARGET = 1.3

@@ -18,10 +18,11 @@ from bench.row import Row, held, reported
 from bench.topic import forget_progress, produce
 from bench.workload import Spread, Workload
 from devnet.servers import unique_topic
+from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.command_topic import create_topic
 from eventstore.shards import SHARDS_DEFAULT
-from worker.assembly import build_worker, system_clock
+from worker.assembly import build_worker
 from worker.kafka import KafkaSink, KafkaSource
 
 ACCOUNTS = 20_000

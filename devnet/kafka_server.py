@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from devnet.child import comes_up, kill_tree, spawn
+from devnet.child import comes_up, spawn
 from devnet.scratch import (
     ServerStartError,
     ServerUnavailableError,
@@ -24,6 +25,7 @@ from devnet.scratch import (
     free_port,
     log_tail,
 )
+from devnet.server_process import ServerProcess
 
 VERSION = "4.3.1"
 # Resolved one by one: the broker beside a logging binding would get an older kafka-clients, and fail.
@@ -68,34 +70,22 @@ logger.started.level = info
 _STARTED = b"Kafka Server started"
 
 
-class KafkaServer:
+class KafkaServer(ServerProcess):
     """One Kafka broker on a data folder: start, stop, kill and start again, on the same port and data."""
+
+    NAME = "Kafka"
+    STOP_SIGNAL = signal.SIGTERM
 
     def __init__(self, data: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         """`settings` go on top of the defaults, as in server.properties. No topic is made by itself."""
-        self.data = data.absolute()
-        self.port = port or free_port()
-        self.log = self.data / "kafka.log"
+        super().__init__(data, port, "kafka.log")
         self._controller_port = free_port()
         self._settings = dict(settings or {})
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """The broker's address, as clients take it."""
         return f"127.0.0.1:{self.port}"
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the broker was started and has not ended since."""
-        return self._child is not None and self._child.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The broker's process id; RuntimeError when it is not running."""
-        if self._child is None:
-            raise RuntimeError("Kafka is not running")
-        return self._child.pid
 
     def start(self, timeout_s: float = 90) -> Self:
         """Format the data folder the first time, start, and wait until requests are served (about 3 s).
@@ -116,29 +106,6 @@ class KafkaServer:
             raise ServerStartError(f"Kafka did not come up, see {self.log}{log_tail(self.log)}")
         self._child = child
         return self
-
-    def stop(self, timeout_s: float = 20) -> None:
-        """Shut down cleanly; killed if that takes longer. Nothing to do when stopped."""
-        if self._child is None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._child = None
-
-    def kill(self) -> None:
-        """Kill -9 the broker."""
-        if self._child is not None:
-            kill_tree(self._child)
-            self._child = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def _properties(self) -> Path:

@@ -24,12 +24,13 @@ from devnet.models_file import local_upstream, write_models
 from devnet.provider import ProviderOptions, running
 from domain.envelope import Actor, Envelope, Header
 from domain.user import GrantRole, Role
+from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.memory.store import MemoryStore
 from eventstore.records import Outcome
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments
-from worker.assembly import build_worker, system_clock
+from worker.assembly import build_worker
 
 log = structlog.get_logger(__name__)
 

@@ -7,29 +7,31 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from devnet.child import comes_up, kill_tree, spawn
+from devnet.child import comes_up, spawn
 from devnet.scratch import (
     ServerStartError,
     ServerUnavailableError,
     cache_folder,
     exclusive,
-    free_port,
     is_public,
     log_tail,
 )
+from devnet.server_process import ServerProcess
 
 USER = "formstate"
 # Whom the server runs as when we are root, which PostgreSQL refuses.
 _UNPRIVILEGED = "nobody"
 
 
-class PostgresServer:
+class PostgresServer(ServerProcess):
     """One PostgreSQL on a data folder: start, stop, kill and start again, on the same port and data."""
+
+    NAME = "PostgreSQL"
+    STOP_SIGNAL = signal.SIGINT
 
     def __init__(
         self,
@@ -43,28 +45,13 @@ class PostgresServer:
         `settings` go on top of the defaults, as in postgresql.conf. Commits are durable (fsync, synchronous
         commit) unless they say otherwise.
         """
-        self.data = data.absolute()
-        self.port = port or free_port()
-        self.log = self.data / "postgres.log"
+        super().__init__(data, port, "postgres.log")
         self._settings = dict(settings or {})
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The address of the maintenance database, password included."""
         return self.database_url("postgres")
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the server was started and has not ended since."""
-        return self._child is not None and self._child.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's process id; RuntimeError when it is not running."""
-        if self._child is None:
-            raise RuntimeError("PostgreSQL is not running")
-        return self._child.pid
 
     def database_url(self, database: str) -> str:
         """The address of a database on this server."""
@@ -89,29 +76,6 @@ class PostgresServer:
             raise ServerStartError(f"PostgreSQL did not come up, see {self.log}{log_tail(self.log)}")
         self._child = child
         return self
-
-    def stop(self, timeout_s: float = 20) -> None:
-        """End all sessions and shut down cleanly; killed if that takes longer. Nothing to do when stopped."""
-        if self._child is None:
-            return
-        self._child.send_signal(signal.SIGINT)
-        try:
-            self._child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._child = None
-
-    def kill(self) -> None:
-        """Kill -9 the server and all its backends, as a crash would: nothing is flushed or shut down."""
-        if self._child is not None:
-            kill_tree(self._child)
-            self._child = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def _cluster(self) -> Path:

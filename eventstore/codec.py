@@ -117,16 +117,16 @@ def decode_event(tag: str, schema_version: int, payload: bytes) -> Event:
     return msgspec.convert(shape, known)
 
 
-def recorded(stored: StoredEvent) -> Recorded:
-    """The event at its place, for projections."""
+def recorded(stored: StoredEvent, metadata: Metadata | None = None, event: Event | None = None) -> Recorded:
+    """The event at its place, for projections; decoded here unless the caller has `metadata` and `event` at hand."""
     return Recorded(
         stream=stored.stream,
         version=stored.version,
         shard=stored.shard,
         seq=stored.seq,
         at=stored.at,
-        metadata=_metadata_decoder.decode(stored.metadata),
-        event=decode_event(stored.type, stored.schema_version, stored.payload),
+        metadata=metadata or _metadata_decoder.decode(stored.metadata),
+        event=event or decode_event(stored.type, stored.schema_version, stored.payload),
     )
 
 

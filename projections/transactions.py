@@ -1,6 +1,6 @@
 """Every movement of an account's balance, one document each; their sum is the balance (I6)."""
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 from msgspec import Struct
 
@@ -61,27 +61,19 @@ def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | 
             return _granted(recorded, event)
         case GrantExpired() as event:
             return Transaction(
-                id=transaction_id(recorded.entity_id, recorded.version),
-                account_id=recorded.entity_id,
+                **_place(recorded),
                 kind="expiry",
                 amount=-event.amount,
                 balance=event.balance,
-                at=recorded.at,
-                version=recorded.version,
-                command_id=recorded.metadata.command_id,
                 reason="expired",
                 grant_id=event.grant_id,
             )
         case DebtRepaid() as event:
             return Transaction(
-                id=transaction_id(recorded.entity_id, recorded.version),
-                account_id=recorded.entity_id,
+                **_place(recorded),
                 kind="repayment",
                 amount=-event.amount,
                 balance=event.balance,
-                at=recorded.at,
-                version=recorded.version,
-                command_id=recorded.metadata.command_id,
                 debt=event.debt,
                 repaid=event.amount,
                 reason="debt repaid",
@@ -92,16 +84,31 @@ def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | 
             return None
 
 
+class _Place(TypedDict):
+    id: str
+    account_id: str
+    at: Instant
+    version: int
+    command_id: str
+
+
+def _place(recorded: Recorded) -> _Place:
+    """What every movement takes from where its event stands."""
+    return {
+        "id": transaction_id(recorded.entity_id, recorded.version),
+        "account_id": recorded.entity_id,
+        "at": recorded.at,
+        "version": recorded.version,
+        "command_id": recorded.metadata.command_id,
+    }
+
+
 def _granted(recorded: Recorded, event: CreditsGranted) -> Transaction:
     return Transaction(
-        id=transaction_id(recorded.entity_id, recorded.version),
-        account_id=recorded.entity_id,
+        **_place(recorded),
         kind="grant",
         amount=event.amount - event.repaid,
         balance=event.balance,
-        at=recorded.at,
-        version=recorded.version,
-        command_id=recorded.metadata.command_id,
         debt=event.debt,
         repaid=event.repaid,
         reason=event.reason,
@@ -113,14 +120,10 @@ def _granted(recorded: Recorded, event: CreditsGranted) -> Transaction:
 
 def _charged(recorded: Recorded, event: HoldClosed) -> Transaction:
     return Transaction(
-        id=transaction_id(recorded.entity_id, recorded.version),
-        account_id=recorded.entity_id,
+        **_place(recorded),
         kind="charge",
         amount=-event.charged,
         balance=event.balance,
-        at=recorded.at,
-        version=recorded.version,
-        command_id=recorded.metadata.command_id,
         debt=event.debt,
         owed=event.owed,
         reason=event.reason,
@@ -135,14 +138,10 @@ def _charged(recorded: Recorded, event: HoldClosed) -> Transaction:
 
 def _corrected(recorded: Recorded, event: HoldCorrected) -> Transaction:
     return Transaction(
-        id=transaction_id(recorded.entity_id, recorded.version),
-        account_id=recorded.entity_id,
+        **_place(recorded),
         kind="correction",
         amount=max(-event.difference, 0) - event.repaid - event.charged,
         balance=event.balance,
-        at=recorded.at,
-        version=recorded.version,
-        command_id=recorded.metadata.command_id,
         debt=event.debt,
         owed=event.owed,
         repaid=event.repaid,

@@ -1,10 +1,10 @@
 """Puts a worker together from a store, documents and a log; the same for production, devnet and tests."""
 
-import time
 import uuid
 from collections.abc import Callable, Sequence
 
 from domain.instant import Instant
+from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.records import Outcome
 from eventstore.store import Store
@@ -14,11 +14,6 @@ from worker.rechecking import Rechecker
 from worker.round import Rounds
 from worker.source import CommandSink, CommandSource
 from worker.worker import LEASE_S, Worker
-
-
-def system_clock() -> Instant:
-    """The wall clock."""
-    return time.time_ns() // 1_000
 
 
 async def build_worker(

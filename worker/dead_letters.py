@@ -10,13 +10,13 @@ from itertools import groupby
 import msgspec
 from msgspec import structs
 
+from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.errors import UnknownType
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import DeadLetter, Outcome
 from projections.postgres import PostgresDocuments
-from worker.assembly import system_clock
 from worker.operating import NotDone
 from worker.repair import Repairs, repairing
 from worker.settings import WorkerSettings

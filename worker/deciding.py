@@ -192,7 +192,7 @@ class Decisions(Struct, kw_only=True):
                 mac=live.mac,
             )
             self.batch.events.append(stored)
-            self.recorded.append(_recorded(stored, metadata, event))
+            self.recorded.append(codec.recorded(stored, metadata, event))
 
     def _reject(self, header: Header, command: Command, refusal: DomainError, known: Outcome | None) -> None:
         live = self.streams[header.stream]
@@ -324,18 +324,6 @@ def _refused_before(known: Outcome | None) -> tuple[str, ...]:
 
 def _metadata(header: Header) -> Metadata:
     return Metadata(command_id=header.id, account=header.account, actor=header.actor, trace=header.trace)
-
-
-def _recorded(stored: StoredEvent, metadata: Metadata, event: Event) -> Recorded:
-    return Recorded(
-        stream=stored.stream,
-        version=stored.version,
-        shard=stored.shard,
-        seq=stored.seq,
-        at=stored.at,
-        metadata=metadata,
-        event=event,
-    )
 
 
 def _refusal(refusal: DomainError) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from msgspec import json as msgspec_json
 from domain.envelope import Actor, Envelope, Header
 from domain.user import GrantRole, Role
 from eventstore import codec
+from eventstore.clock import system_clock
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import Outcome
 from eventstore.shards import shard_of
-from worker.assembly import system_clock
 from worker.kafka import KafkaSink
 from worker.settings import WorkerSettings
 

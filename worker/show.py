@@ -14,11 +14,11 @@ from domain.recorded import Metadata
 from domain.registry import aggregates
 from domain.user import User
 from eventstore import codec
+from eventstore.clock import system_clock
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import StoredEvent
 from eventstore.shards import shard_of
-from worker.assembly import system_clock
 from worker.operating import NotDone
 from worker.settings import WorkerSettings
 

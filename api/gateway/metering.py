@@ -95,11 +95,6 @@ class Metering:
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops = []
 
-    @property
-    def unsent(self) -> int:
-        """Commands that wait to be sent, for `/ready` and the metrics."""
-        return len(self._unsent)
-
     def admit(self) -> None:
         """503 when the buffer is half full: no new debts to the log before the old ones are paid."""
         self.commands.poller.admit()

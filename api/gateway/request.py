@@ -31,18 +31,18 @@ declare("invalid_value", "invalid", "A parameter of the chat completion is out o
 Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
-class Message(Struct, frozen=True, kw_only=True):
-    """One message: only what tells text from media."""
+class ChatMessage(Struct, frozen=True, kw_only=True):
+    """One message; whatever else it has goes to the provider as it is."""
 
     role: str
     content: str | list[dict[str, Any]] | None = None
 
 
-class ChatFields(Struct, frozen=True, kw_only=True):
-    """What is read of the body. Absent and null mean the same, as in OpenAI's API."""
+class ChatBody(Struct, frozen=True, kw_only=True):
+    """What the gateway reads; every other field goes to the provider as it is."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
-    messages: Annotated[list[Message], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     max_tokens: Tokens | None = None
@@ -94,7 +94,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 _encoder = msgspec.json.Encoder()
-_fields_decoder = msgspec.json.Decoder(ChatFields)
+_fields_decoder = msgspec.json.Decoder(ChatBody)
 _raw_decoder = msgspec.json.Decoder(dict[str, Raw])
 _any_decoder = msgspec.json.Decoder()
 
@@ -129,7 +129,7 @@ def decode_request(body: bytes) -> ChatRequest:
     )
 
 
-def _media(message: Message) -> list[dict[str, Any]]:
+def _media(message: ChatMessage) -> list[dict[str, Any]]:
     content = message.content
     return [part for part in content if part.get("type") not in TEXT_PARTS] if isinstance(content, list) else []
 

@@ -1,34 +1,16 @@
 """`POST /v1/chat/completions`: OpenAI's chat completions, metered."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from api.call import Call, Reply
 from api.gateway.completion import complete
+from api.gateway.request import ChatBody
 from api.gateway.stream import ChatStream
 from api.route import Route, Stream, needs
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
-
-
-class ChatMessage(Struct, frozen=True, kw_only=True):
-    """One message; whatever else it has goes to the provider as it is."""
-
-    role: str
-    content: str | list[dict[str, Any]] | None = None
-
-
-class ChatBody(Struct, frozen=True, kw_only=True):
-    """What the gateway reads; every other field goes to the provider as it is."""
-
-    model: Annotated[str, Meta(min_length=1, max_length=256)]
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
-    stream: bool | None = None
-    stream_options: dict[str, Any] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
 
 
 class ChatCompletion(Struct, frozen=True, kw_only=True):

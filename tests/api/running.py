@@ -26,11 +26,12 @@ from domain.instant import Instant
 from domain.message import Command
 from domain.user import GrantRole
 from eventstore import codec
+from eventstore.clock import system_clock
 from eventstore.memory.store import MemoryStore
 from eventstore.records import Outcome
 from eventstore.shards import shard_of
 from projections.memory import MemoryDocuments
-from worker.assembly import build_worker, system_clock
+from worker.assembly import build_worker
 
 SHARDS = 4
 PASSWORD = "correct horse battery staple"

@@ -9,8 +9,8 @@ import pytest_asyncio
 from api.api_key_format import checksum
 from api.rfc3339 import format_instant
 from domain.instant import DAY, SECOND
+from eventstore.clock import system_clock
 from tests.api.running import Running, application
-from worker.assembly import system_clock
 
 NO_KEY = "key_" + "0" * 32
 

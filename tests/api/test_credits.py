@@ -13,8 +13,8 @@ from domain.account.usage import Price, Usage
 from domain.instant import MINUTE
 from domain.money import parse_credits
 from domain.user import GrantRole
+from eventstore.clock import system_clock
 from tests.api.running import Answer, Person, Running, application
-from worker.assembly import system_clock
 
 NOBODY = "user_" + "0" * 32
 PRICE = Price(input=1_000_000, cached_input=100_000, output=4_000_000, version="v1")

@@ -11,9 +11,9 @@ from api.plans import load_plans
 from api.rfc3339 import format_instant
 from domain.account.subscription import PlanTerms
 from domain.instant import HOUR
+from eventstore.clock import system_clock
 from projections.subscriptions import SubscriptionView
 from tests.api.running import Answer, Person, Running, application
-from worker.assembly import system_clock
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

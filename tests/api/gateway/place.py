@@ -26,12 +26,13 @@ from domain.account.credits import AddCredits
 from domain.account.usage import Price
 from domain.envelope import Actor, Envelope, Header
 from domain.money import parse_credits
+from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.memory.store import MemoryStore
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments
 from tests.api.gateway.account import BOUND_S, Account, until
-from worker.assembly import build_worker, system_clock
+from worker.assembly import build_worker
 
 
 class HeldUpLog(MemoryLog):

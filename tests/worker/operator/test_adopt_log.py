@@ -11,13 +11,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from devnet.servers import unique_topic
 from domain.envelope import Envelope
+from eventstore.clock import system_clock
 from eventstore.command_topic import create_topic
 from eventstore.errors import Unavailable
 from eventstore.records import ShardHead
 from tests.crash.waiting import until
 from tests.worker.operator.yard import SHARDS, Yard, grant, kafka_yard
 from worker.adopt_log import adopt_log
-from worker.assembly import system_clock
 from worker.verify import verify
 
 ACCOUNTS = [f"account:user_{number}" for number in range(8)]

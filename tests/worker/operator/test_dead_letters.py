@@ -7,13 +7,13 @@ from domain.account import account as account_domain
 from domain.account.credits import AddCredits
 from domain.envelope import Envelope
 from domain.registry import aggregates
+from eventstore.clock import system_clock
 from eventstore.records import Outcome
 from eventstore.shards import shard_of
 from projections.credits import get_credits
 from projections.postgres import PostgresDocuments
 from tests.crash.waiting import until
 from tests.worker.operator.yard import SHARDS, Yard, again, grant, register
-from worker.assembly import system_clock
 from worker.dead_letters import drop_dead_letters, list_dead_letters, retry_dead_letters
 from worker.operating import NotDone
 from worker.verify import verify

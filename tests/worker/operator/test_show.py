@@ -5,8 +5,8 @@ import pytest
 from domain.account.holds import PlaceHold, ReportProgress
 from domain.account.usage import Usage
 from domain.instant import HOUR
+from eventstore.clock import system_clock
 from tests.worker.operator.yard import PRICE, Yard, grant, register, role
-from worker.assembly import system_clock
 from worker.operating import NotDone
 from worker.show import format_instant, parse_instant, show
 

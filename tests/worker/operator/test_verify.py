@@ -5,9 +5,9 @@ import pytest
 from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Usage
 from domain.instant import HOUR
+from eventstore.clock import system_clock
 from eventstore.shards import shard_of
 from tests.worker.operator.yard import PRICE, SHARDS, Yard, grant, register, role
-from worker.assembly import system_clock
 from worker.operating import NotDone
 from worker.verify import verify
 

@@ -19,6 +19,7 @@ from domain.instant import HOUR, Instant
 from domain.message import Command
 from domain.user import GrantRole, RegisterUser, Role
 from eventstore import codec
+from eventstore.clock import system_clock
 from eventstore.command_topic import create_topic
 from eventstore.postgres import migrations
 from eventstore.postgres.pool import WORKER
@@ -29,7 +30,7 @@ from projections.document_tables import migrate_documents, table_of
 from projections.postgres import PostgresDocuments
 from projections.registry import all_projections
 from tests.crash.waiting import until
-from worker.assembly import build_worker, system_clock
+from worker.assembly import build_worker
 from worker.kafka import KafkaSink, KafkaSource
 from worker.settings import WorkerSettings
 from worker.source import CommandSink, CommandSource
