@@ -118,6 +118,10 @@ class OutcomePoller:
         else:
             del self._by_command[waiter.command_id]
 
+    async def read(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
+        """What is there already, for (shard, command id) pairs. `StoreError` when the store is away."""
+        return await self._store.read_outcomes(ids)
+
     def poke(self, outcomes: Iterable[Outcome]) -> None:
         """Hands over outcomes that were committed in this very process: what a read would find."""
         for outcome in outcomes:

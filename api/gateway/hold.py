@@ -211,8 +211,14 @@ class Hold:
     def drop(self, reason: str) -> None:
         """Gives everything back in the background, also what was settled already: the answer is withheld."""
         self._close()
-        if self._envelope is not None:
-            self._metering.deliver(self._follow(ReleaseHold(hold_id=self.id, reason=_plain(reason))))
+        if self._envelope is None:
+            return
+        release = self._follow(ReleaseHold(hold_id=self.id, reason=_plain(reason)))
+        deadline = self._envelope.header.deadline
+        if self._ack is None and deadline is not None:
+            self._metering.undecided.release(release, deadline)
+        else:
+            self._metering.deliver(release)
 
     async def _soon(self, ack: Ack, envelope: Envelope) -> Outcome | None:
         """The outcome of an acknowledged command, if it is there in a moment."""

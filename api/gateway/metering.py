@@ -15,6 +15,7 @@ from api.bus import Ack, BusError
 from api.commands import Commands
 from api.errors import ApiError, declare
 from api.gateway.client_watch import ClientWatch
+from api.gateway.undecided import Undecided
 from domain.envelope import Envelope
 from domain.instant import Instant
 from domain.money import MicroCredits
@@ -76,11 +77,13 @@ class Metering:
         self._reporting: set[Reporting] = set()
         self.watches: set[ClientWatch] = set()
         """Requests whose clients are listened to once they take longer than a tick."""
+        self.undecided = Undecided(commands, clock, self.deliver)
+        """Releases of holds that may still be placed after them."""
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Starts the loops. Clients are listened to in one of their own, which never waits for the log."""
-        loops = (self._deliver_all, self._report_all, self._listen_all)
+        loops = (self._deliver_all, self._report_all, self._listen_all, self.undecided.run)
         self._loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in loops]
 
     async def close(self, timeout_s: float = 10.0) -> None:
