@@ -46,11 +46,11 @@ class Deployment(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def deployed(kind: Kind, provider_url: str) -> AsyncIterator[Deployment]:
-    """Devnet or the stack, with `MODEL` behind its gateway at `provider_url`."""
+async def deployed(kind: Kind, provider_url: str, *more: str) -> AsyncIterator[Deployment]:
+    """Devnet or the stack, with `MODEL` behind its gateway at `provider_url`, and `more` options."""
     module = "devnet" if kind == "devnet" else "devnet.stack"
     words = ["--port", "0", "--json", "--log-level", "error", "--upstream", provider_url, "--model", MODEL]
-    async with _child([module, *words]) as process:
+    async with _child([module, *words, *more]) as process:
         line = await _first_line(process)
         said = json.loads(line)
         yield Deployment(
