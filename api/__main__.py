@@ -11,6 +11,7 @@ from prometheus_client import start_http_server
 from api.app import Application
 from api.boot import Boot
 from api.error_pages import errors_page
+from api.issuers import Issuers, load_issuers
 from api.llm_models import LlmModels, load_llm_models
 from api.openapi import build_openapi
 from api.plans import Plans, load_plans
@@ -34,6 +35,7 @@ Serves the HTTP API. Settings come from the environment, each with FORMSTATE_ in
   HOST, PORT               where to listen (127.0.0.1, 8000)
   METRICS_PORT             a port of its own for /metrics
   PLANS_FILE, MODELS_FILE  TOML files in place of the shipped ones
+  ISSUERS_FILE             a TOML file of the identity providers whose tokens are taken
   KAFKA_TOPIC              formstate.commands
   API_KEY_BRAND            fs, as in fs_live_…
   CORS_ORIGINS             origins whose pages may call the API
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(os.environ)
         plans, models = load_plans(settings.plans_file), load_llm_models(settings.models_file)
+        issuers = load_issuers(settings.issuers_file)
     except (SettingsError, BadFile) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -76,10 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("the settings are usable\n")
         return 0
     logs.configure(settings.log_level, process="api")
-    return serve(settings, plans, models)
+    return serve(settings, plans, models, issuers)
 
 
-def serve(settings: ApiSettings, plans: Plans, models: LlmModels) -> int:
+def serve(settings: ApiSettings, plans: Plans, models: LlmModels, issuers: Issuers) -> int:
     """Serves until told to stop. Open requests and streams may end within `drain_s`."""
     log = logs.get()
     try:
@@ -96,13 +99,16 @@ def serve(settings: ApiSettings, plans: Plans, models: LlmModels) -> int:
         failures.append(error)
         server.should_exit = True
 
-    boot = Boot(process, plans, models, failed)
+    boot = Boot(process, plans, models, issuers, failed)
     application = Application(process, lifespan=boot.lifespan)
     server = Server(uvicorn_config(application, settings))
     collect_seldom()
     log.info("process_started", version=VERSION, host=settings.host, port=listener.getsockname()[1], pid=os.getpid())
     if not settings.limits:
         log.warning("limits_switched_off")
+    for issuer in issuers.values():
+        if issuer.max_role == "admin":
+            log.warning("issuer_may_make_admins", issuer=issuer.name)
     server.run(sockets=[listener])
     log.info("process_stopped")
     return 1 if failures else 0

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka.errors import KafkaError
 
+from api.issuers import Issuers
 from api.kafka_bus import KafkaBus
 from api.llm_models import LlmModels
 from api.master_keys import UnknownMasterKey, Unwrappable
@@ -36,11 +37,17 @@ class Boot:
     """The lifespan of one process. `failed` is called for what waiting cannot cure, such as a wrong master key."""
 
     def __init__(
-        self, process: Process, plans: Plans, llm_models: LlmModels, failed: Callable[[BaseException], None]
+        self,
+        process: Process,
+        plans: Plans,
+        llm_models: LlmModels,
+        issuers: Issuers,
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._process = process
         self._plans = plans
         self._llm_models = llm_models
+        self._issuers = issuers
         self._failed = failed
         self._stop = asyncio.Event()
         self._told: tuple[str, str] | None = None
@@ -117,6 +124,7 @@ class Boot:
                 bus=bus,
                 plans=self._plans,
                 llm_models=self._llm_models,
+                issuers=self._issuers,
             )
             try:
                 return await stack.enter_async_context(services)

@@ -1,4 +1,4 @@
-"""The one chain from credentials to a caller: an API key or a login token, by `X-API-Key` or `Authorization: Bearer`.
+"""The one chain from credentials to a caller: an API key or a token, by `X-API-Key` or `Authorization: Bearer`.
 
 What looks like an API key is never tried as a token. A key never exceeds its creator: its scopes are cut to what the
 creator's role allows now, not when the key was made.
@@ -10,23 +10,28 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NoReturn
 
+from msgspec import structs
+
 from api.account_plan import AccountPlan, read_account_plan
 from api.api_key_format import ApiKeyFormat
 from api.caller import Caller
 from api.errors import ApiError, declare
+from api.external_users import ExternalUsers
 from api.identity_cache import Identity, IdentityCache, StampsPoller
 from api.plans import Plans
 from api.scopes import AUTHORITY, expand, role_of_key
 from api.tokens import TokenRefused, Tokens
 from domain.instant import Instant
+from domain.user import Role
 from eventstore.errors import StoreError
 from eventstore.store import Store
 from projections.api_keys import find_api_key
 from projections.documents import DocumentReader
 from projections.standings import get_standing
-from projections.users import get_user
+from projections.users import UserView, get_user
 
-CREDENTIAL_SIZE_MAX = 4096
+CREDENTIAL_SIZE_MAX = 16 * 1024
+"""Half of what all headers of a request may take: tokens of identity providers list groups and more."""
 UNKNOWN_MAX = 10_000
 UNKNOWN_S = 5.0
 """How long a key that does not exist is refused unseen: short, since it may be created on another process."""
@@ -42,7 +47,7 @@ declare(
     "invalid_token",
     "unauthenticated",
     "The token is malformed, or no longer good.",
-    "Log in again: a token lasts 24 hours and ends when the password changes.",
+    "Log in again: a token lasts 24 hours and ends when the password changes. Or ask your identity provider for one.",
 )
 declare(
     "conflicting_credentials",
@@ -74,6 +79,8 @@ class Identities:
         tokens: Tokens,
         plans: Plans,
         clock: Callable[[], Instant],
+        external: ExternalUsers | None = None,
+        cache: IdentityCache | None = None,
         now_s: Callable[[], float] = monotonic,
     ) -> None:
         self.keys = keys
@@ -84,17 +91,22 @@ class Identities:
         self._plans = plans
         self._clock = clock
         self._now_s = now_s
-        self.cache = IdentityCache()
+        self._external = external
+        self.cache = IdentityCache() if cache is None else cache
         self.stamps = StampsPoller(self.cache, store, documents, clock=now_s)
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
     async def start(self) -> None:
-        """Begins to poll the stamps; does not wait for a store that is away."""
+        """Begins to poll the stamps and the issuers' keys; does not wait for what is away."""
+        if self._external is not None:
+            self._external.start()
         await self.stamps.start()
 
     async def stop(self) -> None:
         """Ends the polling."""
         await self.stamps.stop()
+        if self._external is not None:
+            await self._external.stop()
 
     async def authenticate(
         self, authorization: str | None, api_key: str | None, *, address: str, user_agent: str
@@ -108,7 +120,7 @@ class Identities:
         digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
         identity = self.cache.get(digest)
         if identity is None:
-            identity = await self._identified(credential, digest)
+            identity = await self._identified(credential, digest, address, user_agent)
         if identity.expires_at is not None and identity.expires_at <= self._clock():
             self.cache.forget(digest)
             if identity.key_id:
@@ -127,15 +139,20 @@ class Identities:
             project_id=identity.project_id,
             subscription=identity.subscription,
             suspended=identity.suspended,
+            claims_json=identity.claims_json,
             address=address,
             user_agent=user_agent,
         )
 
-    async def _identified(self, credential: str, digest: bytes) -> Identity:
+    async def _identified(self, credential: str, digest: bytes, address: str, user_agent: str) -> Identity:
         generation = self.cache.generation
-        is_key = self.keys.looks_like_key(credential)
         try:
-            identity = await (self._of_key(credential) if is_key else self._of_token(credential))
+            if self.keys.looks_like_key(credential):
+                identity = await self._of_key(credential)
+            else:
+                identity = await self._of_external(credential, address, user_agent) or await self._of_token(credential)
+        except TokenRefused as error:
+            _refuse("invalid_token", EXPIRED if error.expired else error.public)
         except (StoreError, OSError) as error:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"}) from error
         self.cache.keep(digest, identity, generation)
@@ -152,15 +169,16 @@ class Identities:
         if not self.keys.matches(credential, key.digest) or key.revoked_at is not None:
             _refuse("invalid_api_key")
         creator = await get_user(self._documents, self._shards, key.created_by)
-        if creator is None:
+        role = None if creator is None else self._role_of(creator)
+        if creator is None or role is None:
             _refuse("invalid_api_key")
-        scopes = expand(key.scopes) & AUTHORITY[creator.role]
+        scopes = expand(key.scopes) & AUTHORITY[role]
         return Identity(
             principals=(key.id, creator.id, f"account:{key.account_id}"),
             user_id=creator.id,
             account_id=key.account_id,
             key_id=key.id,
-            role=role_of_key(creator.role, scopes),
+            role=role_of_key(role, scopes),
             scopes=scopes,
             mode=key.mode,
             expires_at=key.expires_at,
@@ -171,25 +189,44 @@ class Identities:
         )
 
     async def _of_token(self, credential: str) -> Identity:
-        try:
-            claims = self._tokens.verify(credential, self._clock())
-        except TokenRefused as error:
-            _refuse("invalid_token", EXPIRED if error.expired else None)
+        claims = self._tokens.verify(credential, self._clock())
         user = await get_user(self._documents, self._shards, claims.user_id)
-        if user is None or user.ver != claims.ver:
+        role = None if user is None else self._role_of(user)
+        if user is None or role is None or user.ver != claims.ver:
             _refuse("invalid_token")
+        return await self._of_user(user, role, claims.expires_at)
+
+    async def _of_external(self, credential: str, address: str, user_agent: str) -> Identity | None:
+        """`None` for what no identity provider here has made. It ends with its key, and with what stamps its user."""
+        if self._external is None:
+            return None
+        found = await self._external.identify(credential, address=address, user_agent=user_agent)
+        if found is None:
+            return None
+        token = found.token
+        identity = await self._of_user(found.user, found.role, token.expires_at)
+        return structs.replace(identity, principals=(*identity.principals, token.key_id), claims_json=token.claims_json)
+
+    async def _of_user(self, user: UserView, role: Role, expires_at: Instant) -> Identity:
+        """A user by a token of its own, acting on its own account."""
         return Identity(
             principals=(user.id, f"account:{user.id}"),
             user_id=user.id,
             account_id=user.id,
             key_id=None,
-            role=user.role,
-            scopes=AUTHORITY[user.role],
+            role=role,
+            scopes=AUTHORITY[role],
             mode="live",
-            expires_at=claims.expires_at,
+            expires_at=expires_at,
             subscription=await self._subscription(user.id),
             suspended=await self._suspended(user.id),
         )
+
+    def _role_of(self, user: UserView) -> Role | None:
+        """`None` where the user's identity provider is not one of ours any more."""
+        if self._external is not None:
+            return self._external.role_of(user)
+        return user.role if user.issuer_hash is None else None
 
     async def _subscription(self, account_id: str) -> AccountPlan:
         return await read_account_plan(self._documents, self._shards, self._plans, account_id)

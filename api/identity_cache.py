@@ -26,6 +26,8 @@ POLL_S = 0.1
 CONFIRMED_S = 30.0
 READ_S = 5.0
 CACHED_MAX = 20_000
+CLAIMS_BYTES_MAX = 16 * 1024 * 1024
+"""Claims that external tokens bring along: the rest of an identity is a few hundred bytes."""
 STAMPS_PER_READ = 1_000
 
 _log = structlog.get_logger()
@@ -49,6 +51,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     subscription: AccountPlan | None = None
     suspended: bool = False
     """The acting account is."""
+    claims_json: bytes = b"{}"
+    """Of an external token: its other claims."""
 
 
 class IdentityCache:
@@ -58,8 +62,10 @@ class IdentityCache:
     is kept, so `keep` does not keep it.
     """
 
-    def __init__(self, cached_max: int = CACHED_MAX) -> None:
+    def __init__(self, cached_max: int = CACHED_MAX, claims_bytes_max: int = CLAIMS_BYTES_MAX) -> None:
         self._cached_max = cached_max
+        self._claims_bytes_max = claims_bytes_max
+        self._claims_bytes = 0
         self._entries: OrderedDict[bytes, Identity] = OrderedDict()
         self._of: dict[str, set[bytes]] = {}
         self.generation = 0
@@ -79,7 +85,8 @@ class IdentityCache:
         self._entries[digest] = identity
         for principal in identity.principals:
             self._of.setdefault(principal, set()).add(digest)
-        if len(self._entries) > self._cached_max:
+        self._claims_bytes += len(identity.claims_json)
+        while len(self._entries) > self._cached_max or self._claims_bytes > self._claims_bytes_max:
             self.forget(next(iter(self._entries)))
 
     def forget(self, digest: bytes) -> None:
@@ -87,6 +94,7 @@ class IdentityCache:
         identity = self._entries.pop(digest, None)
         if identity is None:
             return
+        self._claims_bytes -= len(identity.claims_json)
         for principal in identity.principals:
             digests = self._of[principal]
             digests.discard(digest)
@@ -103,6 +111,7 @@ class IdentityCache:
     def clear(self) -> None:
         """Drops everything."""
         self.generation += 1
+        self._claims_bytes = 0
         self._entries.clear()
         self._of.clear()
 

@@ -22,6 +22,8 @@ class ApiSettings:
     api_key_brand: str = "fs"
     plans_file: Path | None = None
     models_file: Path | None = None
+    issuers_file: Path | None = None
+    """Identity providers whose tokens are taken; none without a file."""
     host: str = "127.0.0.1"
     port: int = 8000
     metrics_port: int | None = None
@@ -66,6 +68,7 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
         ),
         plans_file=env.file("PLANS_FILE"),
         models_file=env.file("MODELS_FILE"),
+        issuers_file=env.file("ISSUERS_FILE"),
         host=env.text("HOST", default="127.0.0.1", expected="an address to listen on", example="0.0.0.0"),
         port=env.number("PORT", default=8000, low=0, high=65535) or 0,
         metrics_port=env.number("METRICS_PORT", default=None, low=1, high=65535),

@@ -23,11 +23,12 @@ _LEEWAY: Instant = 60 * SECOND
 
 
 class TokenRefused(Exception):
-    """Not a token of ours, or no longer good; `expired` tells which."""
+    """Not a token that is taken here, or no longer good; `expired` tells which. `public` may be shown."""
 
-    def __init__(self, reason: str, *, expired: bool = False) -> None:
+    def __init__(self, reason: str, *, expired: bool = False, public: str | None = None) -> None:
         super().__init__(reason)
         self.expired = expired
+        self.public = public
 
 
 class LoginToken(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,12 @@ import aiohttp
 from api.api_key_format import ApiKeyFormat
 from api.bus import CommandBus
 from api.commands import Commands
+from api.external_tokens import ExternalTokens
+from api.external_users import ExternalUsers
 from api.gateway.metering import Metering
 from api.identities import Identities
+from api.identity_cache import IdentityCache
+from api.issuers import NO_ISSUERS, Issuers
 from api.lag import Lag
 from api.llm_models import LlmModels
 from api.login_throttle import LoginThrottle
@@ -55,6 +59,7 @@ async def running_services(
     bus: CommandBus,
     plans: Plans,
     llm_models: LlmModels,
+    issuers: Issuers = NO_ISSUERS,
     clock: Callable[[], Instant] = system_clock,
     passwords: Passwords | None = None,
     http: aiohttp.ClientSession | None = None,
@@ -71,13 +76,6 @@ async def running_services(
         poller = OutcomePoller(store)
         await poller.start()
         stack.push_async_callback(poller.stop)
-        tokens = Tokens(settings.jwt_secrets)
-        keys = ApiKeyFormat(settings.api_key_peppers, brand=settings.api_key_brand)
-        identities = Identities(
-            store=store, documents=documents, shards=shards, keys=keys, tokens=tokens, plans=plans, clock=clock
-        )
-        await identities.start()
-        stack.push_async_callback(identities.stop)
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
         if http is None:
@@ -85,7 +83,30 @@ async def running_services(
         lag = Lag(store, bus)
         lag.start()
         stack.push_async_callback(lag.stop)
-        commands = Commands(bus, poller, lag, shards)
+        commands, sealer = Commands(bus, poller, lag, shards), Sealer(store, master_keys)
+        tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
+        identities = Identities(
+            store=store,
+            documents=documents,
+            shards=shards,
+            keys=ApiKeyFormat(settings.api_key_peppers, brand=settings.api_key_brand),
+            tokens=tokens,
+            plans=plans,
+            clock=clock,
+            external=ExternalUsers(
+                issuers=issuers,
+                tokens=ExternalTokens(issuers, http, removed=cache.stamped),
+                commands=commands,
+                sealer=sealer,
+                lookup=lookup,
+                documents=documents,
+                shards=shards,
+                clock=clock,
+            ),
+            cache=cache,
+        )
+        await identities.start()
+        stack.push_async_callback(identities.stop)
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
         metering.start()
         stack.push_async_callback(metering.close)
@@ -98,7 +119,7 @@ async def running_services(
             documents=documents,
             commands=commands,
             lookup=lookup,
-            sealer=Sealer(store, master_keys),
+            sealer=sealer,
             identities=identities,
             passwords=passwords,
             login_throttle=LoginThrottle(),

@@ -14,6 +14,7 @@ import uvicorn
 from msgspec import Struct
 
 from api.app import create_app
+from api.issuers import NO_ISSUERS, Issuers
 from api.llm_models import LlmModels, load_llm_models
 from api.parts import Services
 from api.passwords import Passwords
@@ -154,7 +155,11 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def application(
-    *, clock: Callable[[], Instant] = system_clock, llm_models: LlmModels | None = None, iterations: int = 10
+    *,
+    clock: Callable[[], Instant] = system_clock,
+    llm_models: LlmModels | None = None,
+    issuers: Issuers = NO_ISSUERS,
+    iterations: int = 10,
 ) -> AsyncIterator[Running]:
     """A running application with cheap passwords; `clock` is the API's and the worker's."""
     store, documents, log = MemoryStore(SHARDS, system_clock), MemoryDocuments(), MemoryLog(SHARDS)
@@ -166,6 +171,7 @@ async def application(
         bus=log,
         plans=load_plans(),
         llm_models=llm_models or load_llm_models(),
+        issuers=issuers,
         clock=clock,
         passwords=Passwords(iterations=iterations),
     ) as services:

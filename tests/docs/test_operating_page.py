@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 import api.app
+import api.jwks
 import worker.metrics
 from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
@@ -23,7 +24,7 @@ from worker.settings import read_settings as read_worker_settings
 
 DOCUMENT = "docs/operating.md"
 TEXT = (ROOT / DOCUMENT).read_text("utf-8")
-DECLARING = (api.app, worker.metrics)
+DECLARING = (api.app, api.jwks, worker.metrics)
 """Metrics appear in the registry when their modules are imported."""
 
 
@@ -80,7 +81,12 @@ def _told(name: str, default: object) -> set[str]:
     if default is dataclasses.MISSING:
         return {"must be given"}
     files = {"plans_file": "`api/plans.toml`", "models_file": "`api/llm_models.toml`"}
-    nothing = {"metrics_port": {"on the main port", "off"}, "cors_origins": {"none"}, "trusted_proxies": {"nobody"}}
+    nothing = {
+        "metrics_port": {"on the main port", "off"},
+        "cors_origins": {"none"},
+        "issuers_file": {"none"},
+        "trusted_proxies": {"nobody"},
+    }
     if name in files:
         assert (ROOT / files[name].strip("`")).is_file()
         assert default is None

@@ -1,0 +1,291 @@
+"""Signing in with an identity provider's token, over HTTP: who one is, what one may, and what nobody may."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from api.errors import ApiError
+from api.external_tokens import ExternalTokens
+from api.external_users import ExternalUsers
+from api.identities import CREDENTIAL_SIZE_MAX, Identities
+from api.identity_cache import IdentityCache
+from api.issuers import Issuer, Issuers
+from devnet.issuer import AUDIENCE, DevIssuer, TokenRequest, running
+from eventstore.store import read_shard
+from tests.api.running import Answer, Running, application
+
+COOLDOWN_S = 1
+
+
+class Site:
+    """An application that takes one provider's tokens."""
+
+    def __init__(self, app: Running, server: DevIssuer, issuers: Issuers) -> None:
+        self.app = app
+        self.server = server
+        self.issuers = issuers
+
+    async def me(self, token: str) -> Answer:
+        """`GET /users/me` with a token."""
+        return await self.app.ask("GET", "/users/me", token=token)
+
+
+def issuers_of(server: DevIssuer, **changed: Any) -> Issuers:
+    """The provider as an operator would write it down."""
+    known = {"max_role": "developer", "cooldown_s": COOLDOWN_S, "name": "test", "iss": server.url} | changed
+    known |= {"jwks_url": server.jwks_url, "audience": AUDIENCE, "algorithm": "RS256"}
+    issuer = msgspec.convert(known, Issuer)
+    return Issuers({issuer.iss: issuer})
+
+
+@asynccontextmanager
+async def site(**changed: Any) -> AsyncIterator[Site]:
+    """A provider and an application."""
+    async with running() as server:
+        issuers = issuers_of(server, **changed)
+        async with application(issuers=issuers) as app:
+            yield Site(app, server, issuers)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def there() -> AsyncIterator[Site]:
+    """One for this module's tests."""
+    async with site() as running_site:
+        yield running_site
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def elsewhere(there: Site, issuers: Issuers | None = None) -> Identities:
+    """The identities of another process on the same stores; of one that takes these issuers' tokens."""
+    services, cache = there.app.services, IdentityCache()
+    issuers = there.issuers if issuers is None else issuers
+    external = ExternalUsers(
+        issuers=issuers,
+        tokens=ExternalTokens(issuers, services.http, removed=cache.stamped),
+        commands=services.commands,
+        sealer=services.sealer,
+        lookup=services.lookup,
+        documents=services.documents,
+        shards=services.shards,
+        clock=services.clock,
+    )
+    return Identities(
+        store=services.store,
+        documents=services.documents,
+        shards=services.shards,
+        keys=services.identities.keys,
+        tokens=services.tokens,
+        plans=services.plans,
+        clock=services.clock,
+        external=external,
+        cache=cache,
+    )
+
+
+def names() -> str:
+    """A subject of its own."""
+    return f"subject-{secrets.token_hex(8)}"
+
+
+async def test_a_token_works_as_it_is(there: Site) -> None:
+    """The first one makes a user with an account; the next one is the same user, with neither address nor password."""
+    subject = names()
+    first = await there.me(there.server.token(subject, email="ada@example.com"))
+    assert first.status == 200
+    user = first.json
+    assert user | {"created_at": ""} == {
+        "id": user["id"],
+        "account_id": user["id"],
+        "email": None,
+        "display_name": None,
+        "role": "user",
+        "identity": {"issuer": there.server.url, "subject": subject},
+        "plan": "free",
+        "created_at": "",
+    }
+    assert (await there.me(there.server.token(subject, jti="another"))).json == user
+    assert (await there.me(there.server.token(names()))).json["id"] != user["id"]
+
+
+async def test_what_can_be_done_with_it(there: Site) -> None:
+    """Keys, names and reads; but nothing that takes a password or an address."""
+    app, token = there.app, there.server.token(names())
+    key = await app.ask("POST", "/api-keys", {"name": "a key"}, token=token)
+    assert key.status == 201
+    assert (await app.ask("GET", "/users/me", api_key=key.json["key"])).status == 200
+    named = await app.ask("PATCH", "/users/me", {"display_name": "Ada"}, token=token)
+    assert (named.status, named.json["display_name"]) == (200, "Ada")
+    assert (await app.ask("GET", "/billing/credits", token=token)).status == 200
+    change = {"current_password": "correct horse battery staple", "new_password": "a longer and better one"}
+    answer = await app.ask("POST", "/users/me/password", change, token=token)
+    assert (answer.status, answer.code) == (409, "no_password")
+
+
+async def test_a_known_address_is_not_that_user(there: Site) -> None:
+    """Whatever a provider says of somebody's address, it opens nobody's account, and shuts nobody out."""
+    person = await there.app.register()
+    token = there.server.token(names(), email=person.email, email_verified=True, preferred_username=person.id)
+    mine = await there.me(token)
+    assert mine.status == 200
+    assert mine.json["id"] != person.id
+    assert (await there.me(there.server.token(person.id))).json["id"] != person.id
+    login = {"email": person.email, "password": "correct horse battery staple"}
+    assert (await there.app.ask("POST", "/auth/login", login)).json["user_id"] == person.id
+
+
+async def test_other_claims_are_kept(there: Site) -> None:
+    """Whoever handles the request can read them, from the cache as well."""
+    token = there.server.token(names(), groups=["a"], name="Ada \u05d0", nested={"deep": [1, None, 1.5]})
+    for _ in range(2):
+        caller = await there.app.services.identities.authenticate(f"Bearer {token}", None, address="", user_agent="")
+        assert caller.claims == {"groups": ["a"], "name": "Ada \u05d0", "nested": {"deep": [1, None, 1.5]}}
+        assert (caller.kind, caller.key_id, caller.expires_at, caller.project_id) == ("user", None, None, None)
+
+
+async def test_first_sight_on_two_processes_at_once_is_one_user(there: Site) -> None:
+    """Twenty requests on each of two: one user, linked by one event."""
+    token, other = there.server.token(names()), elsewhere(there)
+    await other.start()
+    try:
+        callers = await asyncio.gather(
+            *[
+                each.authenticate(f"Bearer {token}", None, address="", user_agent="")
+                for each in (there.app.services.identities, other)
+                for _ in range(20)
+            ]
+        )
+    finally:
+        await other.stop()
+    assert len({caller.user_id for caller in callers}) == 1
+    assert await happened(there, callers[0].user_id) == ["user.identity_linked"]
+
+
+async def happened(there: Site, user_id: str) -> list[str]:
+    """The types of the user's events."""
+    stream, store = f"user:{user_id}", there.app.store
+    shard = there.app.services.commands.shard(stream)
+    return [each.type async for each in read_shard(store, shard) if each.stream == stream]
+
+
+async def test_the_role_is_the_tokens_and_never_above_the_issuers(there: Site) -> None:
+    """Whoever is an admin at the provider is none here, and can make no key that is."""
+    subject = names()
+    for role, acts in (("user", "user"), ("developer", "developer"), ("admin", "developer")):
+        assert (await there.me(there.server.token(names(), role=role))).json["role"] == acts
+    asked = {"name": "k", "scopes": ["admin"]}
+    refused = await there.app.ask("POST", "/api-keys", asked, token=there.server.token(subject, role="admin"))
+    assert (refused.status, refused.code) == (403, "scope_exceeded")
+
+
+async def test_who_loses_rights_loses_them_everywhere(there: Site) -> None:
+    """A newer token with a lower role demotes the user's keys too; an older one does not bring it back."""
+    identities = there.app.services.identities
+    subject, now = names(), int(there.app.services.clock() // 1_000_000)
+    before = there.server.token(subject, role="developer", iat=now - 2)
+    made = await there.app.ask("POST", "/api-keys", {"name": "k"}, token=before)
+    caller = await identities.authenticate(None, made.json["key"], address="", user_agent="")
+    assert caller.role == "developer"
+    after = await identities.authenticate(
+        f"Bearer {there.server.token(subject, role='user', iat=now - 1)}", None, address="", user_agent=""
+    )
+    assert after.role == "user"
+    async with asyncio.timeout(1):
+        while (await identities.authenticate(None, made.json["key"], address="", user_agent="")).role != "user":
+            await asyncio.sleep(0.005)
+    for text in (before, there.server.token(subject, role="developer", iat=now - 1)):
+        again = await identities.authenticate(f"Bearer {text}", None, address="", user_agent="")
+        assert again.role == "user"
+    raised = there.server.token(subject, role="developer", iat=now)
+    assert (await identities.authenticate(f"Bearer {raised}", None, address="", user_agent="")).role == "developer"
+
+
+async def test_an_issuer_that_may_give_less_gives_less_at_once(there: Site) -> None:
+    """An operator who lowers `max_role`, or takes the issuer away, reaches the keys of its users as well."""
+    token = there.server.token(names(), role="developer")
+    key = (await there.app.ask("POST", "/api-keys", {"name": "k"}, token=token)).json["key"]
+    lower = elsewhere(there, issuers_of(there.server, max_role="user"))
+    gone = elsewhere(there, Issuers({}))
+    for each in (lower, gone):
+        await each.stamps.poll()
+    assert (await lower.authenticate(None, key, address="", user_agent="")).role == "user"
+    for headers in ((None, key), (f"Bearer {token}", None)):
+        with pytest.raises(ApiError) as refused:
+            await gone.authenticate(*headers, address="", user_agent="")
+        assert refused.value.status == 401
+
+
+async def test_a_key_taken_back_ends_its_tokens(there: Site) -> None:
+    """Within a refresh, also those that were verified before."""
+    token = there.server.token(names())
+    assert (await there.me(token)).status == 200
+    there.server.keys.rotate(keep=False)
+    fresh = there.server.token(names())
+    async with asyncio.timeout(10):
+        while (await there.me(fresh)).status != 200:
+            await asyncio.sleep(0.05)
+    answer = await there.me(token)
+    assert (answer.status, answer.code) == (401, "invalid_token")
+
+
+async def test_sizes(there: Site) -> None:
+    """A large token of a real provider is taken, one beyond the bound is refused unseen, and one of 100 kB too."""
+    large = there.server.token(names(), groups=["x" * 36] * 200)
+    assert 4_096 < len(large) <= CREDENTIAL_SIZE_MAX
+    assert (await there.me(large)).status == 200
+    for size in (CREDENTIAL_SIZE_MAX, 100_000):
+        answer = await there.me(there.server.token(names(), padding="x" * size))
+        assert (answer.status, answer.code) == (401, "invalid_token")
+
+
+async def test_hostile_tokens_are_401(there: Site) -> None:
+    """Each with the challenge of RFC 6750, and never a 500."""
+    good = there.server.token(names())
+    head, body, signature = good.split(".")
+    now = int(there.app.services.clock() // 1_000_000)
+    for text in (
+        there.server.token(names(), exp=now - 31),
+        there.server.token(names(), nbf=now + 60),
+        there.server.token(names(), aud="other"),
+        there.server.token(names(), iss="https://evil.example"),
+        there.server.token(names(), role="root"),
+        there.server.token(names(), project_id=None),
+        there.server.token(""),
+        there.server.keys.current.sign(there.server.claims(TokenRequest(sub=names())), {"kid": "unknown"}),
+        f"{head}.{body}.{signature[:-2]}AA",
+        f"{head}.{body}.",
+        "eyJhbGciOiJub25lIn0.e30.",
+    ):
+        answer = await there.me(text)
+        assert (answer.status, answer.code) == (401, "invalid_token"), text
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    expired = await there.me(there.server.token(names(), exp=now - 31))
+    assert "expired" in expired.json["error"]["message"]
+
+
+async def test_an_erased_user_does_not_come_back(there: Site) -> None:
+    """The token goes on being good at its provider; here it opens nothing, and nothing is made anew."""
+    subject = names()
+    assert (await there.app.ask("DELETE", "/users/me", {}, token=there.server.token(subject))).status == 200
+    for _ in range(2):
+        answer = await there.me(there.server.token(subject, jti=names()))
+        assert (answer.status, answer.code) == (401, "user_erased")
+
+
+async def test_nothing_personal_is_in_the_log(there: Site) -> None:
+    """Neither issuer nor subject nor a claim is in record, event or document (I8)."""
+    subject = names()
+    token = there.server.token(subject, email="ida@example.com", name="Ida Personal")
+    user_id = (await there.me(token)).json["id"]
+    app = there.app
+    written = repr(app.log.records) + repr(app.store.__dict__) + repr(app.services.documents.__dict__)
+    assert user_id in written
+    for personal in (subject, there.server.url, "ida@example.com", "Ida Personal", token):
+        assert personal not in written
