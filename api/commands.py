@@ -50,11 +50,11 @@ class Commands:
         """How far the workers are behind."""
         self.poller = poller
         """`poke` it after commits, where API and worker share a process."""
-        self._shards = shards
+        self.shards = shards
 
     def shard(self, stream: str) -> int:
         """The shard of a stream."""
-        return shard_of(stream, self._shards)
+        return shard_of(stream, self.shards)
 
     async def send(self, envelope: Envelope) -> Ack:
         """Writes the envelope to the log: 413 `command_too_large`; `BusUnavailable`, `BusUncertain` otherwise.
@@ -65,7 +65,7 @@ class Commands:
         if len(record) > COMMAND_SIZE_BYTES_MAX:
             raise ApiError("command_too_large", limit_bytes=COMMAND_SIZE_BYTES_MAX)
         stream = envelope.header.stream
-        shard = shard_of(stream, self._shards)
+        shard = shard_of(stream, self.shards)
         if envelope.body.shed:
             self.lag.admit(shard)
         with _sends.time():

@@ -76,7 +76,7 @@ class ExternalTokens:
         removed: Callable[[Iterable[str]], None],
         now_s: Callable[[], float] = monotonic,
     ) -> None:
-        self._issuers = issuers
+        self.issuers = issuers
         self._jwks = {iss: Jwks(each, http, removed=removed, now_s=now_s) for iss, each in issuers.items()}
 
     def start(self) -> None:
@@ -93,9 +93,9 @@ class ExternalTokens:
 
         Waits, within a bound, only for a key that is not known yet.
         """
-        token = _parsed(text) if self._issuers else None
+        token = _parsed(text) if self.issuers else None
         iss = None if token is None else token.claims.get("iss")
-        issuer = self._issuers.get(iss) if isinstance(iss, str) else None
+        issuer = self.issuers.get(iss) if isinstance(iss, str) else None
         if token is None or issuer is None:
             return None
         key = await self._jwks[issuer.iss].key(_kid(token.header, issuer))

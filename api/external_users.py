@@ -16,7 +16,6 @@ from api.commands import DEADLINE, Commands
 from api.errors import ApiError, refusal
 from api.external_tokens import ExternalToken, ExternalTokens
 from api.ids import random_hex, uuid7
-from api.issuers import Issuers
 from api.lookup import LookupHash
 from api.profile import IDENTITY_PLACE, seal_text
 from api.sealing import Erased, Sealer
@@ -43,14 +42,12 @@ class ExternalUsers:
 
     def __init__(
         self,
-        *,
-        issuers: Issuers,
         tokens: ExternalTokens,
         commands: Commands,
         sealer: Sealer,
         lookup: LookupHash,
         documents: DocumentReader,
-        shards: int,
+        *,
         clock: Callable[[], Instant],
     ) -> None:
         self._tokens = tokens
@@ -58,10 +55,9 @@ class ExternalUsers:
         self._sealer = sealer
         self._lookup = lookup
         self._documents = documents
-        self._shards = shards
         self._clock = clock
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._max_roles = {self._issuer_hash(iss): issuer.max_role for iss, issuer in issuers.items()}
+        self._max_roles = {self._issuer_hash(iss): issuer.max_role for iss, issuer in tokens.issuers.items()}
 
     def start(self) -> None:
         """Begins to fetch the issuers' keys; waits for none of them."""
@@ -90,7 +86,7 @@ class ExternalUsers:
         if token is None:
             return None
         user_id = self.user_id(token)
-        user = await get_user(self._documents, self._shards, user_id)
+        user = await get_user(self._documents, self._commands.shards, user_id)
         if user is None or _says_more(token, user):
             user = await self._told(user_id, token, address, user_agent)
         return ExternalUser(user=user, token=token, role=lower_role(token.role, user.role))
@@ -108,10 +104,10 @@ class ExternalUsers:
         lock = self._locks.setdefault(user_id, asyncio.Lock())
         try:
             async with asyncio.timeout(LINK_S), lock:
-                user = await get_user(self._documents, self._shards, user_id)
+                user = await get_user(self._documents, self._commands.shards, user_id)
                 if user is None or _says_more(token, user):
                     await self._send(await self._envelope(user_id, token, address, user_agent))
-                    user = await get_user(self._documents, self._shards, user_id)
+                    user = await get_user(self._documents, self._commands.shards, user_id)
         except Erased:
             raise ApiError("user_erased") from None
         except (BusError, TimeoutError) as error:

@@ -73,18 +73,13 @@ async def running_services(
         shards = await store.shards()
         master_keys = MasterKeys(settings.master_keys)
         lookup = await LookupHash.load(store, master_keys)
-        poller = OutcomePoller(store)
-        await poller.start()
-        stack.push_async_callback(poller.stop)
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
         if http is None:
             http = await stack.enter_async_context(outbound_http())
-        lag = Lag(store, bus)
-        lag.start()
-        stack.push_async_callback(lag.stop)
-        commands, sealer = Commands(bus, poller, lag, shards), Sealer(store, master_keys)
+        commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
         tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
+        external = ExternalTokens(issuers, http, removed=cache.stamped)
         identities = Identities(
             store=store,
             documents=documents,
@@ -93,16 +88,7 @@ async def running_services(
             tokens=tokens,
             plans=plans,
             clock=clock,
-            external=ExternalUsers(
-                issuers=issuers,
-                tokens=ExternalTokens(issuers, http, removed=cache.stamped),
-                commands=commands,
-                sealer=sealer,
-                lookup=lookup,
-                documents=documents,
-                shards=shards,
-                clock=clock,
-            ),
+            external=ExternalUsers(external, commands, sealer, lookup, documents, clock=clock),
             cache=cache,
         )
         await identities.start()
@@ -129,3 +115,13 @@ async def running_services(
             http=http,
             metering=metering,
         )
+
+
+async def _commands(stack: AsyncExitStack, store: Store, bus: CommandBus, shards: int) -> Commands:
+    """The way of a command, with what it waits with and what sheds it."""
+    poller, lag = OutcomePoller(store), Lag(store, bus)
+    await poller.start()
+    stack.push_async_callback(poller.stop)
+    lag.start()
+    stack.push_async_callback(lag.stop)
+    return Commands(bus, poller, lag, shards)

@@ -68,13 +68,11 @@ def elsewhere(there: Site, issuers: Issuers | None = None) -> Identities:
     services, cache = there.app.services, IdentityCache()
     issuers = there.issuers if issuers is None else issuers
     external = ExternalUsers(
-        issuers=issuers,
-        tokens=ExternalTokens(issuers, services.http, removed=cache.stamped),
-        commands=services.commands,
-        sealer=services.sealer,
-        lookup=services.lookup,
-        documents=services.documents,
-        shards=services.shards,
+        ExternalTokens(issuers, services.http, removed=cache.stamped),
+        services.commands,
+        services.sealer,
+        services.lookup,
+        services.documents,
         clock=services.clock,
     )
     return Identities(
