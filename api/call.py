@@ -31,9 +31,10 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 class Call(Generic[B, Q]):
-    """One request, decoded and authorized. Handlers read it and never change it."""
+    """One request, decoded and authorized. Handlers read it and change nothing, but may let go of its body."""
 
     __slots__ = (
+        "_fingerprint",
         "_headers",
         "_process",
         "_traceparent",
@@ -73,6 +74,7 @@ class Call(Generic[B, Q]):
         self._process = process
         self._headers = headers
         self._traceparent: str | None = None
+        self._fingerprint: str | None = None
         self.route = route
         self.caller = caller
         self.request_id = request_id
@@ -114,8 +116,17 @@ class Call(Generic[B, Q]):
     @property
     def fingerprint(self) -> str:
         """HMAC of method, path, query and body: recognises a repeat, never the request itself (design, 4)."""
-        path = self.url_path.encode("utf-8", "surrogateescape")
-        return self.services.lookup.digest("request", self.method.encode(), path, self.query_string, self.raw_body)
+        if self._fingerprint is None:
+            path = self.url_path.encode("utf-8", "surrogateescape")
+            parts = (self.method.encode(), path, self.query_string, self.raw_body)
+            self._fingerprint = self.services.lookup.digest("request", *parts)
+        return self._fingerprint
+
+    def forget_body(self) -> None:
+        """Lets go of the body's bytes, for an answer that takes long; where a repeat may come, its mark stays."""
+        if self.idempotency_key is not None:
+            self.fingerprint  # noqa: B018  # of the body as it was
+        self.raw_body = b""
 
     def header(self, name: str) -> str | None:
         """One request header by its lower-case name."""

@@ -53,6 +53,9 @@ async def _answer_once(call: "Call[Any, Any]", request: ChatRequest) -> Reply | 
 
 
 async def _answer(job: ChatJob, answering: Answering, keeping: Keeping | None) -> ChatStream | _Uncharged:
+    # An open stream would keep them to its end.
+    job.call.forget_body()
+    job.request.forget_fields()
     if not answering.streaming:
         return _Uncharged(job, await read_whole(job, answering), keeping)
     stream = ChatStream(job, answering, keeping)

@@ -67,15 +67,13 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Bytes of the whole body: more than can become prompt tokens, as no token is shorter than a byte."""
     media: int
     """How many images, sounds and files there are, whose tokens cannot be told from their bytes."""
-    image_bytes: int
-    """Of the images' addresses, which may hold the image itself: no tokens by the letter, at most so many bytes."""
+    prompt_bytes: int
+    """Bytes of the fields that become prompt tokens, but for images; names we do not know may well."""
 
-    @property
-    def prompt_bytes(self) -> int:
-        """Bytes of the fields that become prompt tokens, but for images; names we do not know may well."""
-        fields = self.fields.items()
-        size = sum(memoryview(value).nbytes for name, value in fields if name not in METERED or name == "messages")
-        return size - self.image_bytes
+    def forget_fields(self) -> None:
+        """Lets go of what the client wrote: a provider has begun to answer, and nobody is asked again."""
+        self.fields.clear()
+        self.stream_options.clear()
 
     def upstream_body(self, model: str, max_tokens: int | None) -> bytes:
         """The body for a deployment that calls the model `model`; `max_tokens` is added where the hold asks for it.
@@ -125,8 +123,12 @@ def decode_request(body: bytes) -> ChatRequest:
         n=chat.n or 1,
         size=len(body),
         media=len(media),
-        image_bytes=sum(map(_image_bytes, media)),
+        prompt_bytes=_prompt_bytes(fields) - sum(map(_image_bytes, media)),
     )
+
+
+def _prompt_bytes(fields: dict[str, Raw]) -> int:
+    return sum(memoryview(value).nbytes for name, value in fields.items() if name not in METERED or name == "messages")
 
 
 def _media(message: ChatMessage) -> list[dict[str, Any]]:
@@ -135,6 +137,7 @@ def _media(message: ChatMessage) -> list[dict[str, Any]]:
 
 
 def _image_bytes(part: dict[str, Any]) -> int:
+    """Of an image's address, which may hold the image itself: no tokens by the letter, at most so many bytes."""
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     return len(url) if isinstance(url, str) else 0

@@ -1,0 +1,34 @@
+"""What an open stream keeps in memory does not depend on what was asked."""
+
+import gc
+
+import pytest
+
+from api.call import Call
+from api.gateway.request import ChatRequest
+from tests.api.gateway.place import Place
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "one"}])
+async def test_an_open_stream_keeps_nothing_of_its_request(place: Place, headers: dict[str, str]) -> None:
+    """The body goes as soon as the provider has begun to answer, and what is charged later is the same."""
+    account = await place.account()
+    stream = await account.client().chat.completions.create(
+        model="fs-basic",
+        messages=[{"role": "user", "content": "[[tokens=1000]] [[tps=20]]" + "x" * 4_000}],
+        stream=True,
+        extra_headers=headers,
+    )
+    async for _ in stream:
+        break
+    objects = gc.get_objects()
+    requests = [each for each in objects if isinstance(each, ChatRequest)]
+    calls = [each for each in objects if isinstance(each, Call) and each.route.path == "/v1/chat/completions"]
+    del objects
+    assert [request.fields for request in requests] == [{}]
+    assert [call.raw_body for call in calls] == [b""]
+    await stream.close()
+    (hold,) = await account.ended()
+    assert hold.usage is not None
+    assert hold.usage.source == "estimated"
+    assert hold.usage.prompt > 900
