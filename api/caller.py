@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from api.account_plan import AccountPlan
-from domain.account.api_keys import NO_LIMITS, KeyLimits
+from domain.account.api_key_limits import NO_LIMITS, KeyLimits
 from domain.envelope import Actor
 from domain.instant import Instant
 from domain.user import Role

@@ -66,7 +66,20 @@ KINDS: dict[Kind, Meaning] = {
 """The only place where HTTP status numbers of errors are written."""
 
 MONEY = frozenset(
-    {"amount", "available", "balance", "charged", "cost", "debt", "difference", "held", "owed", "repaid", "required"}
+    {
+        "amount",
+        "available",
+        "balance",
+        "charged",
+        "cost",
+        "credit_limit",
+        "debt",
+        "difference",
+        "held",
+        "owed",
+        "repaid",
+        "required",
+    }
 )
 """Names that are micro-credits wherever the domain uses them in detail or answers; outside they are decimal strings."""
 

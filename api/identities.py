@@ -21,6 +21,7 @@ from api.identity_cache import Identity, IdentityCache, StampsPoller
 from api.plans import Plans
 from api.scopes import AUTHORITY, expand, role_of_key
 from api.tokens import TokenRefused, Tokens
+from domain.account.api_keys import KeyDigest
 from domain.instant import Instant
 from domain.user import Role
 from eventstore.errors import StoreError
@@ -124,7 +125,7 @@ class Identities:
         if identity.expires_at is not None and identity.expires_at <= self._clock():
             self.cache.forget(digest)
             if identity.key_id:
-                _refuse("invalid_api_key", "The API key has expired.")
+                _refuse("invalid_api_key", "The API key has expired, or a rotation has replaced this secret of it.")
             _refuse("invalid_token", EXPIRED)
         return Caller(
             kind="key" if identity.key_id else "user",
@@ -166,7 +167,9 @@ class Identities:
         if key is None:
             self._remember_unknown(parsed.key_id)
             _refuse("invalid_api_key")
-        if not self.keys.matches(credential, key.digest) or key.revoked_at is not None:
+        newest = self.keys.matches(credential, key.digest)
+        older = key.old is not None and self.keys.matches(credential, key.old.digest)
+        if not (newest or older) or key.revoked_at is not None:
             _refuse("invalid_api_key")
         creator = await get_user(self._documents, self._shards, key.created_by)
         role = None if creator is None else self._role_of(creator)
@@ -181,7 +184,7 @@ class Identities:
             role=role_of_key(role, scopes),
             scopes=scopes,
             mode=key.mode,
-            expires_at=key.expires_at,
+            expires_at=key.expires_at if newest else _earlier(key.expires_at, key.old),
             limits=key.limits,
             project_id=key.project_id,
             subscription=await self._subscription(key.account_id),
@@ -247,6 +250,12 @@ class Identities:
         self._unknown[key_id] = self._now_s() + UNKNOWN_S
         if len(self._unknown) > UNKNOWN_MAX:
             self._unknown.popitem(last=False)
+
+
+def _earlier(expires_at: Instant | None, old: KeyDigest | None) -> Instant | None:
+    """When an older secret ends: with the overlap, or with its key."""
+    ends = [end for end in (expires_at, None if old is None else old.until) if end is not None]
+    return min(ends, default=None)
 
 
 def _credential(authorization: str | None, api_key: str | None) -> str:

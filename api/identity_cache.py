@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from api.account_plan import AccountPlan
 from api.caller import Mode
-from domain.account.api_keys import NO_LIMITS, KeyLimits
+from domain.account.api_key_limits import NO_LIMITS, KeyLimits
 from domain.instant import Instant
 from domain.user import Role
 from eventstore.store import Store

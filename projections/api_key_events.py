@@ -1,10 +1,12 @@
-"""What happened to an API key, one document each: who made, changed or revoked it, and when."""
+"""What happened to an API key, one document each: made, changed, rotated, revoked, and used, by the minute."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from domain.account.api_keys import ApiKeyCreated, ApiKeyRevoked, ApiKeyUpdated
+from domain.account.api_key_limits import KeyLimits
+from domain.account.api_key_use import ApiKeyUsed
+from domain.account.api_keys import ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated
 from domain.envelope import Actor
 from domain.instant import Instant
 from domain.recorded import Recorded
@@ -13,21 +15,38 @@ from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, page_of
 from projections.projection import Projection
 
-_EVENTS = (ApiKeyCreated, ApiKeyUpdated, ApiKeyRevoked)
+_CHANGES = (ApiKeyCreated, ApiKeyUpdated, ApiKeyRotated, ApiKeyRevoked)
+_EVENTS = (*_CHANGES, ApiKeyUsed)
+Kind: TypeAlias = Literal["created", "updated", "rotated", "revoked", "used"]
+_KINDS: dict[type, Kind] = {
+    ApiKeyCreated: "created",
+    ApiKeyUpdated: "updated",
+    ApiKeyRotated: "rotated",
+    ApiKeyRevoked: "revoked",
+    ApiKeyUsed: "used",
+}
 
 
 class ApiKeyEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event. `name` and `scopes` are those of the key after it; a revocation leaves them as they were."""
+    """One event. `name`, `scopes` and `limits` are those of the key after it, where it could change them.
+
+    Of kind `used`: a minute's requests, `count` admitted and `refused` for a limit; `at` is when the last one came.
+    `old_until` is the end of the secret that a rotation has replaced.
+    """
 
     id: str
     key_id: str
-    kind: Literal["created", "updated", "revoked"]
+    kind: Kind
     at: Instant
     version: int
     actor: Actor
     command_id: str
     name: str | None = None
     scopes: tuple[str, ...] | None = None
+    limits: KeyLimits | None = None
+    old_until: Instant | None = None
+    count: int = 0
+    refused: int = 0
 
 
 def _key_id(recorded: Recorded) -> str:
@@ -36,36 +55,59 @@ def _key_id(recorded: Recorded) -> str:
     return event.key_id
 
 
-def _evolve(_document: ApiKeyEvent | None, recorded: Recorded) -> ApiKeyEvent:
+def _id(recorded: Recorded) -> str:
+    if isinstance(recorded.event, ApiKeyUsed):
+        return f"{recorded.event.key_id}_m{recorded.event.minute}"
+    return f"{_key_id(recorded)}_{recorded.version}"
+
+
+def _evolve(document: ApiKeyEvent | None, recorded: Recorded) -> ApiKeyEvent:
     event = recorded.event
-    kind: Literal["created", "updated", "revoked"] = "revoked"
-    name, scopes = None, None
-    if isinstance(event, ApiKeyCreated | ApiKeyUpdated):
-        kind = "created" if isinstance(event, ApiKeyCreated) else "updated"
-        name, scopes = event.name, event.scopes
-    return ApiKeyEvent(
-        id=f"{_key_id(recorded)}_{recorded.version}",
+    made = ApiKeyEvent(
+        id=_id(recorded),
         key_id=_key_id(recorded),
-        kind=kind,
+        kind=_KINDS[type(event)],
         at=recorded.at,
         version=recorded.version,
         actor=recorded.metadata.actor,
         command_id=recorded.metadata.command_id,
-        name=name,
-        scopes=scopes,
+    )
+    match event:
+        case ApiKeyCreated() | ApiKeyUpdated():
+            return structs.replace(made, name=event.name, scopes=event.scopes, limits=event.limits)
+        case ApiKeyRotated():
+            return structs.replace(made, old_until=event.digests[1].until if len(event.digests) > 1 else None)
+        case ApiKeyUsed():
+            return _used(document, made, event)
+        case _:
+            return made
+
+
+def _used(known: ApiKeyEvent | None, made: ApiKeyEvent, event: ApiKeyUsed) -> ApiKeyEvent:
+    """Of two reports of one minute the larger counts; it stays where the first one stands in the list."""
+    made = structs.replace(made, at=event.last_at, count=event.count, refused=event.refused)
+    if known is None:
+        return made
+    latest = made if made.at >= known.at else known
+    return structs.replace(
+        known,
+        at=latest.at,
+        actor=latest.actor if latest.actor.origin else known.actor,
+        count=max(known.count, event.count),
+        refused=max(known.refused, event.refused),
     )
 
 
 PROJECTION = Projection(
     collection="api_key_events",
-    version=1,
+    version=2,
     document=ApiKeyEvent,
     events=_EVENTS,
-    key=lambda recorded: f"{_key_id(recorded)}_{recorded.version}",
+    key=_id,
     evolve=_evolve,
     owner=lambda event: event.key_id,
     sort=lambda event: f"{event.version:012d}",
-    begun_by=_EVENTS,
+    begun_by=_CHANGES,
 )
 
 

@@ -2,20 +2,25 @@
 
 from typing import Literal
 
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, structs
 
-from domain.account.api_keys import NO_LIMITS, ApiKeyCreated, ApiKeyRevoked, ApiKeyUpdated, KeyLimits
+from domain.account.api_key_limits import NO_LIMITS, KeyLimits
+from domain.account.api_key_use import ApiKeyUsed
+from domain.account.api_keys import ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated, KeyDigest
 from domain.instant import Instant
 from domain.recorded import Recorded
 from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, instant_sort, read_page
 from projections.projection import Projection
 
-API_KEY_EVENTS = (ApiKeyCreated, ApiKeyUpdated, ApiKeyRevoked)
+API_KEY_EVENTS = (ApiKeyCreated, ApiKeyUpdated, ApiKeyRotated, ApiKeyRevoked, ApiKeyUsed)
 
 
 class ApiKeyView(Struct, frozen=True, kw_only=True):
-    """A key. `digest` is the peppered hash of its secret; `hint` is what a listing shows of it."""
+    """A key. `digest` is the peppered hash of its secret; `hint` is what a listing shows of it.
+
+    `old` is what the secret before the last rotation is recognised by, and until when.
+    """
 
     id: str
     account_id: str
@@ -30,6 +35,8 @@ class ApiKeyView(Struct, frozen=True, kw_only=True):
     revoked_at: Instant | None = None
     limits: KeyLimits = NO_LIMITS
     project_id: str | None = None
+    old: KeyDigest | None = None
+    last_used_at: Instant | None = None
 
 
 def _key(recorded: Recorded) -> str:
@@ -59,7 +66,15 @@ def _evolve(view: ApiKeyView | None, recorded: Recorded) -> ApiKeyView | None:
         return None
     match event:
         case ApiKeyUpdated():
-            return structs.replace(view, name=event.name, scopes=event.scopes)
+            expires_at = view.expires_at if event.expires_at is UNSET else event.expires_at
+            return structs.replace(
+                view, name=event.name, scopes=event.scopes, limits=event.limits, expires_at=expires_at
+            )
+        case ApiKeyRotated():
+            newest, *older = event.digests
+            return structs.replace(view, digest=newest.digest, hint=event.hint, old=older[0] if older else None)
+        case ApiKeyUsed():
+            return structs.replace(view, last_used_at=max(event.last_at, view.last_used_at or 0))
         case ApiKeyRevoked():
             return structs.replace(view, revoked_at=event.revoked_at)
         case _:

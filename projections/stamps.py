@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from domain.account.api_keys import ApiKeyRevoked, ApiKeyUpdated
+from domain.account.api_keys import ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated
 from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
 from domain.member import MemberLevelChanged, MemberRemoved
@@ -17,6 +17,7 @@ from projections.projection import Projection
 
 _EVENTS = (
     ApiKeyRevoked,
+    ApiKeyRotated,
     ApiKeyUpdated,
     AccountSuspended,
     AccountResumed,
@@ -41,7 +42,7 @@ class Stamp(Struct, frozen=True, kw_only=True):
 
 def _key(recorded: Recorded) -> str:
     match recorded.event:
-        case ApiKeyRevoked(key_id=key_id) | ApiKeyUpdated(key_id=key_id):
+        case ApiKeyRevoked(key_id=key_id) | ApiKeyRotated(key_id=key_id) | ApiKeyUpdated(key_id=key_id):
             return key_id
         case SubscriptionConfirmed() | AccountSuspended() | AccountResumed():
             return recorded.stream

@@ -58,6 +58,15 @@ def price_for(call: "Call[Any, Any]", model: "LlmModel") -> Price:
     return model.price
 
 
+declare(
+    "key_credit_limit_exceeded",
+    "payment_required",
+    "The API key's own credit limit does not allow this request.",
+    "`available` is what the key has left and `resets_at` when its period begins anew; raise the limit with PATCH"
+    " /api-keys/{id}, or use another key.",
+)
+
+
 class ChatJob:
     """One attempt at one chat completion. `generation` names the command of its hold, `None` the request's own."""
 
@@ -92,10 +101,12 @@ class ChatJob:
     async def begin(self) -> Answering:
         """A hold that is granted and a provider that answers. Whatever goes wrong leaves no hold behind.
 
-        With ample credits the provider is called while the hold is being decided.
+        With ample credits the provider is called while the hold is being decided; not for a key with a credit limit of
+        its own, of which the balance tells nothing.
         """
         self.metering.admit()
-        if await self.metering.has_ample(self.call.caller.account_id, self.wanted.amount):
+        limited = self.call.caller.limits.credit_limit is not None
+        if not limited and await self.metering.has_ample(self.call.caller.account_id, self.wanted.amount):
             return await self._begin_at_once()
         return await self.begin_with(await self.hold.place())
 

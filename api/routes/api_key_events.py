@@ -5,22 +5,36 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from api.api_key_shown import KeyLimitsShown, limits_shown
 from api.call import Call
+from api.errors import declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
-from api.rfc3339 import format_instant
+from api.rfc3339 import format_instant, maybe_instant
 from api.route import Route, needs
 from api.routes.api_keys import own_key
 from api.sealing import Erased
 from domain.envelope import Actor
-from projections.api_key_events import ApiKeyEvent, list_api_key_events
+from projections.api_key_events import ApiKeyEvent, Kind, list_api_key_events
+
+declare(
+    "invalid_minute",
+    "invalid",
+    "A report of a key's use names no minute that has come.",
+    "Nothing: it is a fault of ours.",
+)
+declare("invalid_count", "invalid", "A report of a key's use is out of range.", "Nothing: it is a fault of ours.")
 
 
 class ApiKeyEventShown(Struct, frozen=True, kw_only=True):
-    """An event. `actor_key_id` is the key through which it was done; the address is null once its user is erased."""
+    """An event. `actor_key_id` is the key through which it was done; the address is null once its user is erased.
+
+    Of kind `used` each stands for a minute: so many `requests` were let through and so many `refused` for a limit, the
+    last of them at `created_at` from that address. `old_secret_expires_at` is told by a rotation.
+    """
 
     id: str
-    kind: Literal["created", "updated", "revoked"]
+    kind: Kind
     created_at: str
     actor_id: str
     actor_key_id: str | None
@@ -28,6 +42,10 @@ class ApiKeyEventShown(Struct, frozen=True, kw_only=True):
     user_agent: str | None
     name: str | None
     scopes: list[str] | None
+    limits: KeyLimitsShown | None
+    old_secret_expires_at: str | None
+    requests: int | None
+    refused: int | None
 
 
 class ApiKeyEventList(Struct, frozen=True, kw_only=True):
@@ -47,7 +65,7 @@ class _Origin(Struct, frozen=True, kw_only=True):
 
 
 async def list_all(call: Call[None, PageQuery]) -> ApiKeyEventList:
-    """Creation, changes and revocation of one of the account's keys: who, through which key, from where."""
+    """Creation, changes, rotations, uses and end of one of the account's keys: who, through which key, from where."""
     services, query = call.services, call.query
     view = await own_key(call)
     page = await list_api_key_events(
@@ -77,6 +95,10 @@ def _shown(event: ApiKeyEvent, origin: _Origin) -> ApiKeyEventShown:
         user_agent=origin.user_agent,
         name=event.name,
         scopes=None if event.scopes is None else list(event.scopes),
+        limits=None if event.limits is None else limits_shown(event.limits),
+        old_secret_expires_at=maybe_instant(event.old_until),
+        requests=event.count if event.kind == "used" else None,
+        refused=event.refused if event.kind == "used" else None,
     )
 
 

@@ -3,25 +3,35 @@
 import re
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec import UNSET, structs
 
 from api.account_plan import plan_of
-from api.api_key_shown import ApiKeyChange, ApiKeyList, ApiKeyMade, ApiKeyShown, NewApiKey, shown
+from api.api_key_authority import require_mode, require_no_later, require_no_limits, require_project
+from api.api_key_made import as_decided, key_made, seal_key
+from api.api_key_shown import (
+    ApiKeyChange,
+    ApiKeyList,
+    ApiKeyMade,
+    ApiKeyShown,
+    NewApiKey,
+    credit_limit_of,
+    rate_limit_of,
+    shown,
+)
 from api.call import Call
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.plain_text import is_plain
-from api.rfc3339 import format_instant, maybe_instant, parse_instant
+from api.rfc3339 import parse_instant
 from api.route import Route, needs
 from api.scopes import requested
+from domain.account.api_key_limits import NO_LIMITS, changed_limits
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
 from domain.instant import Instant
 from projections.api_keys import ApiKeyView, find_api_key, list_api_keys
 
-WARNING = "Store this key now: it is shown only once and cannot be recovered."
-WARNING_GONE = "This key was shown in the first answer; more than 24 hours later it cannot be shown again."
 _KEY_ID = re.compile(r"key_[0-9a-f]{32}", re.ASCII)
 _EXAMPLE_ID = {"id": "key_00000000000000000000000000000000"}
 
@@ -33,18 +43,8 @@ declare(
     "The plan allows no more API keys.",
     "Revoke a key that is not used any more; `limit` is the plan's number.",
 )
-declare(
-    "mode_exceeded",
-    "forbidden",
-    "A key of mode test cannot make a key of mode live.",
-    "Use a live key or a login token, or ask for mode test.",
-)
-declare(
-    "expiry_exceeded",
-    "forbidden",
-    "A key that expires cannot make one that outlives it.",
-    "Send an expires_at no later than the key's own, or use a login token.",
-)
+declare("api_key_expired", "conflict", "The API key has expired.", "Create a new key.")
+declare("invalid_limit", "invalid", "A limit is out of range.", "A rate is 1 to 1000000000 requests, or null.")
 declare("invalid_name", "invalid", "The name is empty or holds control characters.", "Send 1 to 100 characters.")
 
 
@@ -53,41 +53,45 @@ async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
     body, services, caller = call.body, call.services, call.caller
     _check_name(body.name)
     scopes = requested(body.scopes, caller.scopes)
-    if caller.mode == "test" and body.mode != "test":
-        raise ApiError("mode_exceeded", param="mode")
+    require_mode(caller, body.mode)
+    require_no_limits(caller)
     expires_at = _expiry(body.expires_at)
-    if caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at):
-        raise ApiError("expiry_exceeded", param="expires_at")
+    require_no_later(caller, expires_at)
+    project_id = await _project(call, body.project_id)
+    limits = changed_limits(NO_LIMITS, rate_limit_of(body.rate_limit), credit_limit_of(body.credit_limit))
     draft = call.draft(f"account:{caller.account_id}")
     key_id = draft.new_id("key")
-    subject, place = f"account:{caller.account_id}", f"api_key {key_id}"
     made = services.identities.keys.make(key_id, body.mode)
-    outcome = await draft.submit(
-        CreateApiKey(
-            key_id=key_id,
-            name=body.name,
-            scopes=scopes,
-            mode=body.mode,
-            digest=made.digest,
-            hint=made.hint,
-            created_by=caller.user_id,
-            keys_max=(await plan_of(services, caller.account_id)).api_keys,
-            secret_sealed=await services.sealer.seal(subject, place, made.text.encode()),
-            expires_at=expires_at,
-        )
-    )
-    # Not `made`: another attempt under this command id may have won, and its key is the one that works.
-    key = None if outcome.secret is None else (await services.sealer.open(subject, place, outcome.secret)).decode()
-    return ApiKeyMade(
-        id=key_id,
-        key=key,
+    command = CreateApiKey(
+        key_id=key_id,
         name=body.name,
-        scopes=list(scopes),
+        scopes=scopes,
         mode=body.mode,
-        created_at=format_instant(outcome.at),
-        expires_at=maybe_instant(expires_at),
-        warning=WARNING if key else WARNING_GONE,
+        digest=made.digest,
+        hint=made.hint,
+        created_by=caller.user_id,
+        keys_max=(await plan_of(services, caller.account_id)).api_keys,
+        secret_sealed=await seal_key(services, caller.account_id, key_id, made.text),
+        expires_at=expires_at,
+        limits=limits,
+        project_id=project_id,
     )
+    outcome = await draft.submit(command)
+    view = ApiKeyView(
+        id=key_id,
+        account_id=caller.account_id,
+        name=body.name,
+        scopes=scopes,
+        mode=body.mode,
+        digest="",
+        hint=data_of(outcome).get("hint", made.hint),
+        created_by=caller.user_id,
+        created_at=outcome.at,
+        expires_at=expires_at,
+        limits=limits,
+        project_id=project_id,
+    )
+    return await key_made(services, view, outcome)
 
 
 async def list_all(call: Call[None, PageQuery]) -> ApiKeyList:
@@ -106,18 +110,31 @@ async def show(call: Call[None, None]) -> ApiKeyShown:
 
 
 async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
-    """Changes name or scopes."""
-    body, services = call.body, call.services
+    """Changes name, scopes, limits or end."""
+    body, services, caller = call.body, call.services, call.caller
     view = await own_key(call)
     if body.name is not None:
         _check_name(body.name)
-    scopes = None if body.scopes is None else requested(body.scopes, call.caller.scopes)
+    scopes = None if body.scopes is None else requested(body.scopes, caller.scopes)
+    expires_at = UNSET if body.expires_at is UNSET else _expiry(body.expires_at)
+    if expires_at is not UNSET:
+        require_no_later(caller, expires_at)
+    if not (body.rate_limit is UNSET and body.credit_limit is UNSET):
+        require_no_limits(caller)
     draft = call.draft(f"account:{view.account_id}")
-    outcome = await draft.submit(UpdateApiKey(key_id=view.id, name=body.name, scopes=scopes))
+    outcome = await draft.submit(
+        UpdateApiKey(
+            key_id=view.id,
+            name=body.name,
+            scopes=scopes,
+            rate_limit=UNSET if body.rate_limit is UNSET else rate_limit_of(body.rate_limit),
+            credit_limit=UNSET if body.credit_limit is UNSET else credit_limit_of(body.credit_limit),
+            expires_at=expires_at,
+        )
+    )
     services.identities.cache.stamped((view.id,))
     # As it was after this change: a repeat answers the same, whatever has become of the key since.
-    data = data_of(outcome)
-    return shown(replace(view, name=data["name"], scopes=data["scopes"], revoked_at=None), outcome.at)
+    return shown(as_decided(view, outcome), outcome.at)
 
 
 async def revoke(call: Call[None, None]) -> ApiKeyShown:
@@ -131,9 +148,10 @@ async def revoke(call: Call[None, None]) -> ApiKeyShown:
 
 
 async def own_key(call: Call[Any, Any]) -> ApiKeyView:
-    """The key of the path, if it is of the caller's account: 404 `api_key_not_found` for any other."""
+    """The key of the path, if the caller can see it: 404 `api_key_not_found` for any other."""
     view = await _found(call.services, call.path["id"])
-    if view.account_id != call.caller.account_id:
+    caller = call.caller
+    if view.account_id != caller.account_id or caller.project_id not in (None, view.project_id):
         raise ApiError("api_key_not_found")
     return view
 
@@ -143,6 +161,13 @@ async def _found(services: Services, key_id: str) -> ApiKeyView:
     if view is None:
         raise ApiError("api_key_not_found")
     return view
+
+
+async def _project(call: Call[Any, Any], project_id: str | None) -> str | None:
+    """The project that the new key is bound to: the caller's own, if it has one."""
+    wanted = call.caller.project_id if project_id is None else project_id
+    require_project(call.caller, wanted)
+    return wanted
 
 
 def _check_name(name: str) -> None:
@@ -172,16 +197,24 @@ _CREATE = Route(
         "scope_exceeded",
         "mode_exceeded",
         "expiry_exceeded",
+        "limits_exceeded",
+        "project_exceeded",
         "api_key_limit",
+        "invalid_amount",
     ),
     write=True,
     shown_once=True,
-    example={"name": "my first key", "scopes": ["read", "write"]},
+    example={
+        "name": "my first key",
+        "scopes": ["read", "write"],
+        "rate_limit": {"requests_per_minute": 60},
+        "credit_limit": {"amount": "5.000000", "period": "month"},
+    },
 )
 
 ROUTES = (
     _CREATE,
-    replace(_CREATE, path="/api-keys/create", description="The same as `POST /api-keys`."),
+    structs.replace(_CREATE, path="/api-keys/create", description="The same as `POST /api-keys`."),
     Route(
         method="GET",
         path="/api-keys",
@@ -213,7 +246,19 @@ ROUTES = (
         access=needs("api_keys:write"),
         body=ApiKeyChange,
         answers={200: ApiKeyShown},
-        errors=("invalid_name", "invalid_scope", "scope_exceeded", "api_key_not_found", "api_key_revoked"),
+        description="A limit is replaced as a whole; null takes it away. `expires_at` null: it never ends.",
+        errors=(
+            "invalid_name",
+            "invalid_scope",
+            "invalid_expiry",
+            "invalid_amount",
+            "scope_exceeded",
+            "expiry_exceeded",
+            "limits_exceeded",
+            "api_key_not_found",
+            "api_key_revoked",
+            "api_key_expired",
+        ),
         write=True,
         path_examples=_EXAMPLE_ID,
         example={"name": "a better name"},

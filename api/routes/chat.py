@@ -53,6 +53,7 @@ ROUTES = (
             "model_not_found",
             "model_unpriced",
             "insufficient_credits",
+            "key_credit_limit_exceeded",
             "debt_outstanding",
             "in_progress",
             "answer_lost",

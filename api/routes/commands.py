@@ -16,7 +16,7 @@ from api.route import ANYONE, Route
 from eventstore.records import Outcome
 from eventstore.store import Store
 
-INSTANTS = frozenset({"expires_at"})
+INSTANTS = frozenset({"expires_at", "old_secret_expires_at"})
 """Names that are instants wherever the domain's answers use them."""
 
 
@@ -97,11 +97,13 @@ def _decided(public_id: str, outcome: Outcome) -> CommandStatus:
 
 def result_shown(data: Mapping[str, Any]) -> dict[str, Any]:
     """An answer of the domain as the client sees it: amounts and times as text, and nothing that is sealed."""
-    return {
-        name: format_instant(value) if name in INSTANTS and type(value) is int else value
-        for name, value in public(data).items()
-        if not name.endswith("_sealed")
-    }
+    return {name: _shown(name, value) for name, value in public(data).items() if not name.endswith("_sealed")}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return result_shown(value)
+    return format_instant(value) if name in INSTANTS and type(value) is int else value
 
 
 ROUTES = (

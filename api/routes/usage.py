@@ -1,6 +1,7 @@
 """What an account has used: totals of a period, and groups of them."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
@@ -11,7 +12,7 @@ from api.rfc3339 import INSTANT_MAX, format_instant, parse_instant
 from api.route import Route, needs
 from domain.instant import DAY, Instant
 from domain.money import format_credits
-from projections.usage import QUARTER, Grouping, UsageSum, sum_usage
+from projections.usage import QUARTER, Grouping, UsageBucket, UsageSum, sum_usage
 from projections.usage_days import usage_between
 
 PERIOD_DEFAULT: Instant = 30 * DAY
@@ -75,9 +76,14 @@ class UsageReport(Struct, frozen=True, kw_only=True):
 
 async def show_usage(call: Call[None, UsageQuery]) -> UsageReport:
     """Totals and groups of the account's usage."""
-    services, group_by = call.services, call.query.group_by
-    start, end = _period(call.query, services.clock())
+    services, query = call.services, call.query
+    start, end = period(query.from_, query.to, services.clock())
     buckets = await usage_between(services.documents, services.shards, call.caller.account_id, start, end)
+    return report(buckets, query.group_by, start, end)
+
+
+def report(buckets: Iterable[UsageBucket], group_by: Grouping, start: Instant, end: Instant) -> UsageReport:
+    """Totals and groups of buckets that lie between `start` and `end`."""
     total, groups = sum_usage(buckets, group_by)
     return UsageReport(
         from_=format_instant(start),
@@ -88,9 +94,10 @@ async def show_usage(call: Call[None, UsageQuery]) -> UsageReport:
     )
 
 
-def _period(query: UsageQuery, now: Instant) -> tuple[Instant, Instant]:
-    end = now if query.to is None else _moment(query.to, "to")
-    start = end - PERIOD_DEFAULT if query.from_ is None else _moment(query.from_, "from")
+def period(from_: str | None, to: str | None, now: Instant) -> tuple[Instant, Instant]:
+    """Beginning and end of what was asked for, widened to quarters of an hour. 400 `invalid_period`."""
+    end = now if to is None else _moment(to, "to")
+    start = end - PERIOD_DEFAULT if from_ is None else _moment(from_, "from")
     if start >= end:
         raise ApiError("invalid_period", "from must lie before to.", param="from")
     if end - start > PERIOD_MAX:

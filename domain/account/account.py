@@ -1,7 +1,8 @@
 """The account of a user or an organization as one consistency boundary: its parts, and who decides and evolves what.
 
 A part is a module with `COMMANDS`, `EVENTS`, `decide`, `evolve` and `answer`. Its `decide` may read the whole account,
-its `evolve` writes only its own field. A new part is its file, a field in `Account`, and a line in `PARTS`.
+its `evolve` writes only its own field. A new part is its file, a field in `Account`, and a line in `PARTS`; what only
+writes down the events of others is a line in `FOLLOWERS`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from domain.account import api_keys, credits, holds, standing, subscription
+from domain.account import api_key_spending, api_key_use, api_keys, credits, holds, standing, subscription
+from domain.account.api_key_spending import ApiKeySpending
+from domain.account.api_key_use import ApiKeyUse
 from domain.account.api_keys import ApiKeys
 from domain.account.ledger import Ledger
 from domain.account.standing import Standing
@@ -26,6 +29,8 @@ class Account(Struct, kw_only=True):
     api_keys: ApiKeys = field(default_factory=ApiKeys)
     subscription: Subscription = field(default_factory=Subscription)
     standing: Standing = field(default_factory=Standing)
+    api_key_spending: ApiKeySpending = field(default_factory=ApiKeySpending)
+    api_key_use: ApiKeyUse = field(default_factory=ApiKeyUse)
 
 
 PARTS: tuple[tuple[str, Any], ...] = (
@@ -34,14 +39,22 @@ PARTS: tuple[tuple[str, Any], ...] = (
     ("api_keys", api_keys),
     ("subscription", subscription),
     ("standing", standing),
+    ("api_key_use", api_key_use),
 )
 """The field that a part writes, and the part."""
+
+FOLLOWERS: tuple[tuple[str, Any], ...] = (("api_key_spending", api_key_spending),)
+"""Parts without commands and events of their own: their `EVENTS` are those of others that they write down as well."""
 
 _BEGINNINGS = frozenset({holds.PlaceHold, api_keys.CreateApiKey})
 """What a suspended account may not even have decided; everything else it is refused by the API."""
 
 _PART_OF_COMMAND = {command: part for _, part in PARTS for command in part.COMMANDS}
-_FIELD_OF_EVENT = {event: (name, part) for name, part in PARTS for event in part.EVENTS}
+_PARTS_OF_EVENT: dict[type[Event], tuple[tuple[str, Any], ...]] = {
+    event: tuple((name, each) for name, each in PARTS + FOLLOWERS if event in each.EVENTS)
+    for _, part in PARTS
+    for event in part.EVENTS
+}
 
 
 def decide(account: Account, command: Command, at: Instant) -> Sequence[Event]:
@@ -53,9 +66,9 @@ def decide(account: Account, command: Command, at: Instant) -> Sequence[Event]:
 
 
 def evolve(account: Account, event: Event) -> Account:
-    """Lets the part that owns the event write it down."""
-    name, part = _FIELD_OF_EVENT[type(event)]
-    part.evolve(getattr(account, name), event)
+    """Lets the part that owns the event, and those that follow it, write it down."""
+    for name, part in _PARTS_OF_EVENT[type(event)]:
+        part.evolve(getattr(account, name), event)
     return account
 
 
@@ -89,5 +102,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=5,
+    state_version=6,
 )

@@ -13,7 +13,7 @@ from domain.account.credits import balance_answer
 from domain.account.ledger import Burn, ClosedHold, Grant, Hold, Ledger, burn_plan
 from domain.account.usage import Price, Usage, cost, require_price, require_usage
 from domain.aggregate import Answer
-from domain.errors import Conflict, Full, Invalid, NotFound, PaymentRequired
+from domain.errors import Conflict, Forbidden, Full, Invalid, NotFound, PaymentRequired
 from domain.instant import DAY, Instant
 from domain.message import Command, Event
 from domain.money import AMOUNT_MAX, MicroCredits
@@ -154,7 +154,7 @@ def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[Ho
     credits = account.credits
     match command:
         case PlaceHold():
-            return _place(credits, command, at)
+            return _place(account, command, at)
         case SettleHold():
             return _settle(credits, command, at)
         case ReportProgress():
@@ -165,7 +165,8 @@ def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[Ho
             return []
 
 
-def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEvent]:
+def _place(account: "Account", command: PlaceHold, at: Instant) -> Sequence[HoldEvent]:
+    credits = account.credits
     if command.hold_id in credits.holds:
         return []
     if credits.ended(command.hold_id) is not None:
@@ -189,7 +190,7 @@ def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEve
     return [
         HoldPlaced(
             hold_id=command.hold_id,
-            amount=min(command.amount, credits.available),
+            amount=min(_granted_to_key(account, command, at), credits.available),
             model=command.model,
             price=command.price,
             placed_at=at,
@@ -197,6 +198,18 @@ def _place(credits: Ledger, command: PlaceHold, at: Instant) -> Sequence[HoldEve
             key_id=command.key_id,
         )
     ]
+
+
+def _granted_to_key(account: "Account", command: PlaceHold, at: Instant) -> MicroCredits:
+    """How much of the amount the key may hold; a key that has just ended holds nothing any more."""
+    if command.key_id is None:
+        return command.amount
+    key = account.api_keys.active.get(command.key_id)
+    if command.key_id in account.api_keys.revoked or (key is not None and not key.works(at)):
+        raise Forbidden("invalid_api_key", "The API key was revoked or has expired.")
+    if key is None or command.amount == 0:
+        return command.amount
+    return account.api_key_spending.grant(command.key_id, key.limits, command.amount, command.amount_min, at)
 
 
 def _progress(credits: Ledger, command: ReportProgress) -> Sequence[HoldEvent]:

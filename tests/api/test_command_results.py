@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from api.routes.commands import result_shown
 from domain.account.account import AGGREGATE as ACCOUNT
-from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
+from domain.account.api_key_limits import CreditLimit
+from domain.account.api_key_use import UseApiKey
+from domain.account.api_keys import CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey
 from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold, Sweep
 from domain.account.usage import Price, Usage
@@ -66,7 +68,9 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             Sweep(),
             SettleHold(hold_id="h3", usage=USED),
             CREATE,
-            UpdateApiKey(key_id="key_1", name="m"),
+            UpdateApiKey(key_id="key_1", name="m", credit_limit=CreditLimit(amount=5_000_000, period="day")),
+            RotateApiKey(key_id="key_1", digest="e", hint="i", overlap_s=60, secret_sealed="s"),
+            UseApiKey(key_id="key_1", minute=0, count=1, refused=0, last_at=7),
             RevokeApiKey(key_id="key_1"),
         ),
     ),

@@ -6,7 +6,9 @@ from random import Random
 from typing import Any
 
 from domain.account.account import Account
-from domain.account.api_keys import RevokeApiKey, UpdateApiKey
+from domain.account.api_key_limits import RateLimit
+from domain.account.api_key_use import UseApiKey
+from domain.account.api_keys import RevokeApiKey, RotateApiKey, UpdateApiKey
 from domain.account.holds import SettleHold
 from domain.account.usage import Usage
 from domain.envelope import Actor
@@ -60,6 +62,15 @@ def some_command(random: Random, number: int, at: int) -> Command:
         lambda: release(some("hold")),
         lambda: create_key(f"key_{number}", keys_max=None),
         lambda: UpdateApiKey(key_id=some("key"), name=f"n{number}"),
+        lambda: UpdateApiKey(
+            key_id=some("key"), rate_limit=RateLimit(requests_per_day=number + 1), expires_at=expires_at
+        ),
+        lambda: RotateApiKey(
+            key_id=some("key"), digest=f"d{number}", hint=f"h{number}", overlap_s=number % 2, secret_sealed="s"
+        ),
+        lambda: UseApiKey(
+            key_id=some("key"), minute=at // MINUTE * MINUTE, count=number % 7, refused=number % 3, last_at=at
+        ),
         lambda: RevokeApiKey(key_id=some("key")),
     )
     maker = random.choice(makers)

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.instant import DAY, HOUR
-from projections import api_keys, credits, holds, stamps, transactions, usage, usage_days, usage_quarters
+from projections import (
+    api_key_events,
+    api_keys,
+    credits,
+    holds,
+    stamps,
+    transactions,
+    usage,
+    usage_days,
+    usage_quarters,
+)
 from projections.documents import Change
 from projections.memory import MemoryDocuments
 from projections.paging import instant_sort
@@ -97,13 +107,24 @@ def test_usage_equals_charges(seed: int) -> None:
 @HISTORIES
 @given(SEEDS)
 def test_keys_are_those_of_the_account(seed: int) -> None:
-    """Working ones with name and scopes, revoked ones as revoked; each change has bumped the key's stamp."""
+    """Working ones as they are now, revoked ones as revoked; each change has bumped the key's stamp, no use has."""
     scenario, recorded = history(seed)
     views = folded(api_keys.PROJECTION, recorded)
     keys = scenario.state.api_keys
-    assert {key: view.name for key, view in views.items() if view.revoked_at is None} == {
-        key: value.name for key, value in keys.active.items()
+    assert {
+        key: (view.name, view.digest, view.limits, view.expires_at, None if view.old is None else view.old.until)
+        for key, view in views.items()
+        if view.revoked_at is None
+    } == {
+        key: (value.name, value.digest, value.limits, value.expires_at, value.old_until)
+        for key, value in keys.active.items()
     }
+    last = scenario.state.api_key_use.last
+    assert {key for key, view in views.items() if view.last_used_at is not None} == set(last)
+    minutes = [each for each in folded(api_key_events.PROJECTION, recorded).values() if each.kind == "used"]
+    for key_id, minute in last.items():
+        listed = [each for each in minutes if each.key_id == key_id]
+        assert (listed[-1].count, listed[-1].refused) == (minute.count, minute.refused)
     assert {key for key, view in views.items() if view.revoked_at is not None} == keys.revoked
     changed = {each.event.key_id: each.seq for each in recorded if type(each.event) in stamps.PROJECTION.events}  # type: ignore[attr-defined]
     assert {key: stamp.seq for key, stamp in folded(stamps.PROJECTION, recorded).items()} == changed

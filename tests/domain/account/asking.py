@@ -3,6 +3,7 @@
 from typing import Any
 
 from domain.account.account import AGGREGATE, Account
+from domain.account.api_key_limits import NO_LIMITS, KeyLimits
 from domain.account.api_keys import CreateApiKey
 from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
@@ -46,11 +47,12 @@ def place(
     amount_min: int | None = None,
     expires_at: Instant = T0 + 10 * MINUTE,
     price: Price = ONE_EACH,
+    key_id: str | None = "key_1",
 ) -> PlaceHold:
     """Holds credits, all of them or nothing unless told otherwise."""
     least = amount if amount_min is None else amount_min
     return PlaceHold(
-        hold_id=hold_id, amount=amount, amount_min=least, model="m", price=price, expires_at=expires_at, key_id="key_1"
+        hold_id=hold_id, amount=amount, amount_min=least, model="m", price=price, expires_at=expires_at, key_id=key_id
     )
 
 
@@ -74,7 +76,9 @@ def release(hold_id: str) -> ReleaseHold:
     return ReleaseHold(hold_id=hold_id, reason="failed")
 
 
-def create_key(key_id: str, *, keys_max: int | None = 2, expires_at: Instant | None = None) -> CreateApiKey:
+def create_key(
+    key_id: str, *, keys_max: int | None = 2, expires_at: Instant | None = None, limits: KeyLimits = NO_LIMITS
+) -> CreateApiKey:
     """Makes an API key."""
     return CreateApiKey(
         key_id=key_id,
@@ -87,4 +91,5 @@ def create_key(key_id: str, *, keys_max: int | None = 2, expires_at: Instant | N
         keys_max=keys_max,
         secret_sealed="sealed",
         expires_at=expires_at,
+        limits=limits,
     )

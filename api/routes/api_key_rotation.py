@@ -1,0 +1,68 @@
+"""A new secret for an API key: the old one works on for a while, so that nothing has to change over at once."""
+
+from api.api_key_authority import require_secret_of
+from api.api_key_made import as_decided, key_made, seal_key
+from api.api_key_shown import ApiKeyMade, Rotation
+from api.call import Call
+from api.errors import declare
+from api.route import Route, needs
+from api.routes.api_keys import own_key
+from domain.account.api_keys import RotateApiKey
+
+declare("invalid_overlap", "invalid", "The overlap is out of range.", "Send overlap_s from 0 to 2592000, 30 days.")
+
+
+async def rotate(call: Call[Rotation, None]) -> ApiKeyMade:
+    """Gives the key a new secret; a repeat under one `Idempotency-Key` answers the same one for 24 hours."""
+    services = call.services
+    view = await own_key(call)
+    draft = call.draft(f"account:{view.account_id}")
+    # A repeat may come with the secret that the first try has retired.
+    if await draft.known() is None:
+        require_secret_of(call.caller, view)
+    made = services.identities.keys.make(view.id, view.mode)
+    outcome = await draft.submit(
+        RotateApiKey(
+            key_id=view.id,
+            digest=made.digest,
+            hint=made.hint,
+            overlap_s=call.body.overlap_s,
+            secret_sealed=await seal_key(services, view.account_id, view.id, made.text),
+        )
+    )
+    # Other processes see the stamp within a second; this one forgets the old secret now.
+    services.identities.cache.stamped((view.id,))
+    return await key_made(services, as_decided(view, outcome), outcome)
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/api-keys/{id}/rotate",
+        handler=rotate,
+        summary="Rotate an API key",
+        description=(
+            "Answers the same key with a new secret, this once. The old secret works for `overlap_s` more; rotated "
+            "again meanwhile, the older of the two ends at once."
+        ),
+        tag="api keys",
+        access=needs("api_keys:write"),
+        body=Rotation,
+        answers={200: ApiKeyMade},
+        errors=(
+            "api_key_not_found",
+            "api_key_revoked",
+            "api_key_expired",
+            "not_key_owner",
+            "scope_exceeded",
+            "mode_exceeded",
+            "expiry_exceeded",
+            "limits_exceeded",
+            "project_exceeded",
+        ),
+        write=True,
+        shown_once=True,
+        path_examples={"id": "key_00000000000000000000000000000000"},
+        example={"overlap_s": 3600},
+    ),
+)
