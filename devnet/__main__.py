@@ -14,6 +14,7 @@ import uvloop
 from api.tokens import ISSUER
 from api.toml_file import BadFile
 from devnet.arguments import Common, add_common, common
+from devnet.issuer.example_tokens import issue
 from devnet.one_process import JWT_KEY_ID, Devnet, WorkerEnded, devnet_settings
 from devnet.printout import show
 from devnet.provider import ProviderOptions
@@ -35,6 +36,7 @@ examples:
   make devnet ARGS="--provider-latency-ms 300 --provider-tokens-per-second 40"
   make devnet ARGS="--upstream http://127.0.0.1:8080/v1 --model my-model --price-input 0.150000 --price-output 0.600000"
   make devnet ARGS="--jwt ada --jwt grace:admin"
+  make devnet ARGS="--issuer ida:developer otto"
 
 Tokens that you make yourself, with --jwt-secret: a JWT signed with HS256, its key the secret's UTF-8 bytes, its
 header "kid": "{JWT_KEY_ID}", its claims "iss": "{ISSUER}", "sub" the id of a user who is registered here (user_…),
@@ -106,6 +108,7 @@ async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None)
         devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret), provider)
         await devnet.start(stack)
         seeded = await seed(devnet.url, devnet.grant_role, chosen.people)
+        issued = await issue(devnet.issuer_url, chosen.issued or ()) if devnet.issuer_url else None
         log.info("devnet_started", mode="devnet", url=devnet.url, limits=chosen.limits)
         show(
             mode="devnet",
@@ -113,6 +116,7 @@ async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None)
             models=list(devnet.models),
             pids={"devnet": os.getpid()},
             seeded=seeded,
+            issued=issued,
             as_json=chosen.json,
         )
         await devnet.until(stopping)

@@ -44,6 +44,10 @@ class Person(Struct, frozen=True, kw_only=True):
         return f"{self.subject}@example.com"
 
 
+ISSUED = (Person(subject="ida", role="user"), Person(subject="otto", role="developer"))
+"""Who gets a token of the identity provider when nobody is named."""
+
+
 class Common(Struct, frozen=True, kw_only=True):
     """The choices that devnet and stack share."""
 
@@ -55,6 +59,8 @@ class Common(Struct, frozen=True, kw_only=True):
     upstream: Upstream | None
     log_level: str
     people: Sequence[Person] = ()
+    issued: Sequence[Person] | None = None
+    """Who gets a token of the identity provider; `None`: there is none."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +83,14 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="SUBJECT[:ROLE]",
         help=f"also register SUBJECT@example.com, with a role ({', '.join(ROLES)}), and print a login token for it; "
         "repeat for more",
+    )
+    parser.add_argument(
+        "--issuer",
+        type=_person,
+        nargs="*",
+        metavar="SUBJECT[:ROLE]",
+        help="also start an identity provider on this machine, take its tokens, and print one for each SUBJECT "
+        f"({', '.join(f'{each.subject}:{each.role}' for each in ISSUED)} if none is named)",
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     models = parser.add_argument_group("models")
@@ -106,6 +120,10 @@ def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common
     """The shared choices; ends the process with what is wrong."""
     if not words.upstream and (words.model or words.upstream_key):
         parser.error("--model and --upstream-key go with --upstream URL")
+    issued = words.issuer if words.issuer is None else tuple(words.issuer) or ISSUED
+    twice = {each.subject for each in issued or ()} & {each.subject for each in words.jwt}
+    if twice:
+        parser.error(f"--jwt and --issuer both name {min(twice)}: they are different users, call them differently")
     return Common(
         host=words.host,
         port=words.port,
@@ -115,6 +133,7 @@ def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common
         upstream=_upstream(parser, words) if words.upstream else None,
         log_level=words.log_level,
         people=words.jwt,
+        issued=issued,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from api.app import create_app
+from api.issuers import NO_ISSUERS, Issuers
 from api.llm_models import LlmModels
 from api.parts import Services
 from api.plans import load_plans
@@ -18,6 +19,8 @@ from api.server import Server, listening_socket, uvicorn_config
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.arguments import Common
+from devnet.issuer import running as running_issuer
+from devnet.issuer import write_issuers_file
 from devnet.local_model import start_local_model
 from devnet.log import MemoryLog
 from devnet.models_file import local_upstream, write_models
@@ -76,12 +79,14 @@ class Devnet:
         self.services: Services
         self.models: LlmModels
         self.url = ""
+        self.issuer_url: str | None = None
         self.working: asyncio.Task[None]
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Starts everything; `stack` stops it in the other order."""
         provider = await stack.enter_async_context(running(self._provider))
         self.models = await self._models(stack, provider.base_url)
+        issuers = await self._issuers(stack)
         documents = MemoryDocuments()
         services = await stack.enter_async_context(
             running_services(
@@ -92,6 +97,7 @@ class Devnet:
                 bus=self._log,
                 plans=load_plans(self._settings.plans_file),
                 llm_models=self.models,
+                issuers=issuers,
             )
         )
         self.services = services
@@ -115,6 +121,14 @@ class Devnet:
             upstreams.append(local_upstream(local.base_url, local.model))
         with tempfile.TemporaryDirectory() as folder:
             return write_models(Path(folder) / "models.toml", provider_url, upstreams)
+
+    async def _issuers(self, stack: AsyncExitStack) -> Issuers:
+        if self._chosen.issued is None:
+            return NO_ISSUERS
+        issuer = await stack.enter_async_context(running_issuer())
+        self.issuer_url = issuer.url
+        with tempfile.TemporaryDirectory() as folder:
+            return write_issuers_file(Path(folder) / "issuers.toml", issuer.url, issuer.algorithm)
 
     async def _listen(self, stack: AsyncExitStack, services: Services) -> None:
         try:

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
+from devnet.issuer.example_tokens import Issued
 from devnet.seed import Seeded
 
 
 class Printout(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The JSON object; its members are a promise. `tokens`, by subject, is there when `--jwt` asked for some."""
+    """The JSON object; its members are a promise.
+
+    `tokens`, by subject, is there when `--jwt` or `--issuer` asked for some; `issuer_url` with `--issuer`.
+    """
 
     mode: str
     urls: Sequence[str]
@@ -21,10 +25,18 @@ class Printout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: Sequence[str]
     pids: Mapping[str, int]
     tokens: Mapping[str, str] = {}
+    issuer_url: str = ""
 
 
 def show(
-    *, mode: str, urls: Sequence[str], models: Sequence[str], pids: Mapping[str, int], seeded: Seeded, as_json: bool
+    *,
+    mode: str,
+    urls: Sequence[str],
+    models: Sequence[str],
+    pids: Mapping[str, int],
+    seeded: Seeded,
+    issued: Issued | None,
+    as_json: bool,
 ) -> None:
     """Writes to standard output and flushes."""
     printout = Printout(
@@ -36,17 +48,21 @@ def show(
         api_key=seeded.api_key,
         models=models,
         pids=pids,
-        tokens=seeded.tokens,
+        tokens={**seeded.tokens, **(issued.tokens if issued else {})},
+        issuer_url=issued.url if issued else "",
     )
-    text = msgspec.json.encode(printout).decode() if as_json else _for_people(printout, seeded)
+    text = msgspec.json.encode(printout).decode() if as_json else _for_people(printout, seeded, issued)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def _for_people(printout: Printout, seeded: Seeded) -> str:
+def _for_people(printout: Printout, seeded: Seeded, issued: Issued | None) -> str:
     url = printout.urls[0]
     body = f'{{"model": "{printout.models[0]}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
     asked = "".join(f"\n  {subject}@example.com\n          token {token}" for subject, token in seeded.tokens.items())
+    if issued is not None:
+        asked += f"\n  issuer  {issued.url}   (POST /token, POST /rotate)"
+        asked += "".join(f"\n  {subject}\n          token {token}" for subject, token in issued.tokens.items())
     return f"""\
 Form-State {printout.mode} is up: {", ".join(printout.urls)}   (docs: {url}/docs)
 

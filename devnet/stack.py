@@ -22,6 +22,8 @@ from api.server import listening_socket
 from api.toml_file import BadFile
 from devnet.arguments import PORT_MAX, Common, add_common, common
 from devnet.child import descendants, spawn
+from devnet.issuer import IssuerOptions, write_issuers_file
+from devnet.issuer.example_tokens import issue
 from devnet.local_model import MODEL, START_S, answers, model_file
 from devnet.models_file import UPSTREAM_KEY_ENV, local_upstream, write_models
 from devnet.printout import show
@@ -82,6 +84,7 @@ class Stack:
         }
         self.processes: list[Supervised] = []
         self.models: list[str] = []
+        self.issuer_url: str | None = None
         self.environment: dict[str, str] = {}
         self._blocking_work: set[asyncio.Future[Any]] = set()
 
@@ -111,6 +114,7 @@ class Stack:
         provider_port, model_port = free_port(), free_port()
         models_file = self._models(provider_port, model_port)
         self.environment = _environment(database_url, kafka.bootstrap_servers, models_file, self._chosen)
+        self._start_issuer()
         await self._once([sys.executable, "-m", "worker", "migrate"])
         self._run("provider", ["devnet.provider", "--port", str(provider_port)])
         if self._chosen.local_model:
@@ -167,6 +171,16 @@ class Stack:
         path = self._folder / "models.toml"
         self.models = list(write_models(path, f"http://127.0.0.1:{provider_port}/v1", upstreams))
         return path
+
+    def _start_issuer(self) -> None:
+        if self._chosen.issued is None:
+            return
+        port = free_port()
+        self.issuer_url = f"http://127.0.0.1:{port}"
+        path = self._folder / "issuers.toml"
+        write_issuers_file(path, self.issuer_url, IssuerOptions().algorithm)
+        self.environment["FORMSTATE_ISSUERS_FILE"] = str(path)
+        self._run("issuer", ["devnet.issuer", "--port", str(port)])
 
     def _run(self, name: str, module: Sequence[str], extra: Mapping[str, str] | None = None) -> None:
         environment = self.environment | dict(extra or {})
@@ -277,12 +291,14 @@ def _end_at_once(number: int, folder: Path) -> None:
 async def _come_up(running: Stack, chosen: Common) -> None:
     await running.start()
     seeded = await seed(running.urls[0], running.grant_role, chosen.people)
+    issued = await issue(running.issuer_url, chosen.issued or ()) if running.issuer_url else None
     show(
         mode="production",
         urls=running.urls,
         models=running.models,
         pids=running.pids,
         seeded=seeded,
+        issued=issued,
         as_json=chosen.json,
     )
 

@@ -4,8 +4,8 @@ In process: `async with running(IssuerOptions()) as issuer: issuer.token("ada", 
 On its own: `python -m devnet.issuer --port P`. Whoever reaches it may have any token: it listens on loopback only.
 """
 
-from devnet.issuer.issuer import DevIssuer, IssuerOptions, TokenRequest
+from devnet.issuer.issuer import AUDIENCE, DevIssuer, IssuerOptions, TokenRequest
 from devnet.issuer.server import running
-from devnet.issuer.settings_file import AUDIENCE, write_issuers_file
+from devnet.issuer.settings_file import write_issuers_file
 
 __all__ = ["AUDIENCE", "DevIssuer", "IssuerOptions", "TokenRequest", "running", "write_issuers_file"]

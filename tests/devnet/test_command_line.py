@@ -119,6 +119,29 @@ async def test_tokens_for_any_subject_and_role(log: Path) -> None:
         assert (await _get(f"{url}/users/me", made))["email"] == "demo@example.com"
 
 
+async def test_an_identity_provider_of_its_own(log: Path) -> None:
+    """`--issuer` starts one, and its tokens work as they are: by whom one likes, up to a developer."""
+    async with _devnet(log, *_words("--issuer", "--jwt", "ada")) as said:
+        assert set(said) == PROMISED | {"tokens", "issuer_url"}
+        assert set(said["tokens"]) == {"ada", "ida", "otto"}
+        url, issuer = said["urls"][0], said["issuer_url"]
+        people = {name: await _get(f"{url}/users/me", said["tokens"][name]) for name in ("ida", "otto")}
+        assert {name: (each["identity"]["subject"], each["role"]) for name, each in people.items()} == {
+            "ida": ("ida", "user"),
+            "otto": ("otto", "developer"),
+        }
+        found = await _get(f"{issuer}/.well-known/openid-configuration")
+        assert (found["issuer"], found["jwks_uri"]) == (issuer, f"{issuer}/jwks.json")
+        async with aiohttp.ClientSession(issuer) as http:
+            await http.post("/rotate")
+            wanted = {"sub": "eve", "role": "admin", "project_id": "p", "claims": {"groups": ["a"]}}
+            async with http.post("/token", json=wanted) as response:
+                token = (await response.json())["token"]
+        assert (await _get(f"{url}/users/me", token))["role"] == "developer"
+    async with _devnet(log, *_words("--issuer", "eve:developer")) as said:
+        assert set(said["tokens"]) == {"eve"}
+
+
 async def test_no_limits_shows(log: Path) -> None:
     """`--no-limits` is plain on `/health` and in the log."""
     async with _devnet(log, *_words("--no-limits")) as said:
@@ -168,6 +191,8 @@ UPSTREAM = ("--upstream", "http://127.0.0.1:1/v1")
         (("--model", "m"), "go with --upstream URL"),
         (("--jwt", "ada:emperor"), "--jwt: 'emperor' is no role"),
         (("--jwt", "a b"), "--jwt: 'a b' is no subject"),
+        (("--issuer", "ada:emperor"), "--issuer: 'emperor' is no role"),
+        (("--issuer", "ada", "--jwt", "ada"), "--jwt and --issuer both name ada"),
         (("--jwt-sec", "x"), "unrecognized arguments: --jwt-sec"),
         (("--jwt-secret", ""), "--jwt-secret: an empty secret is none"),
     ],

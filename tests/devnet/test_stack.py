@@ -57,7 +57,9 @@ def _spawn(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 def stack() -> Iterator[Started]:
     """One stack for all tests of this file; the last of them ends it."""
     with scratch_folder("test") as folder:
-        process = _spawn(folder, "--json", "--port", "0", "--api", "2", "--worker", "2", "--jwt", "ada:admin")
+        processes = ("--api", "2", "--worker", "2")
+        people = ("--jwt", "ada:admin", "--issuer", "otto:developer", "ida:admin")
+        process = _spawn(folder, "--json", "--port", "0", *processes, *people)
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         assert line, (folder / "log").read_text("utf-8")[-2_000:]
@@ -92,7 +94,8 @@ async def test_the_first_line_tells_all_that_a_program_needs(stack: Started) -> 
     assert set(said) == set(Printout.__struct_fields__)
     assert said["mode"] == "production"
     assert len(said["urls"]) == 2
-    assert set(said["pids"]) == {"postgres", "kafka", "provider", "worker-1", "worker-2", "api-1", "api-2"}
+    ours = {"provider", "issuer", "worker-1", "worker-2", "api-1", "api-2"}
+    assert set(said["pids"]) == {"postgres", "kafka"} | ours
     assert all(is_running(pid) for pid in said["pids"].values())
     assert said["models"][0] == "fs-basic"
 
@@ -103,6 +106,31 @@ async def test_each_api_answers_and_charges(stack: Started) -> None:
     assert [await _chat(url, said["api_key"]) for url in said["urls"]] == [200, 200]
     async with _session(said["tokens"]["ada"]) as http, http.get(f"{said['urls'][1]}/users/me") as response:
         assert (await response.json())["role"] == "admin"
+
+
+async def _me(url: str, token: str) -> Any:
+    async with _session(token) as http, http.get(f"{url}/users/me") as response:
+        return await response.json() | {"status": response.status}
+
+
+async def test_first_sight_of_an_identity_on_both_apis_at_once_is_one_user(stack: Started) -> None:
+    """Through a real Kafka and PostgreSQL; the role is capped, and a rotation needs no restart."""
+    said = stack.said
+    asked = [_me(url, said["tokens"]["ida"]) for url in said["urls"] for _ in range(10)]
+    seen = await asyncio.gather(*asked)
+    assert {each["status"] for each in seen} == {200}
+    assert len({each["id"] for each in seen}) == 1
+    assert {each["role"] for each in seen} == {"developer"}
+    async with aiohttp.ClientSession(said["issuer_url"]) as issuer:
+        await issuer.post("/rotate")
+        async with issuer.post("/token", json={"sub": "ida", "role": "user"}) as response:
+            token = (await response.json())["token"]
+
+    async def known() -> bool:
+        return all([(await _me(url, token))["status"] == 200 for url in said["urls"]])
+
+    await until(known, 10, "the new key on both APIs")
+    assert {(await _me(url, token))["role"] for url in said["urls"]} == {"user"}
 
 
 @pytest.mark.parametrize("name", ["api-1", "worker-1", "provider"])
