@@ -9,6 +9,7 @@ from api.command_token import CommandToken
 from api.errors import ApiError, refusal
 from api.ids import derived, random_hex, uuid7
 from api.lag import Lag
+from api.origin import seal_origin
 from api.outcomes import OutcomePoller
 from domain.envelope import Envelope, Header
 from domain.instant import MINUTE, SECOND, Instant
@@ -155,8 +156,7 @@ class Draft:
         subject = f"user:{caller.user_id}" if caller.user_id else stream
         if not subject.startswith("user:"):
             return None
-        origin = msgspec.json.encode({"address": caller.address, "user_agent": caller.user_agent})
-        return await self._call.services.sealer.seal(subject, "origin", origin)
+        return await seal_origin(self._call.services.sealer, subject, caller.address, caller.user_agent)
 
     async def submit(self, command: Command, *, stream: str | None = None, wait_s: float = WAIT_S) -> Outcome:
         """Sends the command and waits for its outcome, which was applied if this returns.

@@ -6,7 +6,7 @@ Request ids, routing and access lines are the application's (`api.app`); everyth
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from starlette.responses import Response
 
 from api.answer import Sender
@@ -105,7 +105,7 @@ class Endpoint:
     async def _authenticate(self, exchange: Exchange) -> Caller:
         access = self.route.access
         headers = exchange.headers
-        agent = headers.get(b"user-agent", b"")[:USER_AGENT_MAX].decode("latin-1")
+        agent = _agent(headers)
         authorization, key = headers.get(b"authorization"), headers.get(b"x-api-key")
         if access.public or (access.optional and authorization is None and key is None):
             return Caller(kind="anonymous", address=exchange.address, user_agent=agent)
@@ -161,6 +161,15 @@ class Endpoint:
         if waiting or (not exchange.body_read and b"transfer-encoding" in exchange.headers):
             await drain(exchange.receive)
         await exchange.sender.error(error, exchange.request_id)
+        caller, services = exchange.caller, self._process.services
+        if caller is None and error.about is not None:
+            caller = structs.replace(error.about, address=exchange.address, user_agent=_agent(exchange.headers))
+        if caller is not None and services is not None:
+            services.refused_requests.note(caller, error, f"{self.route.method} {self.route.path}")
+
+
+def _agent(headers: Mapping[bytes, bytes]) -> str:
+    return headers.get(b"user-agent", b"")[:USER_AGENT_MAX].decode("latin-1")
 
 
 def _sends_body(headers: Mapping[bytes, bytes]) -> bool:

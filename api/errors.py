@@ -7,12 +7,15 @@ that raise them or, for those that any route can raise, in `error_codes`; each c
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from domain.money import format_credits
+
+if TYPE_CHECKING:
+    from api.caller import Caller
 
 Kind: TypeAlias = Literal[
     "invalid",
@@ -137,6 +140,10 @@ class ApiError(Exception):
         self.param = param
         self.headers: Mapping[str, str] = headers or {}
         self.detail = detail
+        self.decided = False
+        """A worker has refused it: it is on record by command."""
+        self.about: Caller | None = None
+        """Whose credentials were refused, where that is known."""
         super().__init__(f"{code}: {self.message}")
 
     @property
@@ -179,7 +186,9 @@ _refusals = msgspec.json.Decoder(Refusal)
 def refusal(data: bytes | msgspec.Raw) -> ApiError:
     """The error of a rejected outcome's data, with the domain's own code, message and detail."""
     found = _refusals.decode(data)
-    return refused(found.code, found.kind, found.message, found.detail)
+    error = refused(found.code, found.kind, found.message, found.detail)
+    error.decided = True
+    return error
 
 
 def refused(code: str, kind: str, message: str, detail: Mapping[str, Any]) -> ApiError:

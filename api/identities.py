@@ -125,7 +125,11 @@ class Identities:
         if identity.expires_at is not None and identity.expires_at <= self._clock():
             self.cache.forget(digest)
             if identity.key_id:
-                _refuse("invalid_api_key", "The API key has expired, or a rotation has replaced this secret of it.")
+                of_key = Caller(
+                    kind="key", user_id=identity.user_id, account_id=identity.account_id, key_id=identity.key_id
+                )
+                replaced = "The API key has expired, or a rotation has replaced this secret of it."
+                _refuse("invalid_api_key", replaced, about=of_key)
             _refuse("invalid_token", EXPIRED)
         return Caller(
             kind="key" if identity.key_id else "user",
@@ -169,12 +173,15 @@ class Identities:
             _refuse("invalid_api_key")
         newest = self.keys.matches(credential, key.digest)
         older = key.old is not None and self.keys.matches(credential, key.old.digest)
-        if not (newest or older) or key.revoked_at is not None:
+        if not (newest or older):
             _refuse("invalid_api_key")
+        known = Caller(kind="key", user_id=key.created_by, account_id=key.account_id, key_id=key.id)
+        if key.revoked_at is not None:
+            _refuse("invalid_api_key", about=known)
         creator = await get_user(self._documents, self._shards, key.created_by)
         role = None if creator is None else self._role_of(creator)
         if creator is None or role is None:
-            _refuse("invalid_api_key")
+            _refuse("invalid_api_key", about=known)
         scopes = expand(key.scopes) & AUTHORITY[role]
         return Identity(
             principals=(key.id, creator.id, f"account:{key.account_id}"),
@@ -275,7 +282,12 @@ def _credential(authorization: str | None, api_key: str | None) -> str:
     return credential
 
 
-def _refuse(code: str, message: str | None = None) -> NoReturn:
-    """401 with a challenge (RFC 6750, 3). A credential that was sent and is wrong is an `invalid_token` there."""
+def _refuse(code: str, message: str | None = None, *, about: Caller | None = None) -> NoReturn:
+    """401 with a challenge (RFC 6750, 3). A credential that was sent and is wrong is an `invalid_token` there.
+
+    `about` is whose credentials they were, for that account's audit trail.
+    """
     challenge = "Bearer" if code == "missing_credentials" else 'Bearer error="invalid_token"'
-    raise ApiError(code, message, headers={"WWW-Authenticate": challenge})
+    error = ApiError(code, message, headers={"WWW-Authenticate": challenge})
+    error.about = about
+    raise error

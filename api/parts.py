@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from api.lookup import LookupHash
     from api.passwords import Passwords
     from api.plans import Plans
+    from api.refused_requests import RefusedRequests
     from api.sealing import Sealer
     from api.settings import ApiSettings
     from api.tokens import Tokens
@@ -48,5 +49,6 @@ class Services:
     llm_models: "LlmModels"
     http: "aiohttp.ClientSession"
     """The one outbound client."""
+    refused_requests: "RefusedRequests"
     metering: "Metering"
     """Process-wide state of the gateway: open estimates, progress, the buffer of settles."""

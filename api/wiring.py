@@ -23,6 +23,7 @@ from api.outcomes import OutcomePoller
 from api.parts import ProcessMode, Services
 from api.passwords import Passwords
 from api.plans import Plans
+from api.refused_requests import RefusedRequests
 from api.sealing import Sealer
 from api.settings import ApiSettings
 from api.tokens import Tokens
@@ -96,6 +97,10 @@ async def running_services(
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
         metering.start()
         stack.push_async_callback(metering.close)
+        sealer = Sealer(store, master_keys)
+        refused_requests = RefusedRequests(commands=commands, sealer=sealer, clock=clock)
+        refused_requests.start()
+        stack.push_async_callback(refused_requests.stop)
         yield Services(
             mode=mode,
             settings=settings,
@@ -113,6 +118,7 @@ async def running_services(
             plans=plans,
             llm_models=llm_models,
             http=http,
+            refused_requests=refused_requests,
             metering=metering,
         )
 

@@ -14,6 +14,8 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     account: str
     actor: Actor
     trace: str | None = None
+    command: str | None = None
+    """The command's tag; events of the first releases do not say it."""
 
 
 class Recorded(Struct, frozen=True, kw_only=True, gc=False):

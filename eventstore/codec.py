@@ -18,7 +18,7 @@ from domain.message import Command, Event
 from domain.recorded import Metadata, Recorded
 from domain.registry import aggregates, command_types, event_types
 from eventstore.errors import Undecodable, UnknownType
-from eventstore.records import StoredEvent
+from eventstore.records import Refusal, StoredEvent
 
 COMMAND_SIZE_BYTES_MAX = 256 * 1024
 """The largest encoded command; the API refuses a larger one with 413."""
@@ -170,10 +170,25 @@ class MacChain:
         place = mac_place(event.stream, event.version, event.seq, event.at, event.type, event.schema_version)
         return hmac.compare_digest(self._mac(key_id, previous, place, event.payload, event.metadata), event.mac)
 
+    def seal(self, place: bytes, payload: bytes) -> bytes:
+        """The mac of something that stands alone, such as a refusal or the exported heads; `place` says what it is."""
+        return self._mac(self._current, b"", place, payload, b"")
+
+    def is_sealed(self, mac: bytes, place: bytes, payload: bytes) -> bool:
+        """Tells whether `seal` has made this mac of it."""
+        key_id = mac.partition(b":")[0].decode("utf-8", "replace")
+        return key_id in self._keyed and hmac.compare_digest(self._mac(key_id, b"", place, payload, b""), mac)
+
     def _mac(self, key_id: str, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
         mac = self._keyed[key_id].copy()
         mac.update(b"%b\n%b%d\n%b%b" % (previous, place, len(payload), payload, metadata))
         return b"%b:%b" % (key_id.encode(), mac.finalize())
+
+
+def refusal_place(refusal: Refusal) -> bytes:
+    """Everything of a refusal but its actor, as its mac covers it."""
+    named = (refusal.command_id, refusal.attempt, refusal.account, str(refusal.at), refusal.command, refusal.code)
+    return ("refusal\n" + "\n".join(named) + "\n").encode()
 
 
 def mac_place(stream: str, version: int, seq: int, at: Instant, tag: str, schema_version: int) -> bytes:

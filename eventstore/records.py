@@ -101,6 +101,23 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         return not self.curable or attempt == self.attempt or attempt in self.refused
 
 
+class Refusal(Struct, frozen=True, kw_only=True, gc=False):
+    """An attempt at a command that was refused, for the audit trail of its acting account; never changed again."""
+
+    shard: int
+    command_id: str
+    attempt: str
+    account: str
+    at: Instant
+    command: str
+    """The command's tag."""
+    code: str
+    actor: bytes
+    """JSON of `domain.envelope.Actor`."""
+    mac: bytes
+    """Of this row alone: a change is found, but a row that is missing is not."""
+
+
 class ClaimRow(Struct, frozen=True, kw_only=True):
     """A unique value, the stream that holds it, and who took it: only that attempt's own refusal frees it again."""
 
@@ -150,6 +167,7 @@ class Batch(Struct, kw_only=True):
     heads: list[tuple[int, StreamHead]] = field(default_factory=list)
     """The version that the stream must have now, and its new head."""
     outcomes: list[Outcome] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     claims_freed: list[ClaimRow] = field(default_factory=list)
     claims_released: list[ClaimRow] = field(default_factory=list)
     """Given up by the streams that hold them, whoever took them."""

@@ -13,6 +13,7 @@ from eventstore.records import (
     KeptAnswer,
     Lease,
     Outcome,
+    Refusal,
     ShardHead,
     StoredEvent,
     StoredStream,
@@ -131,6 +132,10 @@ class LogStore(Protocol):
 
     async def read_outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
         """Those that exist, by command id, for (shard, command id) pairs."""
+        ...
+
+    async def refusals(self, account: str, *, limit: int, after: tuple[Instant, str] | None = None) -> list[Refusal]:
+        """What was refused to an acting account, by (at, command id), the newest first, behind `after`."""
         ...
 
     async def purge(self, at: Instant) -> int:

@@ -14,6 +14,7 @@ from domain.recorded import Metadata, Recorded
 from eventstore import codec
 from eventstore.errors import DataError
 from eventstore.records import Batch, ClaimRow, DeadLetter, Outcome, StoredEvent, StreamHead
+from worker.refusal import refusal_of
 from worker.source import Record
 from worker.streams import LiveStream
 
@@ -134,7 +135,7 @@ class Decisions(Struct, kw_only=True):
         for claim in claims:
             if (claim.kind, claim.value) in self.claims_lost:
                 raise claim.refused()
-        metadata = _metadata(header)
+        metadata = _metadata(header, codec.tag_of(command))
         self._catch_up(live, at, metadata)
         events = live.aggregate.decide(live.state, command, at)
         try:
@@ -198,6 +199,8 @@ class Decisions(Struct, kw_only=True):
         live = self.streams[header.stream]
         self.failed.append(False)
         self._free_claims(header, claims_of(command))
+        at = max(self.at, live.last_at)
+        self.batch.refusals.append(refusal_of(header, command, refusal.code, live.shard, at, self.macs))
         self._finish(
             Outcome(
                 shard=live.shard,
@@ -205,7 +208,7 @@ class Decisions(Struct, kw_only=True):
                 status="rejected",
                 attempt=header.attempt,
                 stream=header.stream,
-                at=max(self.at, live.last_at),
+                at=at,
                 fingerprint=header.fingerprint,
                 data=Raw(codec.encode_json(_refusal(refusal))),
                 refused=_refused_before(known) if refusal.curable else (),
@@ -322,8 +325,8 @@ def _refused_before(known: Outcome | None) -> tuple[str, ...]:
     return () if known is None else tuple(filter(None, (*known.refused, known.attempt)))[-ATTEMPTS_REMEMBERED:]
 
 
-def _metadata(header: Header) -> Metadata:
-    return Metadata(command_id=header.id, account=header.account, actor=header.actor, trace=header.trace)
+def _metadata(header: Header, tag: str) -> Metadata:
+    return Metadata(command_id=header.id, account=header.account, actor=header.actor, trace=header.trace, command=tag)
 
 
 def _refusal(refusal: DomainError) -> dict[str, Any]:

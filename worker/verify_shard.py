@@ -6,10 +6,11 @@ import asyncpg
 from asyncpg.cursor import Cursor
 
 from domain.recorded import Recorded
+from eventstore import codec
 from eventstore.codec import MacChain
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.pool import DirectConnection
-from eventstore.records import StreamHead
+from eventstore.records import Refusal, StreamHead
 from eventstore.shards import shard_of
 from projections.comparison import compare
 from projections.document_tables import table_of
@@ -86,6 +87,9 @@ ORDER BY command_id
 LIMIT $1
 """
 
+REFUSALS = """
+SELECT shard, command_id, attempt, account, at, command, code, actor, mac FROM refusals WHERE shard = $1
+"""
 OUTCOMES = "SELECT status, count(*) AS count FROM outcomes WHERE shard = $1 GROUP BY status ORDER BY status"
 OPEN_LETTERS = "SELECT count(*) FROM dead_letters WHERE shard = $1 AND state = 'open'"
 SHOWN_MAX = 20
@@ -132,6 +136,7 @@ class ShardVerification:
                 await self._walk_streams()
                 await self._check_sequence()
                 await self._check_outcomes()
+                await self._check_refusals()
                 if self._refold is not None:
                     await self._check_documents()
                 await compare_views(self._connection, self._shard, self._findings, shown_max=SHOWN_MAX)
@@ -229,6 +234,16 @@ class ShardVerification:
             self._findings.note(f"{row['status']} commands", row["count"])
         if letters := await self._connection.fetchval(OPEN_LETTERS, self._shard):
             self._findings.note("open dead letters", letters)
+
+    async def _check_refusals(self) -> None:
+        """Each row is what was written; that none is missing nobody can tell."""
+        cursor: Cursor[asyncpg.Record] = await self._connection.cursor(REFUSALS, self._shard)
+        while rows := await cursor.fetch(CHUNK):
+            for row in rows:
+                refusal = Refusal(**row)
+                if not self._macs.is_sealed(refusal.mac, codec.refusal_place(refusal), refusal.actor):
+                    self._findings.add("refusal", refusal.command_id, "is not what was written there")
+            self._findings.note("refusals", len(rows))
 
     async def _check_documents(self) -> None:
         for collection in all_projections():

@@ -2,19 +2,16 @@
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from api.api_key_shown import KeyLimitsShown, limits_shown
 from api.call import Call
 from api.errors import declare
+from api.origin import Origin, open_origin
 from api.pagination import PageQuery, list_fields
-from api.parts import Services
 from api.rfc3339 import format_instant, maybe_instant
 from api.route import Route, needs
 from api.routes.api_keys import own_key
-from api.sealing import Erased
-from domain.envelope import Actor
 from projections.api_key_events import ApiKeyEvent, Kind, list_api_key_events
 
 declare(
@@ -57,13 +54,6 @@ class ApiKeyEventList(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-class _Origin(Struct, frozen=True, kw_only=True):
-    """What was sealed of where a request came from."""
-
-    address: str | None = None
-    user_agent: str | None = None
-
-
 async def list_all(call: Call[None, PageQuery]) -> ApiKeyEventList:
     """Creation, changes, rotations, uses and end of one of the account's keys: who, through which key, from where."""
     services, query = call.services, call.query
@@ -71,20 +61,11 @@ async def list_all(call: Call[None, PageQuery]) -> ApiKeyEventList:
     page = await list_api_key_events(
         services.documents, services.shards, view.account_id, view.id, limit=query.limit, after=query.after()
     )
-    origins = {event.id: await _origin(services, event.actor) for event in page.items}
+    origins = {event.id: await open_origin(services, event.actor) for event in page.items}
     return ApiKeyEventList(**list_fields(page, lambda event: _shown(event, origins[event.id])))
 
 
-async def _origin(services: Services, actor: Actor) -> _Origin:
-    if actor.origin is None:
-        return _Origin()
-    try:
-        return msgspec.json.decode(await services.sealer.open(f"user:{actor.id}", "origin", actor.origin), type=_Origin)
-    except Erased:
-        return _Origin()
-
-
-def _shown(event: ApiKeyEvent, origin: _Origin) -> ApiKeyEventShown:
+def _shown(event: ApiKeyEvent, origin: Origin) -> ApiKeyEventShown:
     return ApiKeyEventShown(
         id=event.id,
         kind=event.kind,

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from domain.instant import Instant
 from eventstore.memory.tables import Tables
-from eventstore.records import SECRET_KEPT, Outcome
+from eventstore.records import SECRET_KEPT, Outcome, Refusal
 
 
 class Outcomes(Tables):
@@ -21,3 +21,9 @@ class Outcomes(Tables):
         stale = [each for each in self._outcomes.values() if each.secret is not None and each.at <= at - SECRET_KEPT]
         self._outcomes |= {outcome.command_id: replace(outcome, secret=None) for outcome in stale}
         return len(stale)
+
+    async def refusals(self, account: str, *, limit: int, after: tuple[Instant, str] | None = None) -> list[Refusal]:
+        """See `store.LogStore`."""
+        found = [each for each in self._refusals.values() if each.account == account]
+        behind = [each for each in found if after is None or (each.at, each.command_id) < after]
+        return sorted(behind, key=lambda each: (each.at, each.command_id, each.attempt), reverse=True)[:limit]

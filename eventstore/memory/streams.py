@@ -31,6 +31,8 @@ class Streams(DataKeys):
         for _, head in batch.heads:
             self._put_head(head)
         self._outcomes |= {outcome.command_id: outcome for outcome in batch.outcomes}
+        for refusal in batch.refusals:
+            self._refusals.setdefault((refusal.command_id, refusal.attempt), refusal)
         for claim in batch.claims_freed:
             holder = self.claims.get((claim.kind, claim.value))
             if holder is not None and holder.command_id == claim.command_id:

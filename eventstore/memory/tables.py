@@ -10,6 +10,7 @@ from eventstore.records import (
     DeadLetter,
     KeptAnswer,
     Outcome,
+    Refusal,
     ShardHead,
     StoredEvent,
     StreamHead,
@@ -41,6 +42,7 @@ class Tables:
         self._locks: dict[int, MemoryRound] = {}
         self._dead_letters: dict[tuple[int, int, int], DeadLetter] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._refusals: dict[tuple[str, str], Refusal] = {}
         self._streams: dict[str, list[StoredEvent]] = {}
         self._log: dict[int, list[StoredEvent]] = {shard: [] for shard in range(shards)}
         self.heads: dict[str, StreamHead] = {}

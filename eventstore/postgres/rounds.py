@@ -17,6 +17,7 @@ from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.events import FEW, append, event_changes
 from eventstore.postgres.outcomes import first_outcome_changes, outcome_changes, read_outcomes
 from eventstore.postgres.pool import Connection, Part
+from eventstore.postgres.refusals import refusal_changes
 from eventstore.postgres.statement import TableChange, merged
 from eventstore.postgres.streams import head_changes, read_streams
 from eventstore.records import (
@@ -93,6 +94,7 @@ class PostgresRound:
         self._changes += [
             *head_changes(batch.heads),
             *self._outcome_changes(batch.outcomes),
+            *refusal_changes(batch.refusals),
             *claim_changes(batch.claims_freed),
             *release_changes(batch.claims_released),
             *key_changes(batch.keys_erased),

@@ -11,13 +11,14 @@ from eventstore.postgres.leases import Leases
 from eventstore.postgres.migrations import Meta
 from eventstore.postgres.outcomes import Outcomes
 from eventstore.postgres.pool import Pool
+from eventstore.postgres.refusals import Refusals
 from eventstore.postgres.rounds import Rounds
 from eventstore.postgres.streams import Streams
 
 CONNECTIONS_MAX = 10
 
 
-class PostgresStore(Meta, Rounds, Leases, Streams, Events, Outcomes, DataKeys, Answers, DeadLetters):
+class PostgresStore(Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters):
     """See `store.Store`. The tables are made by `migrations.migrate`."""
 
     @classmethod

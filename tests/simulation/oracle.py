@@ -98,7 +98,9 @@ class Oracle:
         self, envelope: Envelope, stream: Stream, at: Instant, outcome: Outcome, stored: Iterator[StoredEvent]
     ) -> tuple[str, bytes]:
         header, command, aggregate = envelope.header, envelope.body, stream.aggregate
-        metadata = Metadata(command_id=header.id, account=header.account, actor=header.actor)
+        metadata = Metadata(
+            command_id=header.id, account=header.account, actor=header.actor, command=codec.tag_of(command)
+        )
         try:
             if header.deadline is not None and at > header.deadline:
                 message = "The command came too late and was not applied; send it again."

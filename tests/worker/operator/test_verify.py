@@ -76,6 +76,7 @@ TAMPERINGS = {
         "DELETE FROM rm_transactions WHERE owner = 'user_1'",
         [f"read model: transactions on shard {HOME}", "(missing)", "its transactions sum to 0"],
     ),
+    "refusal": ("UPDATE refusals SET code = 'x'", ["refusal: command-"]),
     "document added": ("INSERT INTO rm_users VALUES (0, 'user_x', 'user_x', '', '{}')", ["user_x (surplus)"]),
     "owner": (
         "UPDATE rm_emails SET owner = 'user_2' WHERE owner = 'user_1'",
@@ -101,6 +102,7 @@ TAMPERINGS = {
 async def _history(yard: Yard) -> None:
     """Some accounts, and one with a snapshot and an open hold."""
     await yard.fill(accounts=4, operations=30)
+    assert (await yard.apply("user:nobody", role("admin"))).status == "rejected"
     hold = PlaceHold(
         hold_id="hold_open",
         amount=10,

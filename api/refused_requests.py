@@ -1,0 +1,127 @@
+"""Requests that the API itself refused to somebody it knows: counted, and put on the account's record each minute.
+
+401 of a key that is known, 402, 403 and 429, unless a worker decided so, which is on record by command. Best effort: a
+process that is killed loses what it has counted since the last minute. Who is unknown is in the metrics alone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+from msgspec import Struct
+
+from api.bus import BusError
+from api.caller import Caller
+from api.errors import ApiError
+from api.ids import random_hex, uuid7
+from api.origin import seal_origin
+from api.sealing import Erased, Sealer
+from domain.audit import ENTRIES_MAX, RecordRefusals, RefusalCount
+from domain.envelope import Actor, Envelope, Header
+from domain.instant import MINUTE, Instant
+from eventstore.errors import StoreError
+from telemetry import metrics
+
+if TYPE_CHECKING:
+    from api.commands import Commands
+
+FLUSH_S = 60.0
+COUNTS_MAX = 10_000
+"""Principals and codes that are counted at a time; those beyond it are counted in a metric alone."""
+KINDS = frozenset({"unauthenticated", "payment_required", "forbidden", "too_many"})
+SYSTEM = Actor(kind="system", id="api")
+
+_log = structlog.get_logger()
+_uncounted = metrics.counter("refusals_unrecorded", "Refused requests that no audit trail has, for want of room.")
+
+
+class _Count(Struct):
+    caller: Caller
+    """Of the last one."""
+    route: str
+    count: int = 0
+
+
+class RefusedRequests:
+    """`note` costs a look-up; `flush` sends one command for each account."""
+
+    def __init__(
+        self, *, commands: "Commands", sealer: Sealer, clock: Callable[[], Instant], flush_s: float = FLUSH_S
+    ) -> None:
+        self._commands = commands
+        self._sealer = sealer
+        self._clock = clock
+        self._flush_s = flush_s
+        self._counts: dict[tuple[str, str, str | None, str], _Count] = {}
+        self._minute: Instant = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to flush, once a minute."""
+        self._task = asyncio.create_task(self._run(), name="refused-requests")
+
+    async def stop(self) -> None:
+        """Flushes what is left and ends."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self.flush()
+
+    def note(self, caller: Caller, error: ApiError, route: str) -> None:
+        """Counts a refusal, if it is one that belongs into a trail."""
+        if error.kind not in KINDS or error.decided or not caller.account_id:
+            return
+        key = (caller.account_id, caller.user_id, caller.key_id, error.code)
+        found = self._counts.get(key)
+        if found is None:
+            if len(self._counts) >= COUNTS_MAX:
+                _uncounted.inc()
+                return
+            if not self._counts:
+                now = self._clock()
+                self._minute = now - now % MINUTE
+            found = self._counts[key] = _Count(caller=caller, route=route)
+        found.caller, found.route = caller, route
+        found.count += 1
+
+    async def flush(self) -> None:
+        """Puts everything that was counted on record. What cannot be sent is lost, and said so in the log."""
+        counts, self._counts, minute = self._counts, {}, self._minute
+        by_account: dict[str, list[RefusalCount]] = {}
+        for (account, _, _, code), each in counts.items():
+            try:
+                by_account.setdefault(account, []).append(await self._entry(code, each))
+            except (StoreError, OSError) as error:
+                _log.warning("refusals_lost", reason=type(error).__name__)
+        for account, entries in by_account.items():
+            for start in range(0, len(entries), ENTRIES_MAX):
+                await self._send(account, minute, entries[start : start + ENTRIES_MAX])
+
+    async def _entry(self, code: str, each: _Count) -> RefusalCount:
+        caller = each.caller
+        origin: str | None = None
+        with suppress(Erased):
+            origin = await seal_origin(self._sealer, f"user:{caller.user_id}", caller.address, caller.user_agent)
+        return RefusalCount(actor=caller.actor(origin), code=code, route=each.route, count=each.count)
+
+    async def _send(self, account: str, minute: Instant, entries: list[RefusalCount]) -> None:
+        stream = f"audit:{account}"
+        header = Header(
+            id=uuid7(), attempt=random_hex(), stream=stream, account=account, actor=SYSTEM, issued_at=self._clock()
+        )
+        command = RecordRefusals(minute=minute, refusals=tuple(entries))
+        try:
+            await self._commands.send(Envelope(header=header, body=command))
+        except (ApiError, BusError, OSError) as error:
+            _log.warning("refusals_lost", account_id=account, reason=str(error) or type(error).__name__)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._flush_s)
+            try:
+                await self.flush()
+            except Exception:  # noqa: BLE001  # a bug of ours; the next minute tries again
+                _log.exception("refusals_not_recorded")

@@ -1,0 +1,181 @@
+"""The audit trail: what was done and refused in an account, by whom, from where."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from api.rfc3339 import format_instant
+from domain.instant import MINUTE
+from tests.api.running import Person, Running, application
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app() -> AsyncIterator[Running]:
+    """One application for this module's tests."""
+    async with application() as running:
+        yield running
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+AGENT = {"User-Agent": "test/1.0 (Unicode: é)"}
+
+
+async def entries(app: Running, person: Person, query: str = "", *, limit: int = 100) -> list[dict[str, Any]]:
+    """All pages of the person's trail."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        answer = await app.ask("GET", f"/audit?limit={limit}{query}{cursor}", token=person.token)
+        assert answer.status == 200, answer
+        found += answer.json["data"]
+        if not answer.json["has_more"]:
+            return found
+        cursor = f"&cursor={answer.json['next_cursor']}"
+
+
+def told(found: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    """Action and code of each."""
+    return [(each["action"], each["code"]) for each in found]
+
+
+async def test_200_says_who_did_what_from_where(app: Running) -> None:
+    """Applied commands, the newest first, with user, key, address and agent; the registration is in it too."""
+    person = await app.register()
+    key = await app.key(person)
+    body = {"display_name": "Ada"}
+    assert (await app.ask("PATCH", "/users/me", body, api_key=key["key"], headers=AGENT)).status == 200
+    found = await entries(app, person)
+    assert told(found) == [("user.update_profile", None), ("api_key.create", None), ("user.register", None)]
+    changed, created, registered = found
+    assert changed["actor"] == {"kind": "key", "id": person.id, "key_id": key["id"]}
+    assert (changed["address"], changed["user_agent"]) == ("127.0.0.1", AGENT["User-Agent"].encode().decode("latin-1"))
+    assert (changed["outcome"], changed["count"], changed["subject"]) == ("applied", 1, f"user:{person.id}")
+    assert created["actor"] == {"kind": "user", "id": person.id, "key_id": None}
+    assert created["subject"] == f"account:{person.id}"
+    assert registered["actor"]["kind"] == "anonymous"
+    assert registered["address"] == "127.0.0.1"
+    assert len({each["command_id"] for each in found}) == 3
+
+
+async def test_200_shows_what_the_worker_refused_by_command(app: Running) -> None:
+    """A refusal leaves no event, and is in the trail all the same: by its command, with its code."""
+    person = await app.register()
+    key = await app.key(person)
+    assert (await app.ask("DELETE", f"/api-keys/{key['id']}", token=person.token)).status == 200
+    refused = await app.ask("PATCH", f"/api-keys/{key['id']}", {"name": "x"}, token=person.token)
+    assert (refused.status, refused.code) == (409, "api_key_revoked")
+    [entry] = await entries(app, person, "&outcome=refused")
+    assert (entry["action"], entry["code"], entry["outcome"]) == ("api_key.update", "api_key_revoked", "refused")
+    assert (entry["actor"]["id"], entry["address"], entry["count"]) == (person.id, "127.0.0.1", 1)
+    assert told(await entries(app, person))[0] == ("api_key.update", "api_key_revoked")
+
+
+async def test_200_shows_what_the_api_refused_by_the_minute(app: Running) -> None:
+    """403 of a key with too few scopes and 401 of a revoked one, by principal and code; nothing of a made-up key."""
+    person = await app.register()
+    key, gone = await app.key(person, scopes=["read"]), await app.key(person)
+    for _ in range(3):
+        assert (await app.ask("PATCH", "/users/me", {}, api_key=key["key"], headers=AGENT)).status == 403
+    assert (await app.ask("DELETE", f"/api-keys/{gone['id']}", token=person.token)).status == 200
+    for _ in range(2):
+        assert (await app.ask("GET", "/api-keys", api_key=gone["key"])).status == 401
+    assert (
+        await app.ask("GET", "/api-keys", api_key=gone["key"][:-1] + ("x" if gone["key"][-1] != "x" else "y"))
+    ).status == 401
+    await app.services.refused_requests.flush()
+    async with asyncio.timeout(10):
+        while len(found := await entries(app, person, "&outcome=refused")) < 2:
+            await asyncio.sleep(0.01)
+    told_of = {each["code"]: each for each in found}
+    assert told_of.keys() == {"missing_scope", "invalid_api_key"}
+    scope, unknown = told_of["missing_scope"], told_of["invalid_api_key"]
+    assert (scope["action"], scope["count"], scope["actor"]["key_id"]) == ("PATCH /users/me", 3, key["id"])
+    assert (unknown["action"], unknown["count"], unknown["actor"]["key_id"]) == ("GET /api-keys", 2, gone["id"])
+    assert scope["address"] == unknown["address"] == "127.0.0.1"
+
+
+async def test_200_shows_what_others_did_without_their_address(app: Running) -> None:
+    """An admin's suspension is in both trails; only the admin's own says from where."""
+    admin, person = await app.admin(), await app.register()
+    because = {"reason": "Because."}
+    assert (await app.ask("POST", f"/admin/accounts/{person.id}/suspend", because, token=admin.token)).status == 200
+    assert (await app.ask("POST", f"/admin/accounts/{person.id}/resume", token=admin.token)).status == 200
+    theirs, own = await entries(app, person), await entries(app, admin)
+    assert told(theirs)[:2] == told(own)[:2] == [("account.resume", None), ("account.suspend", None)]
+    assert [each["actor"]["id"] for each in theirs[:2]] == [admin.id, admin.id]
+    assert [each["address"] for each in theirs[:2]] == [None, None]
+    assert [each["address"] for each in own[:2]] == ["127.0.0.1", "127.0.0.1"]
+
+
+async def test_200_pages_and_filters(app: Running) -> None:
+    """Every entry once whatever the size of a page; by time, actor, action and outcome."""
+    person = await app.register()
+    keys = [await app.key(person, name=f"k{number}") for number in range(4)]
+    for key in keys[:2]:
+        await app.ask("DELETE", f"/api-keys/{key['id']}", token=person.token)
+        await app.ask("PATCH", f"/api-keys/{key['id']}", {"name": "x"}, token=person.token)
+    await app.ask("PATCH", "/users/me", {"display_name": "x"}, api_key=keys[3]["key"])
+    whole = await entries(app, person)
+    assert len(whole) == 1 + 4 + 2 + 2 + 1
+    assert [each["at"] for each in whole] == sorted((each["at"] for each in whole), reverse=True)
+    for limit in (1, 2, 3):
+        assert await entries(app, person, limit=limit) == whole
+    assert await entries(app, person, "&action=api_key.create", limit=1) == [
+        each for each in whole if each["action"] == "api_key.create"
+    ]
+    assert len(await entries(app, person, "&outcome=refused&action=api_key.update")) == 2
+    assert [each["action"] for each in await entries(app, person, f"&actor={keys[3]['id']}")] == ["user.update_profile"]
+    assert await entries(app, person, "&actor=user_x") == []
+    middle = whole[4]["at"]
+    newer, older = await entries(app, person, f"&from={middle}"), await entries(app, person, f"&to={middle}")
+    assert newer + older == whole
+    assert newer[-1] == whole[4]
+    later = format_instant(app.services.clock() + MINUTE)
+    assert await entries(app, person, f"&from={later}") == []
+
+
+async def test_others_trails_are_not_shown(app: Running) -> None:
+    """Not even to an admin: everybody sees the trail of the account that they act for."""
+    person, other = await app.register(), await app.admin()
+    await app.key(person)
+    assert {each["subject"] for each in await entries(app, other)} == {f"user:{other.id}"}
+
+
+async def test_an_erased_users_trail_says_no_more_from_where(app: Running) -> None:
+    """G6: the trail stays as it was but for what was personal; the user's id is all that is left of the user."""
+    person = await app.register()
+    await app.key(person)
+    assert (await app.ask("DELETE", "/users/me", token=person.token)).status == 200
+    rows = await app.services.documents.page_everywhere("audit", person.id, limit=10)
+    assert len(rows) == 2
+    assert all(b"127.0.0.1" not in row.doc for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("from=yesterday", "invalid_period"),
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "invalid_period"),
+        ("outcome=maybe", "invalid_parameter"),
+        ("cursor=x", "invalid_cursor"),
+        ("cursor=WyJhIiwiYiJd", "invalid_cursor"),
+        ("cursor=WyI5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTkiLCJiIl0", "invalid_cursor"),
+        ("limit=0", "invalid_parameter"),
+        ("who=me", "invalid_parameter"),
+    ],
+)
+async def test_400(app: Running, query: str, code: str) -> None:
+    """Bad times, filters and cursors are refused."""
+    answer = await app.ask("GET", f"/audit?{query}", token=(await app.register()).token)
+    assert (answer.status, answer.code) == (400, code)
+
+
+async def test_401_and_403(app: Running) -> None:
+    """Credentials with the scope are needed."""
+    person = await app.register()
+    key = await app.key(person, scopes=["write"])
+    assert (await app.ask("GET", "/audit")).status == 401
+    assert (await app.ask("GET", "/audit", api_key=key["key"])).code == "missing_scope"
