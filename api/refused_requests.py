@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from api.bus import BusError
 from api.caller import Caller
-from api.errors import ApiError
+from api.errors import ApiError, declare
 from api.ids import random_hex, uuid7
 from api.origin import seal_origin
 from api.sealing import Erased, Sealer
@@ -32,6 +32,8 @@ COUNTS_MAX = 10_000
 """Principals and codes that are counted at a time; those beyond it are counted in a metric alone."""
 KINDS = frozenset({"unauthenticated", "payment_required", "forbidden", "too_many"})
 SYSTEM = Actor(kind="system", id="api")
+
+declare("too_many_refusals", "invalid", "There are too many refusals in one record.", "Report it to the operator.")
 
 _log = structlog.get_logger()
 _uncounted = metrics.counter("refusals_unrecorded", "Refused requests that no audit trail has, for want of room.")
