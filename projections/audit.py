@@ -6,6 +6,7 @@ and would drown everything else. What the worker refused is read beside this (`L
 
 from msgspec import Struct
 
+from domain.account.api_key_use import ApiKeyUsed
 from domain.account.credits import DebtRepaid, GrantExpired
 from domain.account.holds import EVENTS as HOLD_EVENTS
 from domain.audit import RequestsRefused
@@ -17,7 +18,7 @@ from domain.registry import event_types
 from projections.paging import instant_sort
 from projections.projection import Projection
 
-LEFT_OUT = frozenset({*HOLD_EVENTS, GrantExpired, DebtRepaid})
+LEFT_OUT = frozenset({*HOLD_EVENTS, ApiKeyUsed, GrantExpired, DebtRepaid})
 """What metering does, and what time does."""
 
 
