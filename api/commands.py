@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
+from msgspec import structs
 
 from api.bus import Ack, BusUncertain, CommandBus
 from api.command_token import CommandToken
@@ -242,6 +243,14 @@ class Draft:
                 raise _with_status("command_failed", public_id)
             case _:
                 raise _with_status("command_quarantined", public_id)
+
+
+def follow_up(envelope: Envelope, command: Command, at: Instant) -> Envelope:
+    """A later command by the same actor on the same stream: under an id of its own, and without a deadline."""
+    header = structs.replace(
+        envelope.header, id=uuid7(), attempt=random_hex(), issued_at=at, deadline=None, fingerprint=None
+    )
+    return Envelope(header=header, body=command)
 
 
 def _with_status(code: str, public_id: str) -> ApiError:

@@ -5,14 +5,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from api.bus import Ack, BusUnavailable, BusUncertain
-from api.commands import data_of
+from api.commands import data_of, follow_up
 from api.errors import ApiError, declare
 from api.gateway.metering import Metering
 from api.gateway.settlement import Placed, Settlement
-from api.ids import random_hex, uuid7
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
 from domain.account.usage import Price, Usage, cost
 from domain.envelope import Envelope
@@ -216,7 +213,7 @@ class Hold:
         release = self._follow(ReleaseHold(hold_id=self.id, reason=_plain(reason)))
         deadline = self._envelope.header.deadline
         if self._ack is None and deadline is not None:
-            self._metering.undecided.release(release, deadline)
+            self._metering.undecided.undo(release, deadline)
         else:
             self._metering.deliver(release)
 
@@ -236,15 +233,7 @@ class Hold:
     def _follow(self, command: Command) -> Envelope:
         """A later command on the hold: same actor and stream, no deadline, and an id of its own."""
         assert self._envelope is not None
-        header = structs.replace(
-            self._envelope.header,
-            id=uuid7(),
-            attempt=random_hex(),
-            issued_at=self._metering.clock(),
-            deadline=None,
-            fingerprint=None,
-        )
-        return Envelope(header=header, body=command)
+        return follow_up(self._envelope, command, self._metering.clock())
 
     def _close(self) -> None:
         self.ended = True

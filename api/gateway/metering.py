@@ -78,7 +78,7 @@ class Metering:
         self.watches: set[ClientWatch] = set()
         """Requests whose clients are listened to once they take longer than a tick."""
         self.undecided = Undecided(commands, clock, self.deliver)
-        """Releases of holds that may still be placed after them."""
+        """Takes back holds, and keys, that may still be made afterwards."""
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

@@ -18,6 +18,7 @@ from api.api_key_shown import (
     rate_limit_of,
     shown,
 )
+from api.api_key_unseen import submit_seen
 from api.call import Call
 from api.commands import data_of
 from api.errors import ApiError, declare
@@ -76,7 +77,7 @@ async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
         limits=limits,
         project_id=project_id,
     )
-    outcome = await draft.submit(command)
+    outcome = await submit_seen(call, draft, command)
     view = ApiKeyView(
         id=key_id,
         account_id=caller.account_id,
@@ -201,6 +202,7 @@ _CREATE = Route(
         "project_exceeded",
         "api_key_limit",
         "invalid_amount",
+        "api_key_unconfirmed",
     ),
     write=True,
     shown_once=True,

@@ -72,11 +72,11 @@ async def test_a_release_is_repeated_until_the_deadline_and_no_longer(place: Pla
     async def over() -> bool:
         return not undecided._open
 
-    undecided.release(_release(account, system_clock()), until_then)
+    undecided.undo(_release(account, system_clock()), until_then)
     await until(over)
     *early, last = await _decided_at(place)
     assert early
     assert max(early) <= until_then < last
-    undecided.release(_release(account, system_clock()), system_clock() - SECOND)
+    undecided.undo(_release(account, system_clock()), system_clock() - SECOND)
     await until(over)
     assert len(await _decided_at(place)) == len(early) + 2
