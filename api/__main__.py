@@ -41,6 +41,8 @@ Serves the HTTP API. Settings come from the environment, each with FORMSTATE_ in
   CORS_ORIGINS             origins whose pages may call the API
   TRUSTED_PROXIES          whose X-Forwarded-For is believed
   LIMITS                   on or off: rate limits and daily quotas
+  MAILER_URL               your mailer: receives invitations and the like
+  MAILER_SECRET            id:base64, 32 bytes; signs what it receives
   DRAIN_S                  how long open streams may go on when stopping (30)
   LOG_LEVEL                debug, info, warning or error
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.llm_models import LlmModels
     from api.login_throttle import LoginThrottle
     from api.lookup import LookupHash
+    from api.mailer import Mailer
     from api.passwords import Passwords
     from api.plans import Plans
     from api.refused_requests import RefusedRequests
@@ -47,6 +48,7 @@ class Services:
     tokens: "Tokens"
     plans: "Plans"
     llm_models: "LlmModels"
+    mailer: "Mailer"
     http: "aiohttp.ClientSession"
     """The one outbound client."""
     refused_requests: "RefusedRequests"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from telemetry.environment import Environment
+from telemetry.environment import SHOWN_FOR_SECRETS, Environment
 
 TOPIC = "formstate.commands"
 
@@ -35,6 +35,10 @@ class ApiSettings:
     """Browsers' origins that may call the API; none by default."""
     trusted_proxies: str = ""
     """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas; nobody by default."""
+    mailer_url: str = ""
+    """The operator's mailer; without one nothing can be delivered to an email address."""
+    mailer_secret: Mapping[str, bytes] | None = field(default=None, repr=False)
+    """Signs what the mailer receives; all of them do, so that they can be rotated."""
     drain_s: int = 30
     """How long open requests and streams may go on after the process was asked to stop."""
 
@@ -82,10 +86,26 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
             example="10.0.0.0/8",
             pattern=r"[0-9a-fA-F.:/, ]+",
         ),
+        mailer_url=env.text(
+            "MAILER_URL",
+            default="",
+            expected="the http:// or https:// address of your mailer, without a user in it",
+            example="https://mailer.example.com/formstate",
+            pattern=r"https?://[^\s@/][^\s@]*",
+        ),
+        mailer_secret=env.secrets("MAILER_SECRET", required=False) or None,
         drain_s=env.number("DRAIN_S", default=30, low=0, high=600) or 0,
     )
+    _check_mailer(env, settings)
     env.check()
     return settings
+
+
+def _check_mailer(env: Environment, settings: ApiSettings) -> None:
+    """An unsigned webhook would let anybody send mails in the operator's name."""
+    if settings.mailer_url and not settings.mailer_secret:
+        expected = "a secret that your mailer knows too, because MAILER_URL is set"
+        env.wrong("MAILER_SECRET", "is missing", expected=expected, example=SHOWN_FOR_SECRETS)
 
 
 def _origins(env: Environment) -> tuple[str, ...]:

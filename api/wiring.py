@@ -18,6 +18,7 @@ from api.lag import Lag
 from api.llm_models import LlmModels
 from api.login_throttle import LoginThrottle
 from api.lookup import LookupHash
+from api.mailer import Mailer, NoMailer, PrintedMailer, WebhookMailer
 from api.master_keys import MasterKeys
 from api.outcomes import OutcomePoller
 from api.parts import ProcessMode, Services
@@ -117,6 +118,7 @@ async def running_services(
             tokens=tokens,
             plans=plans,
             llm_models=llm_models,
+            mailer=_mailer(stack, mode, settings, http),
             http=http,
             refused_requests=refused_requests,
             metering=metering,
@@ -131,3 +133,13 @@ async def _commands(stack: AsyncExitStack, store: Store, bus: CommandBus, shards
     lag.start()
     stack.push_async_callback(lag.stop)
     return Commands(bus, poller, lag, shards)
+
+
+def _mailer(stack: AsyncExitStack, mode: ProcessMode, settings: ApiSettings, http: aiohttp.ClientSession) -> Mailer:
+    """The operator's mailer; without one devnet prints and production refuses what it could not deliver."""
+    if not settings.mailer_url:
+        return PrintedMailer() if mode == "devnet" else NoMailer()
+    mailer = WebhookMailer(settings.mailer_url, settings.mailer_secret or {}, http)
+    mailer.start()
+    stack.push_async_callback(mailer.stop)
+    return mailer

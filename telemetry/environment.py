@@ -109,12 +109,13 @@ class Environment:
             self.wrong(name, f"names {value!r}, which is no file", expected="the path of a file", example="plans.toml")
         return path
 
-    def secrets(self, name: str) -> dict[str, bytes]:
+    def secrets(self, name: str, *, required: bool = True) -> dict[str, bytes]:
         """`id:base64,…` by id, each of 32 bytes; the first is current. All are secret, distinct and random-looking."""
         value = self._variables.get(PREFIX + name, "").strip()
         expected = "id:base64, several separated by commas, each of 32 bytes, the current one first"
         if not value:
-            self.wrong(name, "is missing", expected=expected, example=SHOWN_FOR_SECRETS)
+            if required:
+                self.wrong(name, "is missing", expected=expected, example=SHOWN_FOR_SECRETS)
             return {}
         found: dict[str, bytes] = {}
         for position, each in enumerate(value.split(","), start=1):

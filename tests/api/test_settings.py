@@ -99,3 +99,15 @@ def test_reads_a_file(tmp_path: Path) -> None:
     file = tmp_path / "plans.toml"
     file.write_text("")
     assert read_settings(GOOD | {"FORMSTATE_PLANS_FILE": str(file)}).plans_file == file
+
+
+def test_a_mailer_needs_a_secret() -> None:
+    """An unsigned webhook is never sent: the address of a mailer alone stops the process."""
+    url = {"FORMSTATE_MAILER_URL": "https://mailer.example.com/in"}
+    with pytest.raises(SettingsError, match="FORMSTATE_MAILER_SECRET is missing"):
+        read_settings(GOOD | url)
+    settings = read_settings(GOOD | url | {"FORMSTATE_MAILER_SECRET": secret("mailer")})
+    assert settings.mailer_url == "https://mailer.example.com/in"
+    assert list(settings.mailer_secret or {}) == ["a"]
+    with pytest.raises(SettingsError, match="MAILER_URL"):
+        read_settings(GOOD | {"FORMSTATE_MAILER_URL": "https://user:hunter2@mailer.example.com"})

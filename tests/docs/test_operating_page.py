@@ -87,6 +87,7 @@ def _told(name: str, default: object) -> set[str]:
         "issuers_file": {"none"},
         "trusted_proxies": {"nobody"},
     }
+    nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}
     if name in files:
         assert (ROOT / files[name].strip("`")).is_file()
         assert default is None
