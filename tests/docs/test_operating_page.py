@@ -12,6 +12,7 @@ import pytest
 
 import api.app
 import api.jwks
+import api.mailer
 import worker.metrics
 from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
@@ -24,7 +25,7 @@ from worker.settings import read_settings as read_worker_settings
 
 DOCUMENT = "docs/operating.md"
 TEXT = (ROOT / DOCUMENT).read_text("utf-8")
-DECLARING = (api.app, api.jwks, worker.metrics)
+DECLARING = (api.app, api.jwks, api.mailer, worker.metrics)
 """Metrics appear in the registry when their modules are imported."""
 
 
