@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 from api.plans import Plan, Plans
 from domain.account.subscription import PlanTerms, SubscriptionStatus
 from projections.documents import DocumentReader
+from projections.organizations import get_organization
 from projections.subscriptions import SubscriptionView, get_subscription
 
 if TYPE_CHECKING:
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 
 class AccountPlan(Struct, frozen=True, kw_only=True):
-    """The plan in force, and how the subscription stands."""
+    """The plan in force, and how the subscription stands. `account_id` is whose subscription it is."""
 
+    account_id: str
     plan: Plan
     status: SubscriptionStatus
     seats: int | None
@@ -33,7 +35,12 @@ def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:
     if plan is None:
         plan = plans.free if terms is None else _as_confirmed(plans.free, plan_id, terms)
     seats = subscription.seats if plan_id == subscription.plan else None
-    return AccountPlan(plan=plan, status=subscription.status, seats=plan.seats if seats is None else seats)
+    return AccountPlan(
+        account_id=subscription.account_id,
+        plan=plan,
+        status=subscription.status,
+        seats=plan.seats if seats is None else seats,
+    )
 
 
 def _as_confirmed(free: Plan, plan_id: str, terms: PlanTerms) -> Plan:
@@ -46,8 +53,16 @@ def terms_of(plan: Plan) -> PlanTerms:
 
 
 async def read_account_plan(documents: DocumentReader, shards: int, plans: Plans, account_id: str) -> AccountPlan:
-    """The plan in force of an account; an account that was never written is on the free plan."""
-    return account_plan(plans, await get_subscription(documents, shards, account_id))
+    """The plan in force of an account; an account that was never written is on the free plan.
+
+    An organization that never subscribed has the limits (never the monthly credits) of the account that created it.
+    """
+    subscription = await get_subscription(documents, shards, account_id)
+    if subscription.terms is None and account_id.startswith("org_"):
+        organization = await get_organization(documents, shards, account_id)
+        if organization is not None:
+            subscription = await get_subscription(documents, shards, organization.created_by)
+    return account_plan(plans, subscription)
 
 
 async def plan_of(services: "Services", account_id: str) -> Plan:

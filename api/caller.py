@@ -9,6 +9,7 @@ from api.account_plan import AccountPlan
 from domain.account.api_key_limits import NO_LIMITS, KeyLimits
 from domain.envelope import Actor
 from domain.instant import Instant
+from domain.member import Level
 from domain.user import Role
 
 Mode: TypeAlias = Literal["live", "test"]
@@ -37,6 +38,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     """An API key's own limits, beside its account's."""
     project_id: str | None = None
     """The one project that the credentials see; `None`: all of the account."""
+    level: Level | None = None
+    """Where the acting account is an organization's: the level of the member that asks, or that made the key."""
     subscription: AccountPlan | None = None
     """The acting account's plan and how its subscription stands; `None` for `anonymous`."""
     suspended: bool = False
@@ -66,11 +69,17 @@ class Authenticator(Protocol):
     """What the endpoint asks of `api.identities.Identities`."""
 
     async def authenticate(
-        self, authorization: str | None, api_key: str | None, *, address: str, user_agent: str
+        self,
+        authorization: str | None,
+        api_key: str | None,
+        *,
+        address: str,
+        user_agent: str,
+        organization: str | None = None,
     ) -> Caller:
-        """The caller of the `Authorization` and `X-API-Key` headers.
+        """The caller of the `Authorization` and `X-API-Key` headers, acting for what `X-Organization` names.
 
         `ApiError` `missing_credentials`, `invalid_api_key`, `invalid_token`, …: 401 with `WWW-Authenticate`, or 503
-        `auth_unavailable` where the caches cannot be confirmed.
+        `auth_unavailable` where the caches cannot be confirmed; 404 `organization_not_found`, 403 `key_bound`.
         """
         ...

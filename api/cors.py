@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 Header = tuple[bytes, bytes]
 
 _REQUEST_HEADERS = (
-    "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, X-Request-Id, X-Prefer-BYOK, traceparent"
+    "Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, X-Request-Id, X-Prefer-BYOK, "
+    "X-Organization, traceparent"
 )
 _EXPOSED = (
     "X-Request-Id, Location, Retry-After, X-Credits-Cost, X-Credits-Remaining, X-Settlement, X-Subscription-Status"

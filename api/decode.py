@@ -26,6 +26,7 @@ SINGLE = {
     b"x-api-key": "X-API-Key",
     b"idempotency-key": "Idempotency-Key",
     b"content-type": "Content-Type",
+    b"x-organization": "X-Organization",
 }
 
 

@@ -112,11 +112,13 @@ class Endpoint:
         services = self._process.services
         if services is None:
             raise ApiError("starting")
+        organization = headers.get(b"x-organization")
         return await services.identities.authenticate(
             None if authorization is None else authorization.decode("latin-1"),
             None if key is None else key.decode("latin-1"),
             address=exchange.address,
             user_agent=agent,
+            organization=None if organization is None else organization.decode("latin-1"),
         )
 
     async def _decode(self, exchange: Exchange, caller: Caller, path: Mapping[str, str]) -> Call[Any, Any]:
@@ -178,13 +180,18 @@ def _sends_body(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _authorize(access: Access, caller: Caller) -> None:
-    """403 `missing_scope` and `missing_role` say what is missing; `account_suspended` comes before both."""
+    """403 `missing_scope` and `missing_role` say what is missing; `account_suspended` comes before both.
+
+    `project_bound`: the route is wider than the one project that the credentials see.
+    """
     if caller.suspended and not (access.while_suspended or access.optional):
         raise ApiError("account_suspended")
     if access.scope is not None and access.scope not in caller.scopes:
         raise ApiError("missing_scope", f"This needs the scope {access.scope}.", required_scope=access.scope)
     if access.role is not None and caller.role not in {access.role, "admin"}:
         raise ApiError("missing_role", f"This needs the role {access.role}.", required_role=access.role)
+    if caller.project_id is not None and not access.project:
+        raise ApiError("project_bound")
 
 
 def _as_api_error(error: Exception) -> ApiError:

@@ -56,6 +56,12 @@ declare(
     "The account is suspended.",
     "Ask the operator why. GET /users/me, its export and the subscription stay open; what was running is settled.",
 )
+declare(
+    "missing_level",
+    "forbidden",
+    "The caller lacks the level that this needs in the organization.",
+    "`required_level` names it; an admin of the organization can give it.",
+)
 declare("not_found", "not_found", "There is nothing at this address.", "Compare the path with /openapi.json.")
 declare(
     "method_not_allowed",

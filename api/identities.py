@@ -13,6 +13,7 @@ from typing import NoReturn
 from msgspec import structs
 
 from api.account_plan import AccountPlan, read_account_plan
+from api.acting import in_organization, member_for, narrowed_key
 from api.api_key_format import ApiKeyFormat
 from api.caller import Caller
 from api.errors import ApiError, declare
@@ -110,7 +111,13 @@ class Identities:
             await self._external.stop()
 
     async def authenticate(
-        self, authorization: str | None, api_key: str | None, *, address: str, user_agent: str
+        self,
+        authorization: str | None,
+        api_key: str | None,
+        *,
+        address: str,
+        user_agent: str,
+        organization: str | None = None,
     ) -> Caller:
         """See `api.caller.Authenticator`. Microseconds when the credentials were seen lately."""
         credential = _credential(authorization, api_key)
@@ -131,6 +138,8 @@ class Identities:
                 replaced = "The API key has expired, or a rotation has replaced this secret of it."
                 _refuse("invalid_api_key", replaced, about=of_key)
             _refuse("invalid_token", EXPIRED)
+        if organization is not None and organization != identity.account_id:
+            identity = await self._acting_for(organization, identity, digest)
         return Caller(
             kind="key" if identity.key_id else "user",
             user_id=identity.user_id,
@@ -142,6 +151,7 @@ class Identities:
             expires_at=identity.expires_at if identity.key_id else None,
             limits=identity.limits,
             project_id=identity.project_id,
+            level=identity.level,
             subscription=identity.subscription,
             suspended=identity.suspended,
             claims_json=identity.claims_json,
@@ -163,6 +173,23 @@ class Identities:
         self.cache.keep(digest, identity, generation)
         return identity
 
+    async def _acting_for(self, organization: str, identity: Identity, digest: bytes) -> Identity:
+        """The identity in an organization, cached beside the one that it comes from; a stamp of either ends it."""
+        chosen = hashlib.sha256(digest + organization.encode("utf-8", "surrogateescape")).digest()
+        found = self.cache.get(chosen)
+        if found is not None:
+            return found
+        generation = self.cache.generation
+        try:
+            member = await member_for(self._documents, self._shards, identity, organization)
+            subscription = await self._subscription(member.org_id)
+            suspended = identity.suspended or await self._suspended(member.org_id)
+        except (StoreError, OSError) as error:
+            raise ApiError("auth_unavailable", headers={"Retry-After": "1"}) from error
+        found = in_organization(identity, member, subscription, suspended=suspended)
+        self.cache.keep(chosen, found, generation)
+        return found
+
     async def _of_key(self, credential: str) -> Identity:
         parsed = self.keys.parse(credential)
         if parsed is None or self._is_unknown(parsed.key_id):
@@ -183,7 +210,7 @@ class Identities:
         if creator is None or role is None:
             _refuse("invalid_api_key", about=known)
         scopes = expand(key.scopes) & AUTHORITY[role]
-        return Identity(
+        identity = Identity(
             principals=(key.id, creator.id, f"account:{key.account_id}"),
             user_id=creator.id,
             account_id=key.account_id,
@@ -195,8 +222,9 @@ class Identities:
             limits=key.limits,
             project_id=key.project_id,
             subscription=await self._subscription(key.account_id),
-            suspended=await self._suspended(key.account_id),
+            suspended=await self._suspended(key.account_id) or await self._suspended(creator.id),
         )
+        return await narrowed_key(self._documents, self._shards, identity) or _refuse("invalid_api_key")
 
     async def _of_token(self, credential: str) -> Identity:
         claims = self._tokens.verify(credential, self._clock())

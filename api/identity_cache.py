@@ -17,6 +17,7 @@ from api.account_plan import AccountPlan
 from api.caller import Mode
 from domain.account.api_key_limits import NO_LIMITS, KeyLimits
 from domain.instant import Instant
+from domain.member import Level
 from domain.user import Role
 from eventstore.store import Store
 from projections.documents import DocumentReader
@@ -46,6 +47,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     expires_at: Instant | None
     limits: KeyLimits = NO_LIMITS
     """A key's own limits."""
+    level: Level | None = None
+    """Of the member, where the account is an organization's."""
     project_id: str | None = None
     """The one project that the credentials see."""
     subscription: AccountPlan | None = None

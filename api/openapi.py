@@ -35,6 +35,8 @@ TAGS = {
     "auth": "Registering and logging in.",
     "users": "The caller's own user.",
     "api keys": "Keys that speak for an account.",
+    "organizations": "Accounts that several people share: members, their levels, invitations.",
+    "projects": "What an account's work is sorted into, and what credentials can be bound to.",
     "billing": "Credits, holds, usage and plans.",
     "chat": "The OpenAI-compatible gateway.",
     "models": "The language models on offer.",
@@ -189,7 +191,8 @@ def _queried(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name, header in REQUEST_HEADERS.items():
-        if route.write or not header.writes_only:
+        told = route.write or not header.writes_only
+        if told and not (header.private_only and route.access.public):
             yield {"name": name, "in": "header", "required": False} | header.described()
 
 

@@ -33,6 +33,9 @@ _PRIVATE = (
     "invalid_token",
     "conflicting_credentials",
     "auth_unavailable",
+    "organization_not_found",
+    "key_bound",
+    "project_bound",
 )
 _WITH_BODY = (
     "invalid_json",
@@ -68,6 +71,8 @@ def codes_of(route: Route) -> list[str]:
             codes.append("account_suspended")
     if route.access.role is not None:
         codes.append("missing_role")
+    if route.access.level is not None:
+        codes.append("missing_level")
     if route.body is not None:
         codes += _WITH_BODY
     if route.query is not None or "{" in route.path:

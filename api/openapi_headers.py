@@ -38,6 +38,7 @@ class RequestHeader(Struct, frozen=True, kw_only=True):
     example: str
     pattern: str | None = None
     writes_only: bool = False
+    private_only: bool = False
     length_max: int | None = None
     """Only where a longer value is refused; others are ignored when they are of no use."""
 
@@ -55,6 +56,13 @@ REQUEST_HEADERS: dict[str, RequestHeader] = {
     "X-Request-Id": RequestHeader(
         description="An id of your own for logs and support; ignored unless it is short and plain.",
         example="checkout-42",
+    ),
+    "X-Organization": RequestHeader(
+        description="Act for this organization, of which the caller is a member. Keys have their account for ever.",
+        example="org_00000000000000000000000000000000",
+        pattern=r"^org_[0-9a-f]{32}$",
+        private_only=True,
+        length_max=36,
     ),
     "Idempotency-Key": RequestHeader(
         description="Repeats under one key have one effect and one answer. Another request under it is 422.",

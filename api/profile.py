@@ -84,6 +84,11 @@ def check_display_name(name: str | None) -> None:
         raise ApiError("invalid_display_name", param="display_name")
 
 
+def subject_of(account_id: str) -> str:
+    """Under whose data key an account's texts are sealed: a person's own, so that erasing it erases them too."""
+    return f"user:{account_id}" if account_id.startswith("user_") else f"account:{account_id}"
+
+
 async def seal_text(sealer: Sealer, user_id: str, place: str, text: str) -> str:
     """Seals a text of the user."""
     return await sealer.seal(f"user:{user_id}", place, text.encode())

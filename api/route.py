@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 import api.routes
+from domain.member import Level
 from domain.user import Role
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -28,14 +29,26 @@ class Access(Struct, frozen=True, kw_only=True):
     while_suspended: bool = False
     """Open to a suspended account as well: what its owner must still see."""
 
+    project: bool = False
+    """Open to credentials that are bound to a project: what it answers and does is of that project alone."""
+    level: Level | None = None
+    """What a member must be in the organization that the path names, so that the route may be called."""
+
 
 PUBLIC = Access(public=True)
-ANYONE = Access(optional=True)
+ANYONE = Access(optional=True, project=True)
 
 
-def needs(scope: str, *, role: Role | None = None, while_suspended: bool = False) -> Access:
-    """Access for callers that have the scope (and, if given, the role)."""
-    return Access(scope=scope, role=role, while_suspended=while_suspended)
+def needs(
+    scope: str,
+    *,
+    role: Role | None = None,
+    while_suspended: bool = False,
+    project: bool = False,
+    level: Level | None = None,
+) -> Access:
+    """Access for callers that have the scope (and, if given, the role, or the level in the path's organization)."""
+    return Access(scope=scope, role=role, while_suspended=while_suspended, project=project, level=level)
 
 
 class Stream(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """What a scope allows, and how much of it a caller may have.
 
 admin
-├── read    billing:read  models:read  api_keys:read  users:read  audit:read
-├── write   models:invoke  api_keys:write  users:write
+├── read    billing:read  models:read  api_keys:read  users:read  audit:read  orgs:read  projects:read
+├── write   models:invoke  api_keys:write  users:write  orgs:write  projects:write
 └── billing:write  accounts:read  accounts:write
 
 Writing does not include reading: a key that only sends requests cannot list what its account has.
@@ -26,8 +26,8 @@ declare(
     "Ask for fewer scopes, or create the key with credentials that have them.",
 )
 
-READ = ("billing:read", "models:read", "api_keys:read", "users:read", "audit:read")
-WRITE = ("models:invoke", "api_keys:write", "users:write")
+READ = ("billing:read", "models:read", "api_keys:read", "users:read", "audit:read", "orgs:read", "projects:read")
+WRITE = ("models:invoke", "api_keys:write", "users:write", "orgs:write", "projects:write")
 PRIVILEGED = ("billing:write", "accounts:read", "accounts:write")
 """Adds credits, finds and suspends accounts: a service's or an admin's business."""
 

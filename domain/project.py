@@ -74,6 +74,7 @@ class Project(Struct, kw_only=True):
     name_sealed: str = ""
     settings_sealed: str = ""
     status: ProjectStatus = "active"
+    updated_at: Instant = 0
 
 
 COMMANDS = (CreateProject, UpdateProject)
@@ -121,12 +122,14 @@ def evolve(project: Project, event: ProjectEvent) -> Project:
         case ProjectCreated():
             project.account_id = event.account_id
             project.name_sealed, project.settings_sealed = event.name_sealed, event.settings_sealed
+            project.updated_at = event.created_at
         case ProjectUpdated():
             project.name_sealed, project.settings_sealed = event.name_sealed, event.settings_sealed
+            project.updated_at = event.updated_at
         case ProjectArchived():
-            project.status = "archived"
+            project.status, project.updated_at = "archived", event.archived_at
         case ProjectRestored():
-            project.status = "active"
+            project.status, project.updated_at = "active", event.restored_at
     return project
 
 
@@ -136,6 +139,7 @@ def answer(project: Project, _command: ProjectCommand, _events: Sequence[Event])
         "name_sealed": project.name_sealed,
         "settings_sealed": project.settings_sealed,
         "status": project.status,
+        "updated_at": project.updated_at,
     }
 
 

@@ -41,7 +41,7 @@ ROUTES = (
             " is kept for 24 hours: a repeat gets the same one and is not charged again."
         ),
         tag="Chat",
-        access=needs("models:invoke"),
+        access=needs("models:invoke", project=True),
         body=ChatBody,
         answers={
             200: (ChatCompletion, Stream(media_type="text/event-stream", description="Chunks, with `stream: true`.")),

@@ -16,7 +16,7 @@ from api.route import ANYONE, Route
 from eventstore.records import Outcome
 from eventstore.store import Store
 
-INSTANTS = frozenset({"expires_at", "old_secret_expires_at"})
+INSTANTS = frozenset({"expires_at", "old_secret_expires_at", "updated_at"})
 """Names that are instants wherever the domain's answers use them."""
 
 

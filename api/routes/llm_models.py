@@ -108,7 +108,7 @@ async def get_model(call: "Call[None, None]") -> ModelView:
     return _view(find_model(call, call.path["name"]))
 
 
-READ = needs("models:read")
+READ = needs("models:read", project=True)
 EXAMPLE = "fs-basic"
 ROUTES = (
     Route(

@@ -38,7 +38,7 @@ def test_what_is_given_changes() -> None:
     assert scenario.when(change) == [ProjectUpdated(name_sealed="m", settings_sealed="s", updated_at=T0)]
     assert scenario.when(change) == []
     assert scenario.when(UpdateProject(account_id="org_1")) == []
-    assert scenario.answer == {"name_sealed": "m", "settings_sealed": "s", "status": "active"}
+    assert scenario.answer == {"name_sealed": "m", "settings_sealed": "s", "status": "active", "updated_at": T0}
 
 
 def test_a_project_is_archived_and_restored() -> None:

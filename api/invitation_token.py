@@ -1,0 +1,54 @@
+"""The token that an invitation is accepted with: it goes to the invited address and nowhere else.
+
+`inv_` and base64url of a version, the organization's and the invitation's id, and 32 bytes of HMAC-SHA256 over these.
+It is made anew whenever the mail is to be sent again, so nothing that opens an organization is stored. That it works
+once, and until when, the organization decides.
+"""
+
+import base64
+import binascii
+import hmac
+import struct
+
+from msgspec import Struct
+
+from api.lookup import LookupHash
+
+PREFIX = "inv_"
+LENGTH = 91
+"""Of every token, in characters."""
+_PURPOSE = "invitation token"
+_VERSION = 1
+_HEAD = struct.Struct(">B16s16s")
+_MAC_BYTES = 32
+
+
+class InvitationToken(Struct, frozen=True, kw_only=True):
+    """Which invitation of which organization."""
+
+    org_id: str
+    invitation_id: str
+
+    def sign(self, lookup: LookupHash) -> str:
+        """The text of the token."""
+        org, invitation = (bytes.fromhex(each.partition("_")[2]) for each in (self.org_id, self.invitation_id))
+        payload = _HEAD.pack(_VERSION, org, invitation)
+        return PREFIX + base64.urlsafe_b64encode(payload + lookup.mac(_PURPOSE, payload)).rstrip(b"=").decode()
+
+
+def verify(lookup: LookupHash, text: str) -> InvitationToken | None:
+    """The token of a text that we signed; `None` for any other."""
+    if len(text) != LENGTH or not text.isascii() or not text.startswith(PREFIX):
+        return None
+    encoded = text.removeprefix(PREFIX)
+    try:
+        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+    if len(payload) != _HEAD.size or not hmac.compare_digest(lookup.mac(_PURPOSE, payload), mac):
+        return None
+    version, org, invitation = _HEAD.unpack(payload)
+    if version != _VERSION:
+        return None
+    return InvitationToken(org_id=f"org_{org.hex()}", invitation_id=f"invitation_{invitation.hex()}")

@@ -1,0 +1,178 @@
+"""Organizations: made, listed, shown, renamed."""
+
+from api.account_plan import plan_of
+from api.call import Call
+from api.commands import data_of
+from api.errors import ApiError, declare
+from api.organization_shown import (
+    NAME_PLACE,
+    NewOrganization,
+    OrganizationChange,
+    OrganizationList,
+    OrganizationShown,
+    organization_shown,
+)
+from api.own_organization import OwnOrganization, own_organization
+from api.pagination import PageQuery, list_fields
+from api.parts import Services
+from api.plain_text import is_plain
+from api.profile import subject_of
+from api.rfc3339 import format_instant
+from api.route import Route, needs
+from domain.organization import CreateOrganization, RenameOrganization
+from projections.members import MemberView, get_member
+from projections.memberships import list_memberships
+from projections.organizations import OrganizationView, get_organization
+from projections.paging import Page
+
+FEATURE = "organizations"
+EXAMPLE_ID = {"id": "org_00000000000000000000000000000000"}
+
+declare(
+    "plan_lacks_organizations",
+    "payment_required",
+    "The account's plan does not include organizations.",
+    "Choose a plan that has the feature `organizations`: GET /billing/plans lists them.",
+)
+declare("organization_exists", "conflict", "The organization exists already.", "Nothing to do: it was made before.")
+declare(
+    "organization_person_required",
+    "forbidden",
+    "Only a person makes an organization, acting for its own account.",
+    "Use a login token or a key of your own account, without X-Organization.",
+)
+
+
+async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
+    """Makes an organization with the caller as its first admin; it has an account of its own."""
+    services, caller, name = call.services, call.caller, call.body.name
+    _check_name(name)
+    if caller.account_id != caller.user_id:
+        raise ApiError("organization_person_required")
+    plan = await plan_of(services, caller.account_id)
+    if FEATURE not in plan.features:
+        raise ApiError("plan_lacks_organizations", plan=plan.id, feature=FEATURE)
+    draft = call.draft()
+    org_id = draft.new_id("org")
+    command = CreateOrganization(
+        org_id=org_id, name_sealed=await _sealed_name(services, org_id, name), created_by=caller.user_id
+    )
+    outcome = await draft.submit(command, stream=f"org:{org_id}")
+    return OrganizationShown(
+        id=org_id, account_id=org_id, name=name, level="admin", created_at=format_instant(outcome.at)
+    )
+
+
+async def list_all(call: Call[None, PageQuery]) -> OrganizationList:
+    """The organizations of which the caller is a member; a key of an organization sees that one."""
+    services = call.services
+    page = await _memberships(call)
+    shown = {member.org_id: await _listed(services, member) for member in page.items}
+    return OrganizationList(**list_fields(page, lambda member: shown[member.org_id]))
+
+
+async def _memberships(call: Call[None, PageQuery]) -> Page[MemberView]:
+    services, caller, query = call.services, call.caller, call.query
+    if caller.kind == "key" and caller.account_id != caller.user_id:
+        own = await get_member(services.documents, services.shards, caller.account_id, caller.user_id)
+        return Page(items=[] if own is None else [own], next_after=None)
+    return await list_memberships(services.documents, caller.user_id, limit=query.limit, after=query.after())
+
+
+async def _listed(services: Services, member: MemberView) -> OrganizationShown:
+    view = await get_organization(services.documents, services.shards, member.org_id)
+    assert view is not None, "an organization's document is written along with its first member's"
+    return organization_shown(view, await open_name(services, view), member.level)
+
+
+async def show(call: Call[None, None]) -> OrganizationShown:
+    """One organization of the caller's."""
+    return await _shown(call.services, await own_organization(call))
+
+
+async def change(call: Call[OrganizationChange, None]) -> OrganizationShown:
+    """Changes the name; for admins of the organization."""
+    services, name = call.services, call.body.name
+    own = await own_organization(call)
+    if name is None and call.idempotency_key is None:
+        return await _shown(services, own)
+    if name is not None:
+        _check_name(name)
+    sealed = own.view.name_sealed if name is None else await _sealed_name(services, own.id, name)
+    draft = call.draft(f"org:{own.id}", account=own.id)
+    outcome = await draft.submit(RenameOrganization(by=call.caller.user_id, name_sealed=sealed))
+    # As it was after this change and not a later one: a repeat under its Idempotency-Key answers the same.
+    then = (await services.sealer.open(subject_of(own.id), NAME_PLACE, data_of(outcome)["name_sealed"])).decode()
+    return organization_shown(own.view, then, own.level)
+
+
+async def _shown(services: Services, own: OwnOrganization) -> OrganizationShown:
+    return organization_shown(own.view, await open_name(services, own.view), own.level)
+
+
+async def open_name(services: Services, view: OrganizationView) -> str:
+    """The organization's name."""
+    return (await services.sealer.open(subject_of(view.id), NAME_PLACE, view.name_sealed)).decode()
+
+
+async def _sealed_name(services: Services, org_id: str, name: str) -> str:
+    return await services.sealer.seal(subject_of(org_id), NAME_PLACE, name.encode())
+
+
+def _check_name(name: str) -> None:
+    if not is_plain(name):
+        raise ApiError("invalid_name", param="name")
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/orgs",
+        handler=create,
+        summary="Create an organization",
+        description="The caller becomes its first admin. The plan of the caller's account must have organizations.",
+        tag="organizations",
+        access=needs("orgs:write"),
+        body=NewOrganization,
+        answers={201: OrganizationShown},
+        errors=("invalid_name", "plan_lacks_organizations", "organization_person_required"),
+        write=True,
+        example={"name": "Analytical Engines"},
+    ),
+    Route(
+        method="GET",
+        path="/orgs",
+        handler=list_all,
+        summary="List the caller's organizations",
+        tag="organizations",
+        access=needs("orgs:read"),
+        query=PageQuery,
+        answers={200: OrganizationList},
+        errors=("invalid_cursor",),
+    ),
+    Route(
+        method="GET",
+        path="/orgs/{id}",
+        handler=show,
+        summary="Show an organization",
+        tag="organizations",
+        access=needs("orgs:read", level="read"),
+        answers={200: OrganizationShown},
+        errors=("organization_not_found",),
+        path_examples=EXAMPLE_ID,
+    ),
+    Route(
+        method="PATCH",
+        path="/orgs/{id}",
+        handler=change,
+        summary="Rename an organization",
+        tag="organizations",
+        access=needs("orgs:write", level="admin"),
+        body=OrganizationChange,
+        answers={200: OrganizationShown},
+        errors=("invalid_name", "organization_not_found"),
+        write=True,
+        path_examples=EXAMPLE_ID,
+        example={"name": "Difference Engines"},
+    ),
+)
