@@ -53,7 +53,12 @@ def terms_of(plan: Plan) -> PlanTerms:
 
 
 async def read_account_plan(documents: DocumentReader, shards: int, plans: Plans, account_id: str) -> AccountPlan:
-    """The plan in force of an account; an account that was never written is on the free plan.
+    """The plan in force of an account; an account that was never written is on the free plan."""
+    return account_plan(plans, await subscription_in_force(documents, shards, account_id))
+
+
+async def subscription_in_force(documents: DocumentReader, shards: int, account_id: str) -> SubscriptionView:
+    """The subscription whose limits the account has: its own.
 
     An organization that never subscribed has the limits (never the monthly credits) of the account that created it.
     """
@@ -61,8 +66,8 @@ async def read_account_plan(documents: DocumentReader, shards: int, plans: Plans
     if subscription.terms is None and account_id.startswith("org_"):
         organization = await get_organization(documents, shards, account_id)
         if organization is not None:
-            subscription = await get_subscription(documents, shards, organization.created_by)
-    return account_plan(plans, subscription)
+            return await get_subscription(documents, shards, organization.created_by)
+    return subscription
 
 
 async def plan_of(services: "Services", account_id: str) -> Plan:

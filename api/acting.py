@@ -66,9 +66,7 @@ async def member_for(documents: DocumentReader, shards: int, identity: Identity,
     return found
 
 
-def in_organization(
-    identity: Identity, member: MemberView, subscription: AccountPlan, *, suspended: bool
-) -> Identity:
+def in_organization(identity: Identity, member: MemberView, subscription: AccountPlan, *, suspended: bool) -> Identity:
     """The identity, acting for the organization: no more than its own role and the member's level allow.
 
     `suspended` tells whether the organization's account is, or the member's own.

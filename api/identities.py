@@ -222,7 +222,7 @@ class Identities:
             limits=key.limits,
             project_id=key.project_id,
             subscription=await self._subscription(key.account_id),
-            suspended=await self._suspended(key.account_id) or await self._suspended(creator.id),
+            suspended=any([await self._suspended(each) for each in {key.account_id, creator.id}]),
         )
         return await narrowed_key(self._documents, self._shards, identity) or _refuse("invalid_api_key")
 

@@ -3,8 +3,9 @@
 from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct, convert
+from msgspec.structs import replace
 
-from api.account_plan import AccountPlan, account_plan, terms_of
+from api.account_plan import AccountPlan, account_plan, subscription_in_force, terms_of
 from api.accounts import require_account
 from api.call import Call
 from api.commands import data_of
@@ -20,7 +21,7 @@ from domain.account.holds import Sweep
 from domain.account.subscription import SEATS_MAX, ConfirmSubscription, SubscriptionStatus, check
 from domain.instant import MINUTE, Instant
 from eventstore.records import Outcome
-from projections.subscriptions import SubscriptionView, get_subscription
+from projections.subscriptions import SubscriptionView
 
 AHEAD_MAX: Instant = 5 * MINUTE
 """How far the payment side's clock may be ahead of ours: news of the far future would outlast all that follow."""
@@ -77,8 +78,9 @@ class SubscriptionConfirmation(SubscriptionShown, frozen=True, kw_only=True):
 async def show(call: Call[None, None]) -> SubscriptionShown:
     """The subscription of the caller's account."""
     services = call.services
-    view = await get_subscription(services.documents, services.shards, call.caller.account_id)
-    return SubscriptionShown(**_fields(services.plans, view))
+    account_id = call.caller.account_id
+    view = await subscription_in_force(services.documents, services.shards, account_id)
+    return SubscriptionShown(**_fields(services.plans, replace(view, account_id=account_id)))
 
 
 async def confirm(call: Call[SubscriptionNews, None]) -> SubscriptionConfirmation:

@@ -32,6 +32,7 @@ from eventstore.memory.store import MemoryStore
 from eventstore.records import Outcome
 from eventstore.shards import shard_of
 from projections.memory import MemoryDocuments
+from tests.api.mailbox import SECRET as MAILER_SECRET
 from worker.assembly import build_worker
 
 SHARDS = 4
@@ -160,12 +161,16 @@ async def application(
     llm_models: LlmModels | None = None,
     issuers: Issuers = NO_ISSUERS,
     iterations: int = 10,
+    mailer_url: str = "",
 ) -> AsyncIterator[Running]:
-    """A running application with cheap passwords; `clock` is the API's and the worker's."""
+    """A running application with cheap passwords; `clock` is the API's and the worker's.
+
+    Mails go to `mailer_url`, a `mailbox`, or else are printed.
+    """
     store, documents, log = MemoryStore(SHARDS, system_clock), MemoryDocuments(), MemoryLog(SHARDS)
     async with running_services(
         mode="devnet",
-        settings=_settings(),
+        settings=_settings(mailer_url),
         store=store,
         documents=documents,
         bus=log,
@@ -193,13 +198,15 @@ async def application(
             await working
 
 
-def _settings() -> ApiSettings:
+def _settings(mailer_url: str) -> ApiSettings:
     return ApiSettings(
         database_url="",
         kafka_bootstrap_servers=(),
         jwt_secrets={"test": b"j" * 32},
         api_key_peppers={"test": b"p" * 32},
         master_keys={"test": b"k" * 32},
+        mailer_url=mailer_url,
+        mailer_secret={"test": MAILER_SECRET},
     )
 
 

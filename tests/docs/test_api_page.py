@@ -44,4 +44,6 @@ def _needs(route: Route) -> str:
     access = route.access
     if access.scope is None:
         return "No credentials." if access.public else "Credentials of the account"
-    return f"Needs `{access.scope}`" + (f" and the role `{access.role}`" if access.role else "")
+    needed = f"Needs `{access.scope}`"
+    needed += f" and the role `{access.role}`" if access.role else ""
+    return needed + (f" and the level `{access.level}`" if access.level else "")

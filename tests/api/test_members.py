@@ -1,0 +1,128 @@
+"""Members over HTTP: listed, given other levels, removed; the last admin stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from domain.member import Level
+from tests.api.company import founder, joined, organization
+from tests.api.mailbox import Mailbox, mailbox
+from tests.api.running import Running, application
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def box() -> AsyncIterator[Mailbox]:
+    """The operator's mailer."""
+    async with mailbox() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app(box: Mailbox) -> AsyncIterator[Running]:
+    """One application for this module's tests."""
+    async with application(mailer_url=box.url) as running:
+        yield running
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_list_200(app: Running, box: Mailbox) -> None:
+    """Any member sees all of them, by the names that they gave themselves."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "read")
+    await app.ask("PATCH", "/users/me", {"display_name": "Bob \u200f"}, token=bob.token)
+    listed = (await app.ask("GET", f"/orgs/{org_id}/members", token=bob.token)).json["data"]
+    assert [(each["user_id"], each["display_name"], each["level"]) for each in listed] == [
+        (bob.id, "Bob \u200f", "read"),
+        (ada.id, None, "admin"),
+    ]
+
+
+@pytest.mark.parametrize("level", ["read", "write", "admin"])
+async def test_change_200(app: Running, box: Mailbox, level: Level) -> None:
+    """The next read agrees, and a repeat answers the same."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "write")
+    path = f"/orgs/{org_id}/members/{bob.id}"
+    for _ in range(2):
+        changed = await app.ask("PATCH", path, {"level": level}, token=ada.token, idempotency_key="c")
+        assert (changed.status, changed.json["level"]) == (200, level)
+    assert (await app.ask("GET", f"/orgs/{org_id}", token=bob.token)).json["level"] == level
+
+
+async def test_change_refused(app: Running, box: Mailbox) -> None:
+    """An unknown level is 400, somebody else 404, below admin 403, the last admin 409."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "write")
+    path = f"/orgs/{org_id}/members"
+    assert (await app.ask("PATCH", f"{path}/{bob.id}", {"level": "owner"}, token=ada.token)).status == 400
+    assert (await app.ask("PATCH", f"{path}/user_x", {"level": "read"}, token=ada.token)).code == "member_not_found"
+    assert (await app.ask("PATCH", f"{path}/{ada.id}", {"level": "read"}, token=bob.token)).code == "missing_level"
+    assert (await app.ask("PATCH", f"{path}/{bob.id}", {"level": "admin"}, token=bob.token)).code == "missing_level"
+    assert (await app.ask("PATCH", f"{path}/{ada.id}", {"level": "read"}, token=ada.token)).code == "last_admin"
+
+
+async def test_remove_200(app: Running, box: Mailbox) -> None:
+    """For who was removed the organization is not there any more, at once."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "write")
+    headers = {"X-Organization": org_id}
+    assert (await app.ask("GET", "/billing/credits", token=bob.token, headers=headers)).status == 200
+    removed = await app.ask("DELETE", f"/orgs/{org_id}/members/{bob.id}", token=ada.token)
+    assert (removed.status, removed.json) == (200, {"user_id": bob.id, "removed": True})
+    for path, sent in ((f"/orgs/{org_id}", {}), ("/billing/credits", headers)):
+        answer = await app.ask("GET", path, token=bob.token, headers=sent)
+        assert (answer.status, answer.code) == (404, "organization_not_found")
+    assert (await app.ask("GET", "/orgs", token=bob.token)).json["data"] == []
+    again = await app.ask("DELETE", f"/orgs/{org_id}/members/{bob.id}", token=ada.token)
+    assert (again.status, again.code) == (404, "member_not_found")
+
+
+async def test_leave_200(app: Running, box: Mailbox) -> None:
+    """Anybody may, with a login and not with a key; others need an admin."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "read")
+    path = f"/orgs/{org_id}/members"
+    key = (await app.key(bob))["key"]
+    assert (await app.ask("DELETE", f"{path}/{bob.id}", api_key=key)).code == "login_required"
+    assert (await app.ask("DELETE", f"{path}/{ada.id}", token=bob.token)).code == "missing_level"
+    assert (await app.ask("DELETE", f"{path}/{bob.id}", token=bob.token)).status == 200
+    assert (await app.ask("DELETE", f"{path}/{bob.id}", token=bob.token)).code == "organization_not_found"
+    assert (await app.ask("DELETE", f"{path}/{ada.id}", token=ada.token)).code == "last_admin"
+
+
+async def test_two_last_admins_leave_at_once(app: Running, box: Mailbox) -> None:
+    """One of them stays."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "admin")
+    answers = await asyncio.gather(
+        *(app.ask("DELETE", f"/orgs/{org_id}/members/{each.id}", token=each.token) for each in (ada, bob))
+    )
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    left = [person for person, answer in zip((ada, bob), answers, strict=True) if answer.status == 409]
+    members = (await app.ask("GET", f"/orgs/{org_id}/members", token=left[0].token)).json["data"]
+    assert [(each["user_id"], each["level"]) for each in members] == [(left[0].id, "admin")]
+
+
+async def test_two_admins_demote_each_other_at_once(app: Running, box: Mailbox) -> None:
+    """Who comes second is an admin no longer, and is told so."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "admin")
+    pairs = ((ada, bob), (bob, ada))
+    answers = await asyncio.gather(
+        *(
+            app.ask("PATCH", f"/orgs/{org_id}/members/{other.id}", {"level": "read"}, token=one.token)
+            for one, other in pairs
+        )
+    )
+    assert sorted(answer.status for answer in answers) == [200, 403]

@@ -1,0 +1,95 @@
+"""Projects over HTTP: of an account, with settings; what is bound to one sees nothing beside it."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.api.company import as_org, founder, organization
+from tests.api.running import Running, application
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app() -> AsyncIterator[Running]:
+    """One application for this module's tests."""
+    async with application() as running:
+        yield running
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"a": {"b": [1, 2.5, -0.125, None, True, "\u202e\u200fשלום 👩‍👩‍👧 é"]}, "": 2**63 - 1, "e\u0301": "é"},
+    {"deep": json.loads("[" * 40 + "]" * 40)},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+async def test_create_201(app: Running, settings: dict[str, Any]) -> None:
+    """Name and settings come back as they were given; a repeat makes no other."""
+    person = await app.register()
+    body = {"name": "\u202eP\u202c", "settings": settings}
+    for _ in range(2):
+        made = await app.ask("POST", "/v1/projects", body, token=person.token, idempotency_key="p")
+        assert (made.status, made.json["name"], made.json["settings"]) == (201, body["name"], settings)
+    assert (made.json["account_id"], made.json["status"]) == (person.id, "active")
+    assert (await app.ask("GET", "/v1/projects", token=person.token)).json["data"] == [made.json]
+    assert (await app.ask("GET", f"/v1/projects/{made.json['id']}", token=person.token)).json == made.json
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": ""},
+        {"name": "\n"},
+        {"name": "x" * 101},
+        {"name": "x" * 10_000},
+        {"name": "x", "settings": []},
+        {"name": "x", "settings": None},
+        {"name": "x", "settings": {"a": "\x00"}},
+        {"name": "x", "settings": {"a": "x" * 16_384}},
+        {"name": "x", "settings": {"a": json.loads("[" * 70 + "]" * 70)}},
+        {"name": "x", "settings": {"a": 2**64}},
+        {"name": "x", "more": 1},
+    ],
+)
+async def test_create_400(app: Running, body: dict[str, Any]) -> None:
+    """What is no name, or no settings that can be kept, is refused."""
+    person = await app.register()
+    assert (await app.ask("POST", "/v1/projects", body, token=person.token)).status == 400
+
+
+async def test_change_200(app: Running) -> None:
+    """What is left out stays; a repeat answers the same after later changes."""
+    person = await app.register()
+    made = await app.ask("POST", "/v1/projects", {"name": "a", "settings": {"x": 1}}, token=person.token)
+    path = f"/v1/projects/{made.json['id']}"
+    first = await app.ask("PATCH", path, {"name": "b"}, token=person.token, idempotency_key="1")
+    assert (first.status, first.json["name"], first.json["settings"]) == (200, "b", {"x": 1})
+    await app.ask("PATCH", path, {"settings": {}, "status": "archived"}, token=person.token)
+    again = await app.ask("PATCH", path, {"name": "b"}, token=person.token, idempotency_key="1")
+    assert again.json == first.json
+    now = (await app.ask("GET", path, token=person.token)).json
+    assert (now["name"], now["settings"], now["status"]) == ("b", {}, "archived")
+    assert now["updated_at"] > first.json["updated_at"] > made.json["created_at"]
+
+
+async def test_others_404(app: Running) -> None:
+    """Another account's project is not there, be it a person's or an organization's."""
+    ada, eve = await founder(app), await app.register()
+    org_id = await organization(app, ada)
+    own = (await app.ask("POST", "/v1/projects", {"name": "own"}, token=ada.token)).json["id"]
+    theirs = (await as_org(app, ada, org_id, "POST", "/v1/projects", {"name": "theirs"})).json
+    assert theirs["account_id"] == org_id
+    for project_id in (own, theirs["id"], "project_" + "0" * 32, "x"):
+        for method, body in (("GET", None), ("PATCH", {"name": "mine"})):
+            answer = await app.ask(method, f"/v1/projects/{project_id}", body, token=eve.token)
+            assert (answer.status, answer.code) == (404, "project_not_found")
+    assert (await app.ask("GET", f"/v1/projects/{theirs['id']}", token=ada.token)).status == 404
+    assert (await as_org(app, ada, org_id, "GET", f"/v1/projects/{own}")).status == 404
+    listed = (await as_org(app, ada, org_id, "GET", "/v1/projects")).json["data"]
+    assert [each["name"] for each in listed] == ["theirs"]
