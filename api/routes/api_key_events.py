@@ -90,7 +90,7 @@ ROUTES = (
         handler=list_all,
         summary="List an API key's events",
         tag="api keys",
-        access=needs("api_keys:read"),
+        access=needs("api_keys:read", project=True),
         query=PageQuery,
         answers={200: ApiKeyEventList},
         errors=("api_key_not_found", "invalid_cursor"),

@@ -46,7 +46,7 @@ ROUTES = (
             "again meanwhile, the older of the two ends at once."
         ),
         tag="api keys",
-        access=needs("api_keys:write"),
+        access=needs("api_keys:write", project=True),
         body=Rotation,
         answers={200: ApiKeyMade},
         errors=(

@@ -36,7 +36,7 @@ ROUTES = (
         summary="Show an API key's usage",
         description="Totals of a period and groups by model or day (UTC).",
         tag="api keys",
-        access=needs("api_keys:read"),
+        access=needs("api_keys:read", project=True),
         query=ApiKeyUsageQuery,
         answers={200: UsageReport},
         errors=("api_key_not_found", "invalid_period"),

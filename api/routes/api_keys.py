@@ -27,6 +27,7 @@ from api.parts import Services
 from api.plain_text import is_plain
 from api.rfc3339 import parse_instant
 from api.route import Route, needs
+from api.routes.projects import require_active_project
 from api.scopes import requested
 from domain.account.api_key_limits import NO_LIMITS, changed_limits
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
@@ -165,9 +166,12 @@ async def _found(services: Services, key_id: str) -> ApiKeyView:
 
 
 async def _project(call: Call[Any, Any], project_id: str | None) -> str | None:
-    """The project that the new key is bound to: the caller's own, if it has one."""
-    wanted = call.caller.project_id if project_id is None else project_id
-    require_project(call.caller, wanted)
+    """The project that the new key is bound to: the caller's own, if it has one; 404 for none of the account's."""
+    caller = call.caller
+    wanted = caller.project_id if project_id is None else project_id
+    require_project(caller, wanted)
+    if wanted is not None:
+        await require_active_project(call.services, caller.account_id, wanted)
     return wanted
 
 
@@ -188,7 +192,7 @@ _CREATE = Route(
     summary="Create an API key",
     description="Answers the key, this once. Keys never exceed their creator, now or later.",
     tag="api keys",
-    access=needs("api_keys:write"),
+    access=needs("api_keys:write", project=True),
     body=NewApiKey,
     answers={201: ApiKeyMade},
     errors=(
@@ -200,6 +204,7 @@ _CREATE = Route(
         "expiry_exceeded",
         "limits_exceeded",
         "project_exceeded",
+        "project_not_found",
         "api_key_limit",
         "invalid_amount",
         "api_key_unconfirmed",
@@ -234,7 +239,7 @@ ROUTES = (
         handler=show,
         summary="Show an API key",
         tag="api keys",
-        access=needs("api_keys:read"),
+        access=needs("api_keys:read", project=True),
         answers={200: ApiKeyShown},
         errors=("api_key_not_found",),
         path_examples=_EXAMPLE_ID,
@@ -245,7 +250,7 @@ ROUTES = (
         handler=change,
         summary="Change an API key",
         tag="api keys",
-        access=needs("api_keys:write"),
+        access=needs("api_keys:write", project=True),
         body=ApiKeyChange,
         answers={200: ApiKeyShown},
         description="A limit is replaced as a whole; null takes it away. `expires_at` null: it never ends.",
@@ -272,7 +277,7 @@ ROUTES = (
         summary="Revoke an API key",
         description="Takes effect on every process within a second, and cannot be taken back.",
         tag="api keys",
-        access=needs("api_keys:write"),
+        access=needs("api_keys:write", project=True),
         answers={200: ApiKeyShown},
         errors=("api_key_not_found",),
         write=True,

@@ -174,7 +174,7 @@ async def own_project(call: Call[Any, Any]) -> ProjectView:
     return view
 
 
-async def require_project(services: Services, account_id: str, project_id: str) -> ProjectView:
+async def require_active_project(services: Services, account_id: str, project_id: str) -> ProjectView:
     """404 `project_not_found` unless it is an active project of the account: what can be bound to it."""
     view = await get_project(services.documents, services.shards, project_id)
     if view is None or view.account_id != account_id or view.status == "archived":

@@ -93,3 +93,83 @@ async def test_others_404(app: Running) -> None:
     assert (await as_org(app, ada, org_id, "GET", f"/v1/projects/{own}")).status == 404
     listed = (await as_org(app, ada, org_id, "GET", "/v1/projects")).json["data"]
     assert [each["name"] for each in listed] == ["theirs"]
+
+
+async def test_a_bound_key_sees_its_project_alone(app: Running) -> None:
+    """Nothing of the account beside it: neither other projects, nor keys, nor money, nor organizations."""
+    ada = await founder(app)
+    await organization(app, ada)
+    first, second = [await project(app, ada.token, name) for name in ("first", "second")]
+    other = await app.key(ada, project_id=second)
+    free = await app.key(ada)
+    key = (await app.key(ada, project_id=first))["key"]
+    assert [each["id"] for each in (await app.ask("GET", "/v1/projects", api_key=key)).json["data"]] == [first]
+    assert (await app.ask("GET", f"/v1/projects/{first}", api_key=key)).status == 200
+    assert (await app.ask("PATCH", f"/v1/projects/{first}", {"name": "n"}, api_key=key)).status == 200
+    assert (await app.ask("GET", f"/v1/projects/{second}", api_key=key)).code == "project_not_found"
+    for hidden in (other["id"], free["id"]):
+        assert (await app.ask("GET", f"/api-keys/{hidden}", api_key=key)).code == "api_key_not_found"
+    closed = (
+        "/api-keys",
+        "/billing/credits",
+        "/billing/credits/transactions",
+        "/billing/usage",
+        "/billing/holds",
+        "/orgs",
+    )
+    for path in closed:
+        answer = await app.ask("GET", path, api_key=key)
+        assert (answer.status, answer.code) == (403, "project_bound"), path
+    for path, body in (("/v1/projects", {"name": "more"}), ("/orgs", {"name": "more"})):
+        assert (await app.ask("POST", path, body, api_key=key)).code == "project_bound"
+    archiving = await app.ask("PATCH", f"/v1/projects/{first}", {"status": "archived"}, api_key=key)
+    assert (archiving.status, archiving.code) == (403, "project_bound")
+
+
+async def test_a_bound_key_makes_keys_of_its_project(app: Running) -> None:
+    """Whether it says so or not, and of no other."""
+    ada = await app.register()
+    first, second = [await project(app, ada.token, name) for name in ("first", "second")]
+    key = (await app.key(ada, project_id=first))["key"]
+    made = await app.ask("POST", "/api-keys", {"name": "k"}, api_key=key)
+    assert (
+        made.status,
+        (await app.ask("GET", f"/api-keys/{made.json['id']}", token=ada.token)).json["project_id"],
+    ) == (
+        201,
+        first,
+    )
+    refused = await app.ask("POST", "/api-keys", {"name": "k", "project_id": second}, api_key=key)
+    assert (refused.status, refused.code) == (403, "project_exceeded")
+
+
+async def test_a_key_is_bound_to_a_project_that_is_there(app: Running) -> None:
+    """Of the same account, and not archived."""
+    ada, eve = await app.register(), await app.register()
+    own, foreign = await project(app, ada.token, "own"), await project(app, eve.token, "foreign")
+    await app.ask("PATCH", f"/v1/projects/{own}", {"status": "archived"}, token=ada.token)
+    for project_id in (own, foreign, "project_" + "0" * 32, "x", ""):
+        answer = await app.ask("POST", "/api-keys", {"name": "k", "project_id": project_id}, token=ada.token)
+        assert (answer.status, answer.code) == (404, "project_not_found")
+
+
+async def test_keys_of_an_archived_project_do_not_work(app: Running) -> None:
+    """At once, and until it is restored."""
+    ada = await app.register()
+    project_id = await project(app, ada.token, "p")
+    key = (await app.key(ada, project_id=project_id))["key"]
+    path = f"/v1/projects/{project_id}"
+    assert (await app.ask("GET", path, api_key=key)).status == 200
+    await app.ask("PATCH", path, {"status": "archived"}, token=ada.token)
+    refused = await app.ask("GET", path, api_key=key)
+    assert (refused.status, refused.code) == (401, "invalid_api_key")
+    await app.ask("PATCH", path, {"status": "active"}, token=ada.token)
+    assert (await app.ask("GET", path, api_key=key)).status == 200
+
+
+async def project(app: Running, token: str, name: str) -> str:
+    """A new project; its id."""
+    answer = await app.ask("POST", "/v1/projects", {"name": name}, token=token)
+    assert answer.status == 201, answer
+    project_id: str = answer.json["id"]
+    return project_id
