@@ -7,11 +7,12 @@ import pytest
 import pytest_asyncio
 
 from api.invitation_token import InvitationToken, verify
+from api.wiring import system_clock
 from domain.instant import DAY, Instant
+from eventstore.clock import system_clock
 from tests.api.company import accept, founder, invited, joined, organization, subscribe
 from tests.api.mailbox import Mailbox, mailbox
 from tests.api.running import Running, application
-from worker.assembly import system_clock
 
 
 class Clock:
@@ -228,15 +229,15 @@ async def test_an_invitation_expires(box: Mailbox) -> None:
         org_id = await organization(app, ada)
         token = await invited(app, box, ada, org_id, "late@example.com", "read")
         clock.ahead = 8 * DAY
-        ada = await again(app, ada.email)
+        token_of_ada = await again(app, ada.email)
         bob = await app.register()
         assert (await accept(app, bob, token)).code == "invitation_expired"
-        [view] = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=ada)).json["data"]
+        [view] = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=token_of_ada)).json["data"]
         assert view["status"] == "expired"
         path = f"/orgs/{org_id}/invitations/{view['id']}/send"
-        assert (await app.ask("POST", path, token=ada)).code == "invitation_expired"
+        assert (await app.ask("POST", path, token=token_of_ada)).code == "invitation_expired"
         body = {"email": "late@example.com"}
-        assert (await app.ask("POST", f"/orgs/{org_id}/invite", body, token=ada)).status == 201
+        assert (await app.ask("POST", f"/orgs/{org_id}/invite", body, token=token_of_ada)).status == 201
 
 
 async def again(app: Running, email: str) -> str:
