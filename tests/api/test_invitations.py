@@ -7,7 +7,6 @@ import pytest
 import pytest_asyncio
 
 from api.invitation_token import InvitationToken, verify
-from api.wiring import system_clock
 from domain.instant import DAY, Instant
 from eventstore.clock import system_clock
 from tests.api.company import accept, founder, invited, joined, organization, subscribe
