@@ -98,7 +98,6 @@ async def running_services(
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
         metering.start()
         stack.push_async_callback(metering.close)
-        sealer = Sealer(store, master_keys)
         refused_requests = RefusedRequests(commands=commands, sealer=sealer, clock=clock)
         refused_requests.start()
         stack.push_async_callback(refused_requests.stop)
