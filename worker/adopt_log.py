@@ -11,7 +11,7 @@ from eventstore.postgres.store import PostgresStore
 from eventstore.records import ShardHead
 from worker.dead_letters import opened
 from worker.kafka import KafkaSource
-from worker.log_check import MISMATCHES
+from worker.log_check import MISMATCHES, OUTGROWN
 from worker.operating import NotDone
 from worker.settings import WorkerSettings
 from worker.source import CommandSource, LogBounds
@@ -85,7 +85,7 @@ async def _plan(source: CommandSource, head: ShardHead) -> Adoption:
 
 async def _same_log(source: CommandSource, head: ShardHead, bounds: LogBounds) -> bool:
     """Whether the store has applied this very log up to its `next_offset`; if not, all of the log is new to it."""
-    if head.next_offset > bounds.end:
+    if head.next_offset > bounds.end or (head.stopped or "").startswith(OUTGROWN):
         return False
     if not head.last_digest or head.next_offset <= bounds.first:
         return True

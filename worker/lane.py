@@ -11,7 +11,7 @@ from eventstore.errors import DataError, Fenced, StoreError, Unavailable, Versio
 from eventstore.records import Lease, ShardHead
 from eventstore.store import Store
 from worker import metrics
-from worker.log_check import mismatch
+from worker.log_check import Mark, mismatch
 from worker.round import Applied, Rounds
 from worker.source import CommandSource, LogUnavailable, OutOfRange, Record
 
@@ -64,6 +64,8 @@ class Lane:
         self.positions: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
         """Shards that are ours but must not be applied, with the reason."""
+        self.marks: dict[int, Mark] = {}
+        """Earlier records that shards are compared with; the rechecker sets them."""
         self._arriving: list[ShardHead] = []
         self._doubted: dict[int, float] = {}
         """Shards to be looked at before they are applied, new ones too, and when."""
@@ -237,7 +239,7 @@ class Lane:
 
     async def _check(self, head: ShardHead) -> None:
         lease = Lease(shard=head.shard, epoch=head.epoch)
-        reason = await mismatch(self._source, head)
+        reason = await mismatch(self._source, head, self.marks.get(head.shard))
         if reason != head.stopped:
             await self._store.stop_shard(self._worker, lease, reason)
         self._forget(frozenset({head.shard}))

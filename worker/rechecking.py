@@ -12,7 +12,7 @@ from eventstore.errors import StoreError
 from eventstore.records import ShardHead
 from eventstore.store import ShardStore
 from worker.lane import Lane
-from worker.log_check import mismatch
+from worker.log_check import mark_of, mismatch
 from worker.source import CommandSource, LogUnavailable
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,8 @@ class Rechecker:
     """Looks at one shard at a time, beside the lanes; what it suspects the shard's lane looks at for itself.
 
     The lane's own look is exact, since it applies and commits nothing meanwhile. This one costs the lanes nothing, and
-    may be wrong for a moment: offsets are committed between its questions.
+    may be wrong for a moment: offsets are committed between its questions. Where all is well it marks the last record
+    that was applied, to be compared with at the next look.
     """
 
     def __init__(self, store: ShardStore, source: CommandSource, lanes: Sequence[Lane]) -> None:
@@ -59,7 +60,10 @@ class Rechecker:
         # The position first: the store can only be further by the time it is asked.
         position = lane.positions.get(shard, 0)
         head = await self._head(shard)
-        reason = await mismatch(self._source, head)
+        reason = await mismatch(self._source, head, lane.marks.get(shard))
+        mark = mark_of(head)
+        if reason is None and mark is not None and position <= head.next_offset:
+            lane.marks[shard] = mark
         return position > head.next_offset or (reason is not None) != (shard in lane.stopped)
 
     async def _head(self, shard: int) -> ShardHead:

@@ -9,7 +9,9 @@ from domain.instant import SECOND
 from eventstore.records import ShardHead
 from tests.domain.account.asking import add
 from tests.worker.bench import Bench
+from worker.adopt_log import plan
 from worker.log_check import mismatch
+from worker.rechecking import Rechecker
 from worker.source import LogBounds, LogUnavailable, Record
 
 pytestmark = pytest.mark.usefixtures("logged")
@@ -152,3 +154,61 @@ async def test_a_store_restored_to_a_moment_ago_stops_the_shard() -> None:
     bench.new_lane("worker-2")
     await bench.run()
     assert ((await bench.store.shard_heads())[0].stopped or "").startswith("store_restored")
+
+
+async def _outgrown() -> Bench:
+    """Two commands are applied and looked at; then the topic is made anew and grows past them before the next look."""
+    bench = Bench()
+    rechecker = Rechecker(bench.store, bench.lane._source, [bench.lane])
+    for number in range(2):
+        await bench.send("account:a", add(f"g{number}", 5))
+    await bench.run()
+    await rechecker.step()
+    bench.log.records[0].clear()
+    bench.log.committed.clear()
+    for number in range(4):
+        await bench.send("account:a", add(f"new{number}", 5))
+    await bench.run()
+    assert await bench.next_offsets() == [4]
+    await rechecker.step()
+    await bench.run()
+    return bench
+
+
+async def test_a_topic_that_outgrows_the_old_one_under_a_running_worker_stops_the_shard() -> None:
+    """Its first records were passed over, though the last one that was applied is its own."""
+    bench = await _outgrown()
+    assert ((await bench.store.shard_heads())[0].stopped or "").startswith("log_recreated: another log")
+    last = await bench.send("account:a", add("last", 5))
+    await bench.run()
+    assert await bench.outcome(last) is None
+
+
+async def test_a_topic_that_has_outgrown_stays_known_until_it_is_adopted() -> None:
+    """Another worker has nothing to compare with and stops all the same; adopting applies the log from its first."""
+    bench = await _outgrown()
+    store: Any = bench.store
+    bench.at += 4 * SECOND
+    bench.new_lane("worker-2")
+    await bench.run()
+    [adoption] = await plan(store, bench.lane._source)
+    assert (adoption.next_offset, adoption.adopt_until) == (0, 4)
+    await store.adopt(0, adoption.next_offset, adoption.adopt_until)
+    await bench.lane._source.commit({0: 0})
+    bench.at += 4 * SECOND
+    bench.new_lane("worker-3")
+    last = await bench.send("account:a", add("last", 5))
+    await bench.run()
+    assert (await bench.said(last))[1]["balance"] == 7 * 5
+
+
+async def test_a_log_that_stays_the_same_is_marked_and_never_suspected() -> None:
+    """However far it is applied between two looks, and whatever retention deletes meanwhile."""
+    bench = Bench()
+    rechecker = Rechecker(bench.store, bench.lane._source, [bench.lane])
+    for number in range(10):
+        await bench.send("account:a", add(f"g{number}", 5))
+        await bench.run()
+        await rechecker.step()
+        assert bench.lane.marks[0].offset == number
+    assert (await bench.store.shard_heads())[0].stopped is None
