@@ -15,8 +15,9 @@ SECRET = b"q" * 32
 class Mailbox:
     """What came. `answers` are the next statuses, 204 after them; a mail counts once it was taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes) -> None:
         self.url = ""
+        self._secret = secret
         self.mails: list[Mapping[str, Any]] = []
         self.tries: list[str] = []
         self.answers: Iterator[int] = iter(())
@@ -27,7 +28,7 @@ class Mailbox:
         body = await request.read()
         signed = request.headers[SIGNATURE]
         at_s = int(signed.partition(",")[0].removeprefix("t="))
-        assert signed == signature([SECRET], at_s, body)
+        assert signed == signature([self._secret], at_s, body)
         mail = await request.json()
         assert request.headers[DELIVERY] == mail["id"]
         self.tries.append(mail["id"])
@@ -50,14 +51,14 @@ class Mailbox:
 
 
 @asynccontextmanager
-async def mailbox() -> AsyncIterator[Mailbox]:
-    """A running mailer."""
-    box = Mailbox()
+async def mailbox(port: int = 0, secret: bytes = SECRET) -> AsyncIterator[Mailbox]:
+    """A running mailer, on a free port unless one is named."""
+    box = Mailbox(secret)
     app = web.Application()
     app.router.add_post("/mail", box.take)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     box.url = f"http://127.0.0.1:{runner.addresses[0][1]}/mail"
     yield box

@@ -1,15 +1,20 @@
 """Acting for an organization: by `X-Organization`, by a key's own binding, and no further than the level allows."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from domain.member import Level
+from api.caller import Caller
+from api.errors import ApiError
+from domain.member import ChangeMemberLevel, Level, RemoveMember
+from domain.project import UpdateProject
 from domain.user import GrantRole
 from tests.api.company import as_org, founder, joined, organization, subscribe
 from tests.api.mailbox import Mailbox, mailbox
 from tests.api.running import Running, application
+from tests.api.test_identities import elsewhere
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -128,6 +133,50 @@ async def test_who_loses_its_level_loses_it_for_its_keys(app: Running, box: Mail
     await app.ask("DELETE", member, token=ada.token)
     answer = await app.ask("GET", "/billing/credits", api_key=key)
     assert (answer.status, answer.code) == (401, "invalid_api_key")
+
+
+async def test_other_processes_forget_within_a_second(app: Running, box: Mailbox) -> None:
+    """Demotion, removal and archiving are noticed where nobody was told."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob, cyd = await joined(app, box, ada, org_id, "admin"), await joined(app, box, ada, org_id, "write")
+    keys = [
+        (await as_org(app, person, org_id, "POST", "/api-keys", {"name": "k"})).json["key"] for person in (bob, cyd)
+    ]
+    project = (await app.ask("POST", "/v1/projects", {"name": "p"}, token=ada.token)).json["id"]
+    bound = (await app.key(ada, project_id=project))["key"]
+    other = elsewhere(app)
+    await other.start()
+
+    async def caller(credential: str, organization: str | None = None) -> Caller:
+        return await other.authenticate(
+            f"Bearer {credential}", None, address="192.0.2.1", user_agent="test", organization=organization
+        )
+
+    try:
+        assert [(await caller(key)).level for key in keys] == ["admin", "write"]
+        assert [(await caller(each.token, org_id)).level for each in (bob, cyd)] == ["admin", "write"]
+        assert (await caller(bound)).project_id == project
+        demote = ChangeMemberLevel(by=ada.id, user_id=bob.id, level="read")
+        await app.command(f"org:{org_id}", demote)
+        await app.command(f"org:{org_id}", RemoveMember(by=ada.id, user_id=cyd.id))
+        await app.command(f"project:{project}", UpdateProject(account_id=ada.id, status="archived"))
+        async with asyncio.timeout(1):
+            while len(other.cache) > 2:  # the two tokens on their own accounts
+                await asyncio.sleep(0.005)
+        demoted = await caller(keys[0])
+        assert (demoted.level, "api_keys:write" in demoted.scopes) == ("read", False)
+        assert (await caller(bob.token, org_id)).level == "read"
+        for credential, where, code in (
+            (keys[1], None, "invalid_api_key"),
+            (cyd.token, org_id, "organization_not_found"),
+            (bound, None, "invalid_api_key"),
+        ):
+            with pytest.raises(ApiError) as refused:
+                await caller(credential, where)
+            assert refused.value.code == code
+    finally:
+        await other.stop()
 
 
 async def test_a_platforms_admin_is_cut_to_its_level(app: Running, box: Mailbox) -> None:

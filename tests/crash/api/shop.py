@@ -69,10 +69,14 @@ class Shop:
         text = SHIPPED.read_text("utf-8").replace(SHIPPED_BASE_URL, f"{self.provider_url}/v1")
         models = deployment.folder / "models.toml"
         models.write_text(text + SHORT_MODEL.format(base_url=f"{self.provider_url}/v1"), "utf-8")
-        deployment.extra = {"FORMSTATE_MODELS_FILE": str(models)} | {
-            f"FORMSTATE_{name}": f"crash:{base64.b64encode(secrets.token_bytes(32)).decode()}"
-            for name in ("JWT_SECRETS", "API_KEY_PEPPERS", "MASTER_KEYS")
-        }
+        self.mailer_port, self.mailer_secret = free_port(), secrets.token_bytes(32)
+        """Where the APIs post mails; a test that wants them listens there."""
+        given = {name: secrets.token_bytes(32) for name in ("JWT_SECRETS", "API_KEY_PEPPERS", "MASTER_KEYS")}
+        given["MAILER_SECRET"] = self.mailer_secret
+        deployment.extra = {
+            "FORMSTATE_MODELS_FILE": str(models),
+            "FORMSTATE_MAILER_URL": f"http://127.0.0.1:{self.mailer_port}/mail",
+        } | {f"FORMSTATE_{name}": f"crash:{base64.b64encode(secret).decode()}" for name, secret in given.items()}
 
     async def start(self) -> None:
         """Starts everything, and makes an admin."""
@@ -115,10 +119,11 @@ class Caller:
         token: str | None = None,
         idempotency_key: str | None = None,
         request_id: str | None = None,
+        organization: str | None = None,
     ) -> Answer:
         """One request to the first API or to `url`; `token` is a login token or an API key."""
         given = {"Authorization": token and f"Bearer {token}", "Idempotency-Key": idempotency_key}
-        given |= {"X-Request-Id": request_id}
+        given |= {"X-Request-Id": request_id, "X-Organization": organization}
         headers = {name: value for name, value in given.items() if value}
         async with self.http.request(method, (url or self.shop.urls[0]) + path, json=body, headers=headers) as response:
             data = await response.read()
