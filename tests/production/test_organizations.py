@@ -10,8 +10,6 @@ from tests.api.mailbox import Mailbox, mailbox
 from tests.crash.api.shop import Answer, Caller, Shop
 from tests.crash.waiting import until
 
-pytestmark = pytest.mark.production
-
 
 @pytest.fixture
 async def box(shop: Shop) -> AsyncIterator[Mailbox]:
