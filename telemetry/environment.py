@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +99,17 @@ class Environment:
         if not all(re.fullmatch(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", each, re.ASCII) for each in servers):
             self.wrong(name, f"is {value!r}", expected=expected, example=example)
         return servers
+
+    def folder(self, name: str) -> Path | None:
+        """A folder that can be written to, if one is named."""
+        value = self._variables.get(PREFIX + name, "").strip()
+        if not value:
+            return None
+        path = Path(value)
+        if not path.is_dir() or not os.access(path, os.W_OK):
+            expected = "the path of a folder that the process can write to"
+            self.wrong(name, f"names {value!r}, which is none", expected=expected, example="/var/lib/formstate/audit")
+        return path
 
     def file(self, name: str) -> Path | None:
         """A readable file, if one is named."""

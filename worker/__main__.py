@@ -12,7 +12,7 @@ from eventstore.command_topic import TopicUnusable
 from eventstore.errors import StoreError
 from telemetry import logs
 from telemetry.environment import SettingsError
-from worker import adopt_log, dead_letters, grant_role, quarantine, rebuild, show, verify
+from worker import adopt_log, dead_letters, grant_role, heads, quarantine, rebuild, show, verify
 from worker.grant_role import NotGranted
 from worker.migrate import migrate
 from worker.operating import NotDone
@@ -20,7 +20,7 @@ from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable
 
-NOUNS = (rebuild, verify, show, dead_letters, quarantine, adopt_log)
+NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, adopt_log)
 
 EPILOG = """\
 settings (environment; docs/operating.md explains each):

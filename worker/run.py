@@ -16,6 +16,7 @@ from projections.postgres import PostgresDocuments
 from telemetry.garbage import collect_seldom
 from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
+from worker.audit_export import AuditExport
 from worker.kafka import KafkaSink, KafkaSource
 from worker.settings import WorkerSettings
 from worker.stopping import stop_signals
@@ -37,7 +38,7 @@ async def run(settings: WorkerSettings) -> None:
     stopping = stop_signals()
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr="127.0.0.1", registry=REGISTRY)
-    store = await PostgresStore.open(settings.database_url, WORKER, connections_max=settings.lanes * 2 + 4)
+    store = await PostgresStore.open(settings.database_url, WORKER, connections_max=settings.lanes * 2 + 5)
     sink = KafkaSink(settings.kafka_bootstrap_servers, settings.kafka_topic)
     try:
         if await _dependencies(store, settings, stopping):
@@ -87,20 +88,26 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) ->
 
 
 async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
+    documents, macs = PostgresDocuments(store.pool), MacChain(dict(settings.log_mac_keys))
     worker = await build_worker(
         store=store,
-        documents=PostgresDocuments(store.pool),
+        documents=documents,
         source=lambda: KafkaSource(settings.kafka_bootstrap_servers, settings.kafka_topic),
         sink=sink,
-        macs=MacChain(dict(settings.log_mac_keys)),
+        macs=macs,
         lanes=settings.lanes,
     )
     log.info("worker_started", worker=worker.name, lanes=settings.lanes)
-    closer = asyncio.create_task(_close_when(stopping, worker))
+    beside = [asyncio.create_task(_close_when(stopping, worker))]
+    if settings.audit_export_dir is not None:
+        export = AuditExport(settings.audit_export_dir, store, documents, macs)
+        beside.append(asyncio.create_task(export.run(), name="audit-export"))
     try:
         await worker.run()
     finally:
-        closer.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     log.info("worker_stopped", worker=worker.name)
 
 

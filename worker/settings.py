@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from telemetry.environment import Environment
 
@@ -20,6 +21,8 @@ class WorkerSettings:
     """Transactions under way at once: one lane decides while another commits."""
     metrics_port: int | None = None
     log_level: str = "info"
+    audit_export_dir: Path | None = None
+    """Where heads of the log and audit trails are written each day; nowhere by default."""
 
 
 def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
@@ -42,6 +45,7 @@ def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
         log_mac_keys=env.secrets("LOG_MAC_KEYS"),
         lanes=env.number("WORKER_LANES", default=2, low=1, high=8) or 2,
         metrics_port=env.number("WORKER_METRICS_PORT", default=None, low=1, high=65535),
+        audit_export_dir=env.folder("AUDIT_EXPORT_DIR"),
         log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), default="info"),
     )
     env.check()

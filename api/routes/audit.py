@@ -4,7 +4,6 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from api.audit_trail import before, is_place, trail
 from api.call import Call
 from api.errors import ApiError
 from api.origin import open_origin
@@ -14,6 +13,7 @@ from api.rfc3339 import format_instant, parse_instant
 from api.route import Route, needs
 from domain.instant import Instant
 from projections.audit import AuditEntry
+from projections.audit_trail import before, is_place, trail
 from projections.paging import Cursor
 
 SCANNED_MAX = 2_000
@@ -79,7 +79,7 @@ async def list_all(call: Call[None, AuditQuery]) -> AuditList:
     found: list[AuditEntry] = []
     last: Cursor | None = None
     scanned = 0
-    async for placed in trail(services, call.caller.account_id, after):
+    async for placed in trail(services.documents, services.store, call.caller.account_id, after):
         if placed.entry.at < start:
             last = None
             break

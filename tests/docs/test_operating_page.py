@@ -86,6 +86,7 @@ def _told(name: str, default: object) -> set[str]:
         "metrics_port": {"on the main port", "off"},
         "cors_origins": {"none"},
         "issuers_file": {"none"},
+        "audit_export_dir": {"none"},
         "trusted_proxies": {"nobody"},
     }
     nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}

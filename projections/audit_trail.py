@@ -7,17 +7,17 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct, structs
 
-from api.parts import Services
-from api.rfc3339 import INSTANT_MAX
 from domain.envelope import Actor
 from domain.instant import Instant
 from eventstore.records import Refusal
+from eventstore.store import LogStore
 from projections import audit, audit_received
 from projections.audit import AuditEntry
 from projections.documents import DocumentReader
 from projections.paging import Cursor, instant_sort
 from projections.projection import Projection
 
+AT_MAX: Instant = 2**63 - 1
 STEP = 100
 """Rows of each source that are read at once."""
 
@@ -33,12 +33,14 @@ class Placed(Struct, frozen=True):
     entry: AuditEntry
 
 
-async def trail(services: Services, account_id: str, after: Cursor | None) -> AsyncIterator[Placed]:
+async def trail(
+    documents: DocumentReader, store: LogStore, account_id: str, after: Cursor | None
+) -> AsyncIterator[Placed]:
     """All entries behind `after`, the newest first; memory stays bounded, for the sources are read step by step."""
     sources = (
-        _documents(services.documents, audit.PROJECTION, account_id),
-        _documents(services.documents, audit_received.PROJECTION, account_id, others=True),
-        _refusals(services, account_id),
+        _documents(documents, audit.PROJECTION, account_id),
+        _documents(documents, audit_received.PROJECTION, account_id, others=True),
+        _refusals(store, account_id),
     )
     while True:
         batches = [await source(after) for source in sources]
@@ -66,10 +68,10 @@ def _documents(
     return step
 
 
-def _refusals(services: Services, account_id: str) -> Step:
+def _refusals(store: LogStore, account_id: str) -> Step:
     async def step(after: Cursor | None) -> list[Placed]:
         behind = None if after is None else (int(after[0]), after[1])
-        found = await services.store.refusals(account_id, limit=STEP, after=behind)
+        found = await store.refusals(account_id, limit=STEP, after=behind)
         return [Placed((instant_sort(each.at), each.command_id), _entry(each)) for each in found]
 
     return step
@@ -102,4 +104,4 @@ def before(at: Instant) -> Cursor:
 def is_place(cursor: Cursor) -> bool:
     """Whether a cursor names a place in a trail, so that every source can be asked for what lies behind it."""
     sort = cursor[0]
-    return sort.isascii() and sort.isdigit() and int(sort) <= INSTANT_MAX
+    return sort.isascii() and sort.isdigit() and int(sort) <= AT_MAX
