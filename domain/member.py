@@ -32,6 +32,13 @@ class RemoveMember(Command, frozen=True, kw_only=True, tag="org.remove_member"):
     user_id: str
 
 
+class LeaveForGood(Command, frozen=True, kw_only=True, tag="org.leave_for_good"):
+    """Ends the membership of a user who is about to be erased; the only member may go too, and leaves nobody."""
+
+    category = "org"
+    user_id: str
+
+
 class MemberAdded(Event, frozen=True, kw_only=True, tag="org.member_added"):
     """A user is a member from now on."""
 
@@ -58,9 +65,9 @@ class MemberRemoved(Event, frozen=True, kw_only=True, tag="org.member_removed"):
 Members: TypeAlias = dict[str, Level]
 """The state: levels by user id."""
 
-COMMANDS = (ChangeMemberLevel, RemoveMember)
+COMMANDS = (ChangeMemberLevel, RemoveMember, LeaveForGood)
 EVENTS = (MemberAdded, MemberLevelChanged, MemberRemoved)
-MemberCommand: TypeAlias = ChangeMemberLevel | RemoveMember
+MemberCommand: TypeAlias = ChangeMemberLevel | RemoveMember | LeaveForGood
 MemberEvent: TypeAlias = MemberAdded | MemberLevelChanged | MemberRemoved
 
 
@@ -93,6 +100,8 @@ def require_seat(members: Members, members_max: int | None) -> None:
 
 def decide(members: Members, command: MemberCommand, at: Instant) -> Sequence[MemberEvent]:
     """See each command. Admins change others, anybody may leave; `Conflict` where no admin would be left."""
+    if isinstance(command, LeaveForGood):
+        return _leave_for_good(members, command.user_id, at)
     leaves = isinstance(command, RemoveMember) and command.by == command.user_id
     if not leaves:
         require_admin(members, command.by)
@@ -106,6 +115,14 @@ def decide(members: Members, command: MemberCommand, at: Instant) -> Sequence[Me
         return [MemberLevelChanged(user_id=command.user_id, level=command.level)]
     _require_another_admin(members, command.user_id)
     return [MemberRemoved(user_id=command.user_id, left=leaves, removed_at=at)]
+
+
+def _leave_for_good(members: Members, user_id: str, at: Instant) -> Sequence[MemberEvent]:
+    if user_id not in members:
+        return []
+    if len(members) > 1:
+        _require_another_admin(members, user_id)
+    return [MemberRemoved(user_id=user_id, left=True, removed_at=at)]
 
 
 def _require_another_admin(members: Members, user_id: str) -> None:

@@ -14,7 +14,15 @@ from domain.aggregate import Aggregate, Answer
 from domain.errors import Conflict
 from domain.instant import Instant
 from domain.invitation import AcceptInvitation, InvitationCommand, InvitationEvent, Invitations, InviteMember
-from domain.member import ChangeMemberLevel, MemberAdded, MemberCommand, MemberEvent, Members, RemoveMember
+from domain.member import (
+    ChangeMemberLevel,
+    LeaveForGood,
+    MemberAdded,
+    MemberCommand,
+    MemberEvent,
+    Members,
+    RemoveMember,
+)
 from domain.message import Command, Event
 
 
@@ -71,7 +79,7 @@ def decide(org: Organization, command: OrganizationCommand, at: Instant) -> Sequ
     if not org.exists:
         raise member.no_organization()
     match command:
-        case ChangeMemberLevel() | RemoveMember():
+        case ChangeMemberLevel() | RemoveMember() | LeaveForGood():
             return member.decide(org.members, command, at)
         case RenameOrganization(name_sealed=name):
             member.require_admin(org.members, command.by)

@@ -5,6 +5,7 @@ from msgspec import Struct
 from api.call import Call
 from api.commands import data_of
 from api.errors import ApiError
+from api.leaving import leave_organizations
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.routes.users import check_current_password, own_user
@@ -32,6 +33,7 @@ async def erase_me(call: Call[Erasing | None, None]) -> ErasedUser:
     user = await own_user(services, user_id)
     if call.body is not None and call.body.password is not None:
         await check_current_password(call, user, call.body.password, param="password")
+    await leave_organizations(call)
     outcome = await call.draft(f"user:{user_id}").submit(EraseUser())
     # Other processes see the stamp within a second, and drop the data key within 60; this one forgets both now.
     services.identities.cache.stamped((user_id,))
@@ -48,13 +50,22 @@ ROUTES = (
         description=(
             "Makes email address, display name, password, addresses and kept answers unreadable everywhere, for good. "
             "Tokens and API keys end, the email address can be registered anew. Balances, transactions and the "
-            "trail of what was done stay, without anything personal."
+            "trail of what was done stay, without anything personal. The user leaves its organizations first; one that "
+            "would be left to others without an admin is 409 `last_admin`, with its `org_id`."
         ),
         tag="users",
         access=needs("users:write"),
         body=Erasing,
         answers={200: ErasedUser},
-        errors=("wrong_password", "login_required", "too_many_attempts", "busy", "user_not_found", "no_password"),
+        errors=(
+            "wrong_password",
+            "login_required",
+            "too_many_attempts",
+            "busy",
+            "user_not_found",
+            "no_password",
+            "last_admin",
+        ),
         write=True,
         example={"password": "correct horse battery staple"},
     ),

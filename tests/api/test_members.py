@@ -126,3 +126,17 @@ async def test_two_admins_demote_each_other_at_once(app: Running, box: Mailbox) 
         )
     )
     assert sorted(answer.status for answer in answers) == [200, 403]
+
+
+async def test_who_is_erased_leaves_its_organizations(app: Running, box: Mailbox) -> None:
+    """First those that go on without it; one that would be left without an admin is named, until it has another."""
+    ada = await founder(app)
+    alone, shared = await organization(app, ada), await organization(app, ada)
+    bob = await joined(app, box, ada, shared, "write")
+    refused = await app.ask("DELETE", "/users/me", token=ada.token)
+    assert (refused.status, refused.code, refused.json["error"]["org_id"]) == (409, "last_admin", shared)
+    await app.ask("PATCH", f"/orgs/{shared}/members/{bob.id}", {"level": "admin"}, token=ada.token)
+    assert (await app.ask("DELETE", "/users/me", token=ada.token)).status == 200
+    members = (await app.ask("GET", f"/orgs/{shared}/members", token=bob.token)).json["data"]
+    assert [each["user_id"] for each in members] == [bob.id]
+    assert (await app.ask("GET", f"/orgs/{alone}", token=bob.token)).status == 404

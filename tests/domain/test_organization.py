@@ -20,6 +20,7 @@ from domain.member import (
     LEVELS,
     MEMBERS_MAX,
     ChangeMemberLevel,
+    LeaveForGood,
     Level,
     MemberAdded,
     MemberLevelChanged,
@@ -232,6 +233,18 @@ def test_the_last_admin_stays() -> None:
     assert scenario.refused(ChangeMemberLevel(by="bob", user_id="cyd", level="read")).code == "missing_level"
 
 
+def test_who_is_erased_leaves() -> None:
+    """Also as the only member, but not from others without an admin; to have left already is no error."""
+    scenario = organization(member("bob"))
+    assert scenario.refused(LeaveForGood(user_id="ada")).code == "last_admin"
+    assert len(scenario.when(LeaveForGood(user_id="bob"))) == 1
+    assert scenario.when(LeaveForGood(user_id="bob")) == []
+    assert scenario.when(LeaveForGood(user_id="ada")) == [MemberRemoved(user_id="ada", left=True, removed_at=T0)]
+    assert scenario.state.members == {}
+    assert scenario.refused(invite()).code == "organization_not_found"
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
+
+
 def test_levels_include_each_other() -> None:
     """Of `read`, `write` and `admin` each includes those before it."""
     assert [[at_least(level, needed) for needed in LEVELS] for level in LEVELS] == [
@@ -245,6 +258,7 @@ PEOPLE = st.sampled_from(["ada", "bob", "cyd", "dan"])
 COMMANDS = st.one_of(
     st.builds(ChangeMemberLevel, by=PEOPLE, user_id=PEOPLE, level=st.sampled_from(LEVELS)),
     st.builds(RemoveMember, by=PEOPLE, user_id=PEOPLE),
+    st.builds(LeaveForGood, user_id=PEOPLE),
     st.builds(invite, st.integers(1, 5), by=PEOPLE, members_max=st.just(3)),
     st.builds(accept, PEOPLE, st.integers(1, 5), st.just(3)),
     st.builds(RevokeInvitation, by=PEOPLE, invitation_id=st.integers(1, 5).map(lambda number: f"inv_{number}")),
@@ -260,7 +274,7 @@ def test_whatever_is_asked_there_is_an_admin_and_no_seat_too_many(commands: list
             scenario.when(command)  # type: ignore[arg-type]
         except DomainError:
             continue
-        assert "admin" in scenario.state.members.values()
+        assert "admin" in scenario.state.members.values() or not scenario.state.members
         assert len(scenario.state.members) <= 3
     accepted = [event.invitation_id for event in scenario.events if isinstance(event, InvitationAccepted)]
     assert len(accepted) == len(set(accepted))
