@@ -8,14 +8,19 @@ import re
 
 from msgspec import structs
 
-from api.account_plan import AccountPlan
+from api.account_plan import AccountPlan, read_account_plan
 from api.errors import ApiError, declare
 from api.identity_cache import Identity
-from api.scopes import DEFAULT, expand, role_of_key
+from api.plans import Plans
+from api.scopes import AUTHORITY, DEFAULT, expand, role_of_key
+from domain.instant import Instant
 from domain.member import Level
+from domain.user import Role
 from projections.documents import DocumentReader
 from projections.members import MemberView, get_member, membership_id
 from projections.projects import get_project
+from projections.standings import get_standing
+from projections.users import UserView
 
 _ORG_ID = re.compile(r"org_[0-9a-f]{32}", re.ASCII)
 
@@ -111,3 +116,45 @@ async def narrowed_key(documents: DocumentReader, shards: int, identity: Identit
             return None
         identity = structs.replace(identity, principals=(*identity.principals, project_id))
     return identity
+
+
+class Acting:
+    """Puts together what a person's identity is, on its own account and in an organization."""
+
+    def __init__(self, documents: DocumentReader, shards: int, plans: Plans) -> None:
+        self._documents = documents
+        self._shards = shards
+        self._plans = plans
+
+    async def subscription(self, account_id: str) -> AccountPlan:
+        """The plan in force."""
+        return await read_account_plan(self._documents, self._shards, self._plans, account_id)
+
+    async def suspended(self, account_id: str) -> bool:
+        """Whether the account is."""
+        return await get_standing(self._documents, self._shards, account_id) is not None
+
+    async def membership(self, org_id: str, user_id: str) -> MemberView | None:
+        """The user's, if it is a member."""
+        return await get_member(self._documents, self._shards, org_id, user_id)
+
+    async def for_self(self, user: UserView, role: Role, expires_at: Instant) -> Identity:
+        """A user by a token of its own, acting on its own account."""
+        return Identity(
+            principals=(user.id, f"account:{user.id}"),
+            user_id=user.id,
+            account_id=user.id,
+            key_id=None,
+            role=role,
+            scopes=AUTHORITY[role],
+            mode="live",
+            expires_at=expires_at,
+            subscription=await self.subscription(user.id),
+            suspended=await self.suspended(user.id),
+        )
+
+    async def for_organization(self, identity: Identity, member: MemberView) -> Identity:
+        """The same person, acting for an organization."""
+        subscription = await self.subscription(member.org_id)
+        suspended = identity.suspended or await self.suspended(member.org_id)
+        return in_organization(identity, member, subscription, suspended=suspended)

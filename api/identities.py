@@ -10,14 +10,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NoReturn
 
-from msgspec import structs
-
-from api.account_plan import AccountPlan, read_account_plan
-from api.acting import in_organization, member_for, narrowed_key
+from api.acting import Acting, member_for, narrowed_key
 from api.api_key_format import ApiKeyFormat
 from api.caller import Caller
 from api.errors import ApiError, declare
-from api.external_users import ExternalUsers
+from api.external_commands import Origin
+from api.external_identities import ExternalIdentities
 from api.identity_cache import Identity, IdentityCache, StampsPoller
 from api.plans import Plans
 from api.scopes import AUTHORITY, expand, role_of_key
@@ -29,7 +27,6 @@ from eventstore.errors import StoreError
 from eventstore.store import Store
 from projections.api_keys import find_api_key
 from projections.documents import DocumentReader
-from projections.standings import get_standing
 from projections.users import UserView, get_user
 
 CREDENTIAL_SIZE_MAX = 16 * 1024
@@ -81,7 +78,7 @@ class Identities:
         tokens: Tokens,
         plans: Plans,
         clock: Callable[[], Instant],
-        external: ExternalUsers | None = None,
+        external: ExternalIdentities | None = None,
         cache: IdentityCache | None = None,
         now_s: Callable[[], float] = monotonic,
     ) -> None:
@@ -90,7 +87,7 @@ class Identities:
         self._documents = documents
         self._shards = shards
         self._tokens = tokens
-        self._plans = plans
+        self._acting = Acting(documents, shards, plans)
         self._clock = clock
         self._now_s = now_s
         self._external = external
@@ -182,11 +179,9 @@ class Identities:
         generation = self.cache.generation
         try:
             member = await member_for(self._documents, self._shards, identity, organization)
-            subscription = await self._subscription(member.org_id)
-            suspended = identity.suspended or await self._suspended(member.org_id)
+            found = await self._acting.for_organization(identity, member)
         except (StoreError, OSError) as error:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"}) from error
-        found = in_organization(identity, member, subscription, suspended=suspended)
         self.cache.keep(chosen, found, generation)
         return found
 
@@ -221,8 +216,8 @@ class Identities:
             expires_at=key.expires_at if newest else _earlier(key.expires_at, key.old),
             limits=key.limits,
             project_id=key.project_id,
-            subscription=await self._subscription(key.account_id),
-            suspended=any([await self._suspended(each) for each in {key.account_id, creator.id}]),
+            subscription=await self._acting.subscription(key.account_id),
+            suspended=any([await self._acting.suspended(each) for each in {key.account_id, creator.id}]),
         )
         return await narrowed_key(self._documents, self._shards, identity) or _refuse("invalid_api_key")
 
@@ -232,45 +227,19 @@ class Identities:
         role = None if user is None else self._role_of(user)
         if user is None or role is None or user.ver != claims.ver:
             _refuse("invalid_token")
-        return await self._of_user(user, role, claims.expires_at)
+        return await self._acting.for_self(user, role, claims.expires_at)
 
     async def _of_external(self, credential: str, address: str, user_agent: str) -> Identity | None:
-        """`None` for what no identity provider here has made. It ends with its key, and with what stamps its user."""
+        """`None` for what no identity provider here has made."""
         if self._external is None:
             return None
-        found = await self._external.identify(credential, address=address, user_agent=user_agent)
-        if found is None:
-            return None
-        token = found.token
-        identity = await self._of_user(found.user, found.role, token.expires_at)
-        return structs.replace(identity, principals=(*identity.principals, token.key_id), claims_json=token.claims_json)
-
-    async def _of_user(self, user: UserView, role: Role, expires_at: Instant) -> Identity:
-        """A user by a token of its own, acting on its own account."""
-        return Identity(
-            principals=(user.id, f"account:{user.id}"),
-            user_id=user.id,
-            account_id=user.id,
-            key_id=None,
-            role=role,
-            scopes=AUTHORITY[role],
-            mode="live",
-            expires_at=expires_at,
-            subscription=await self._subscription(user.id),
-            suspended=await self._suspended(user.id),
-        )
+        return await self._external.identify(credential, Origin(address=address, user_agent=user_agent))
 
     def _role_of(self, user: UserView) -> Role | None:
         """`None` where the user's identity provider is not one of ours any more."""
         if self._external is not None:
             return self._external.role_of(user)
         return user.role if user.issuer_hash is None else None
-
-    async def _subscription(self, account_id: str) -> AccountPlan:
-        return await read_account_plan(self._documents, self._shards, self._plans, account_id)
-
-    async def _suspended(self, account_id: str) -> bool:
-        return await get_standing(self._documents, self._shards, account_id) is not None
 
     def _is_unknown(self, key_id: str) -> bool:
         until = self._unknown.get(key_id)

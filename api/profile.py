@@ -20,6 +20,8 @@ UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 EMAIL_PLACE = "user.email"
 NAME_PLACE = "user.display_name"
 IDENTITY_PLACE = "user.identity"
+PROJECT_NAME_PLACE = "project.name"
+PROJECT_SETTINGS_PLACE = "project.settings"
 PASSWORD_PLACE = "user.password"  # noqa: S105 - the name of a place, not a password
 
 # The rules live in `check_…`, with messages for people; the schema tells them to programs.

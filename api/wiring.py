@@ -5,9 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 
+from api.acting import Acting
 from api.api_key_format import ApiKeyFormat
 from api.bus import CommandBus
 from api.commands import Commands
+from api.external_commands import ExternalCommands
+from api.external_identities import ExternalIdentities
+from api.external_projects import ExternalProjects
 from api.external_tokens import ExternalTokens
 from api.external_users import ExternalUsers
 from api.gateway.metering import Metering
@@ -90,7 +94,7 @@ async def running_services(
             tokens=tokens,
             plans=plans,
             clock=clock,
-            external=ExternalUsers(external, commands, sealer, lookup, documents, clock=clock),
+            external=_external(external, ExternalCommands(commands, sealer, clock), lookup, documents, plans),
             cache=cache,
         )
         await identities.start()
@@ -98,9 +102,7 @@ async def running_services(
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
         metering.start()
         stack.push_async_callback(metering.close)
-        refused_requests = RefusedRequests(commands=commands, sealer=sealer, clock=clock)
-        refused_requests.start()
-        stack.push_async_callback(refused_requests.stop)
+        refused_requests = _refused_requests(stack, commands, sealer, clock)
         yield Services(
             mode=mode,
             settings=settings,
@@ -122,6 +124,26 @@ async def running_services(
             refused_requests=refused_requests,
             metering=metering,
         )
+
+
+def _refused_requests(
+    stack: AsyncExitStack, commands: Commands, sealer: Sealer, clock: Callable[[], Instant]
+) -> RefusedRequests:
+    refused_requests = RefusedRequests(commands=commands, sealer=sealer, clock=clock)
+    refused_requests.start()
+    stack.push_async_callback(refused_requests.stop)
+    return refused_requests
+
+
+def _external(
+    tokens: ExternalTokens, commands: ExternalCommands, lookup: LookupHash, documents: DocumentReader, plans: Plans
+) -> ExternalIdentities:
+    """The identities of identity providers' users."""
+    return ExternalIdentities(
+        ExternalUsers(tokens, commands, lookup, documents),
+        ExternalProjects(commands, lookup, documents),
+        Acting(documents, commands.shards, plans),
+    )
 
 
 async def _commands(stack: AsyncExitStack, store: Store, bus: CommandBus, shards: int) -> Commands:

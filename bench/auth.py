@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack
 from api.identities import Identities
 from bench.benchmark import Bench, Benchmark
 from bench.row import Row, held
-from devnet.arguments import Common
+from devnet.arguments import Common, Person
+from devnet.issuer.example_tokens import issue
 from devnet.one_process import Devnet, devnet_settings
 from devnet.provider import ProviderOptions
 from devnet.seed import seed
 
-TARGET_US = {"api key": 30.0, "login token": 60.0}
+TARGET_US = {"api key": 30.0, "login token": 60.0, "jwt rs256": 60.0}
+SOMEBODY = Person(subject="somebody", role="user")
 BATCH = 1_000
 WARM_UP = 2
 """Batches that are not counted: the first one fills the caches."""
@@ -21,12 +23,18 @@ ADDRESS, AGENT = "127.0.0.1", "bench"
 
 
 async def measure(bench: Bench) -> Sequence[Row]:
-    """Both kinds of credentials by turns, on the identities of a whole devnet."""
+    """All kinds of credentials by turns, on the identities of a whole devnet."""
     took: dict[str, list[float]] = {name: [] for name in TARGET_US}
     async with AsyncExitStack() as stack:
         devnet = await _devnet(stack)
         seeded = await seed(devnet.url, devnet.grant_role)
-        credentials = {"api key": seeded.api_key, "login token": seeded.user_token}
+        assert devnet.issuer_url is not None
+        external = await issue(devnet.issuer_url, (SOMEBODY,))
+        credentials = {
+            "api key": seeded.api_key,
+            "login token": seeded.user_token,
+            "jwt rs256": external.tokens[SOMEBODY.subject],
+        }
         end = time.perf_counter() + bench.seconds
         while time.perf_counter() < end:
             for name, text in credentials.items():
@@ -38,7 +46,16 @@ async def measure(bench: Bench) -> Sequence[Row]:
 
 
 async def _devnet(stack: AsyncExitStack) -> Devnet:
-    chosen = Common(host=ADDRESS, port=0, json=True, limits=True, local_model=False, upstream=None, log_level="warning")
+    chosen = Common(
+        host=ADDRESS,
+        port=0,
+        json=True,
+        limits=True,
+        local_model=False,
+        upstream=None,
+        log_level="warning",
+        issued=(SOMEBODY,),
+    )
     devnet = Devnet(chosen, devnet_settings(chosen, None), ProviderOptions())
     await devnet.start(stack)
     return devnet
@@ -52,4 +69,8 @@ async def _batch_us(identities: Identities, authorization: str) -> float:
     return (time.perf_counter() - began) / BATCH * 1e6
 
 
-BENCHMARK = Benchmark(name="auth", summary="checking an API key or a login token that was seen lately", measure=measure)
+BENCHMARK = Benchmark(
+    name="auth",
+    summary="checking an API key, a login token or an identity provider's token that was seen lately",
+    measure=measure,
+)

@@ -7,7 +7,7 @@ from msgspec import Struct
 from domain.account.api_keys import ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated
 from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
-from domain.member import MemberLevelChanged, MemberRemoved
+from domain.member import MemberAdded, MemberLevelChanged, MemberRemoved
 from domain.project import ProjectArchived, ProjectRestored
 from domain.recorded import Recorded
 from domain.user import PasswordChanged, RoleGranted, UserErased
@@ -21,6 +21,7 @@ _EVENTS = (
     ApiKeyUpdated,
     AccountSuspended,
     AccountResumed,
+    MemberAdded,
     MemberLevelChanged,
     MemberRemoved,
     PasswordChanged,
@@ -46,7 +47,7 @@ def _key(recorded: Recorded) -> str:
             return key_id
         case SubscriptionConfirmed() | AccountSuspended() | AccountResumed():
             return recorded.stream
-        case MemberLevelChanged() | MemberRemoved():
+        case MemberAdded() | MemberLevelChanged() | MemberRemoved():
             return member_key(recorded)
         case _:
             return recorded.entity_id

@@ -11,6 +11,8 @@ from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.plain_text import PATTERN, is_plain
+from api.profile import PROJECT_NAME_PLACE as NAME_PLACE
+from api.profile import PROJECT_SETTINGS_PLACE as SETTINGS_PLACE
 from api.profile import subject_of
 from api.rfc3339 import format_instant
 from api.route import Route, needs
@@ -19,8 +21,6 @@ from domain.project import CreateProject, ProjectStatus, UpdateProject
 from projections.paging import Page
 from projections.projects import ProjectView, get_project, list_projects
 
-NAME_PLACE = "project.name"
-SETTINGS_PLACE = "project.settings"
 SETTINGS_BYTES_MAX = 16 * 1024
 _EXAMPLE_ID = {"id": "project_00000000000000000000000000000000"}
 

@@ -1,56 +1,17 @@
 """Signing in with an identity provider's token, over HTTP: who one is, what one may, and what nobody may."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import msgspec
 import pytest
 import pytest_asyncio
 
 from api.errors import ApiError
-from api.external_tokens import ExternalTokens
-from api.external_users import ExternalUsers
-from api.identities import CREDENTIAL_SIZE_MAX, Identities
-from api.identity_cache import IdentityCache
-from api.issuers import Issuer, Issuers
-from devnet.issuer import AUDIENCE, DevIssuer, TokenRequest, running
+from api.identities import CREDENTIAL_SIZE_MAX
+from api.issuers import Issuers
+from devnet.issuer import TokenRequest
 from eventstore.store import read_shard
-from tests.api.running import Answer, Running, application
-
-COOLDOWN_S = 1
-
-
-class Site:
-    """An application that takes one provider's tokens."""
-
-    def __init__(self, app: Running, server: DevIssuer, issuers: Issuers) -> None:
-        self.app = app
-        self.server = server
-        self.issuers = issuers
-
-    async def me(self, token: str) -> Answer:
-        """`GET /users/me` with a token."""
-        return await self.app.ask("GET", "/users/me", token=token)
-
-
-def issuers_of(server: DevIssuer, **changed: Any) -> Issuers:
-    """The provider as an operator would write it down."""
-    known = {"max_role": "developer", "cooldown_s": COOLDOWN_S, "name": "test", "iss": server.url} | changed
-    known |= {"jwks_url": server.jwks_url, "audience": AUDIENCE, "algorithm": "RS256"}
-    issuer = msgspec.convert(known, Issuer)
-    return Issuers({issuer.iss: issuer})
-
-
-@asynccontextmanager
-async def site(**changed: Any) -> AsyncIterator[Site]:
-    """A provider and an application."""
-    async with running() as server:
-        issuers = issuers_of(server, **changed)
-        async with application(issuers=issuers) as app:
-            yield Site(app, server, issuers)
+from tests.api.identity_provider import Site, elsewhere, issuers_of, names, site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -61,36 +22,6 @@ async def there() -> AsyncIterator[Site]:
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def elsewhere(there: Site, issuers: Issuers | None = None) -> Identities:
-    """The identities of another process on the same stores; of one that takes these issuers' tokens."""
-    services, cache = there.app.services, IdentityCache()
-    issuers = there.issuers if issuers is None else issuers
-    external = ExternalUsers(
-        ExternalTokens(issuers, services.http, removed=cache.stamped),
-        services.commands,
-        services.sealer,
-        services.lookup,
-        services.documents,
-        clock=services.clock,
-    )
-    return Identities(
-        store=services.store,
-        documents=services.documents,
-        shards=services.shards,
-        keys=services.identities.keys,
-        tokens=services.tokens,
-        plans=services.plans,
-        clock=services.clock,
-        external=external,
-        cache=cache,
-    )
-
-
-def names() -> str:
-    """A subject of its own."""
-    return f"subject-{secrets.token_hex(8)}"
 
 
 async def test_a_token_works_as_it_is(there: Site) -> None:
