@@ -3,15 +3,23 @@
 The worker applies a command once however often it arrives, so the producer needs no idempotence of its own, which in
 this client can lock itself up for good.
 After a failed send nothing more is handed to the producer until a new one has reached the brokers: meanwhile every
-send fails at once, certain not to have been written.
+send fails at once, certain not to have been written. But a failure of one partition alone stops no other: the producer
+works on, and is replaced, in case it has locked itself up for that partition, without a send that fails for it.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
+)
 
 from api.bus import Ack, BusUnavailable, BusUncertain
 from api.errors import ApiError
@@ -24,6 +32,10 @@ SEND_S = 5.0
 """An upper bound for one send, should the producer not keep its own."""
 BATCH_BYTES_MAX = 1024 * 1024
 RETRY_S = 0.5
+RENEW_S = 30.0
+"""How often a producer that works for most partitions is replaced for the sake of one."""
+OF_ONE_PARTITION = (LeaderNotAvailableError, NotEnoughReplicasError, NotEnoughReplicasAfterAppendError)
+"""A new producer changes nothing about these: the brokers themselves have no leader or too few replicas."""
 STOP_S = 5.0
 
 _failures = metrics.counter("bus_failures", "Sends to the command log that failed.", ("error",))
@@ -41,6 +53,9 @@ class KafkaBus:
         self._probe: AIOKafkaConsumer | None = None
         self._why: str | None = "not started"
         self._broken = asyncio.Event()
+        self._written: dict[int, float] = {}
+        """By shard, when its last record was acknowledged, in monotonic seconds."""
+        self._renew_at = 0.0
         self._rebuilder: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
         self._log = logs.get(part="bus", topic=topic)
@@ -98,6 +113,7 @@ class KafkaBus:
         if producer is None:
             raise BusUnavailable(self._why or "not connected")
         delivery: asyncio.Future[object] | None = None
+        began = time.monotonic()
         try:
             async with asyncio.timeout(SEND_S):
                 delivery = await producer.send(self._topic, value=value, key=key, partition=shard)
@@ -107,31 +123,53 @@ class KafkaBus:
         except (KafkaError, TimeoutError, OSError, AssertionError) as error:
             if delivery is not None and not delivery.done():
                 delivery.add_done_callback(_forget)
-            self._fail(producer, error)
+            self._fail(producer, error, shard, began)
             raise BusUncertain(type(error).__name__) from error
+        self._written[shard] = time.monotonic()
         return Ack(shard=shard, offset=written.offset)
 
-    def _fail(self, producer: AIOKafkaProducer, error: BaseException) -> None:
+    def _fail(self, producer: AIOKafkaProducer, error: BaseException, shard: int, began: float) -> None:
         _failures.labels(type(error).__name__).inc()
-        if self._producer is producer:
+        if self._producer is not producer:
+            return
+        if self._is_of_one(error, shard, began):
+            self._log.warning("partition_failed", shard=shard, error=type(error).__name__)
+            if time.monotonic() >= self._renew_at:
+                self._renew_at = time.monotonic() + RENEW_S
+                self._broken.set()
+        else:
             self._why = f"{type(error).__name__}: {error}"
             self._log.warning("bus_broke", error=self._why)
             self._producer = None
             self._broken.set()
             # What it has in hand may still arrive: its senders are told that they cannot know.
-            closing = asyncio.create_task(_close(producer))
-            self._stopping.add(closing)
-            closing.add_done_callback(self._stopping.discard)
+            self._let_go(producer)
+
+    def _is_of_one(self, error: BaseException, shard: int, began: float) -> bool:
+        """Whether the failure is the partition's own: by its kind, or since others were written to meanwhile."""
+        if isinstance(error, OF_ONE_PARTITION):
+            return True
+        return any(at > began for other, at in self._written.items() if other != shard)
+
+    def _let_go(self, producer: AIOKafkaProducer) -> None:
+        """Closes it in the background, which sends what it has in hand."""
+        closing = asyncio.create_task(_close(producer))
+        self._stopping.add(closing)
+        closing.add_done_callback(self._stopping.discard)
 
     async def _rebuild(self) -> None:
         while True:
             await self._broken.wait()
             try:
-                self._producer = await self._connected()
+                connected = await self._connected()
             except (KafkaError, TopicUnusable, OSError, TimeoutError) as error:
-                self._why = f"{type(error).__name__}: {error}"
+                if self._producer is None:
+                    self._why = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(RETRY_S)
                 continue
+            before, self._producer = self._producer, connected
+            if before is not None:
+                self._let_go(before)
             self._why = None
             self._broken.clear()
             _rebuilds.inc()

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaTimeoutError, NotEnoughReplicasError
 
 from api.bus import BusUnavailable, BusUncertain
 from api.errors import ApiError
@@ -92,6 +94,57 @@ async def test_refuses_a_topic_that_is_not_there(kafka: str) -> None:
     """Before `migrate` there is no topic, and the API makes none."""
     with pytest.raises(TopicUnusable, match="worker migrate"):
         await KafkaBus((kafka,), unique_topic(), SHARDS).start()
+
+
+def _fail_partition(bus: KafkaBus, shard: int, error: Exception, hold: asyncio.Event) -> None:
+    """From now on the producer at hand fails one partition, once `hold` is set; the others are the broker's own."""
+    producer: Any = bus._producer
+    send = producer.send
+
+    async def failing(topic: str, *, partition: int, **record: Any) -> Any:
+        if partition != shard:
+            return await send(topic, partition=partition, **record)
+        await hold.wait()
+        raise error
+
+    producer.send = failing
+
+
+async def _fails(bus: KafkaBus, shard: int) -> None:
+    with pytest.raises(BusUncertain):
+        await bus.send(shard, b"k", b"v")
+
+
+async def test_a_partition_without_replicas_fails_no_other(bus: KafkaBus) -> None:
+    """Its own sends are uncertain; all others go on, also while the producer is replaced for it."""
+    first, now = bus._producer, asyncio.Event()
+    now.set()
+    _fail_partition(bus, 0, NotEnoughReplicasError(), now)
+    await _fails(bus, 0)
+    async with asyncio.timeout(RECOVERS_S):
+        while bus._producer is first:
+            await asyncio.gather(*[bus.send(shard, b"k", b"v") for shard in (1, 2, 3)])
+            assert bus.problem() is None
+    assert (await bus.send(0, b"k", b"v")).offset >= 0
+
+
+async def test_a_silent_partition_is_told_from_a_silent_broker(bus: KafkaBus) -> None:
+    """A send that times out while others are acknowledged leaves the producer; one without any replaces it."""
+    now = asyncio.Event()
+    _fail_partition(bus, 0, KafkaTimeoutError(), now)
+    failing = asyncio.create_task(_fails(bus, 0))
+    await asyncio.sleep(0)
+    await bus.send(1, b"k", b"v")
+    now.set()
+    await failing
+    assert bus.problem() is None
+    await bus.send(1, b"k", b"v")
+    async with asyncio.timeout(RECOVERS_S):
+        while bus._broken.is_set():
+            await asyncio.sleep(0.01)
+    _fail_partition(bus, 0, KafkaTimeoutError(), now)
+    await _fails(bus, 0)
+    assert bus.problem() is not None
 
 
 @pytest.mark.crash
