@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from api.bus import Ack, BusError
@@ -34,6 +34,8 @@ VIEW_S = 5.0
 """How old a known balance may be for that. It only ever saves waiting: the hold itself is always decided."""
 VIEWS_MAX = 50_000
 UNSENT_MAX = 10_000
+REPEATS_MAX = 1_000
+"""Repeats that wait at a time for the first requests under their keys: each of them asks the store now and then."""
 SENT_AT_ONCE = 256
 TICK_S = 0.25
 PAUSE_S_MAX = 5.0
@@ -75,6 +77,7 @@ class Metering:
         self._empty = asyncio.Event()
         self._empty.set()
         self._reporting: set[Reporting] = set()
+        self._repeats = 0
         self.watches: set[ClientWatch] = set()
         """Requests whose clients are listened to once they take longer than a tick."""
         self.undecided = Undecided(commands, clock, self.deliver)
@@ -103,6 +106,17 @@ class Metering:
         self.commands.poller.admit()
         if len(self._unsent) > UNSENT_MAX // 2:
             raise ApiError("metering_overloaded", headers={"Retry-After": "5"})
+
+    @contextlib.contextmanager
+    def repeating(self) -> Iterator[None]:
+        """For the length of the block a repeat waits; 503 `overloaded` where too many do already."""
+        if self._repeats >= REPEATS_MAX:
+            raise ApiError("overloaded", headers={"Retry-After": "2"})
+        self._repeats += 1
+        try:
+            yield
+        finally:
+            self._repeats -= 1
 
     # What an account has, as far as this process knows.
 

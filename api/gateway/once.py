@@ -25,7 +25,8 @@ GENERATIONS_MAX = 100
 """So often one key can fail without a charge."""
 FIRST_WAITED_S = 20.0
 """How long a repeat waits for the first attempt that is still under way."""
-LOOK_EVERY_S = 0.05
+LOOK_AGAIN_S, LOOK_AGAIN_S_MAX, LOOK_AGAIN_FACTOR = 0.05, 1.0, 1.5
+"""Pauses between looks at its hold, ever longer: an answer that took long already is not missed by one more."""
 NEVER_AGAIN = {"x-should-retry": "false"}
 """OpenAI's SDKs repeat a 409 unless they are told not to."""
 
@@ -61,7 +62,8 @@ class Winner:
 async def win_or_repeat(call: "Call[Any, Any]", request: ChatRequest) -> Winner | Reply:
     """The right to call the provider, or the answer that an earlier request with the key got.
 
-    422 `idempotency_key_reused`, 409 `in_progress`, `answer_lost` and `answer_too_large`, and what refuses holds.
+    422 `idempotency_key_reused`, 409 `in_progress`, `answer_lost` and `answer_too_large`, 503 `overloaded`, and what
+    refuses holds.
     """
     generation: str | None = None
     for _ in range(GENERATIONS_MAX):
@@ -100,14 +102,25 @@ async def _answer_of(call: "Call[Any, Any]", outcome: Outcome) -> Kept | None:
 
 
 async def _ended(call: "Call[Any, Any]", hold_id: str) -> HoldView:
-    """The hold, when it is over; 409 `in_progress` while it is not."""
-    services, until = call.services, time.monotonic() + FIRST_WAITED_S
-    while time.monotonic() < until:
-        hold = await get_hold(services.documents, services.shards, call.caller.account_id, hold_id)
-        if hold is not None and hold.status != "open":
-            return hold
-        await asyncio.sleep(LOOK_EVERY_S)
+    """The hold, when it is over; 409 `in_progress` while it is not, 503 `overloaded` where too many wait already."""
+    hold = await _over(call, hold_id)
+    if hold is not None:
+        return hold
+    with call.services.metering.repeating():
+        until, pause = time.monotonic() + FIRST_WAITED_S, LOOK_AGAIN_S
+        while time.monotonic() + pause < until:
+            await asyncio.sleep(pause)
+            hold = await _over(call, hold_id)
+            if hold is not None:
+                return hold
+            pause = min(pause * LOOK_AGAIN_FACTOR, LOOK_AGAIN_S_MAX)
     raise ApiError("in_progress", headers={"Retry-After": "2"}, hold_id=hold_id)
+
+
+async def _over(call: "Call[Any, Any]", hold_id: str) -> HoldView | None:
+    services = call.services
+    hold = await get_hold(services.documents, services.shards, call.caller.account_id, hold_id)
+    return hold if hold is not None and hold.status != "open" else None
 
 
 def _repeated(kept: Kept) -> Reply:

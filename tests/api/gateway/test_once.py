@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.gateway import answers
+from api.gateway import answers, once
 from domain.instant import DAY
 from tests.api.gateway.account import Account, Answer, until
 from tests.api.gateway.place import Place, running_place
@@ -67,6 +67,37 @@ async def test_one_that_takes_too_long_is_in_progress(place: Place, monkeypatch:
     assert (await first).status == 200
     assert (await keyed(account, "Hello [[latency_ms=600]]")).body == (await first).body
     assert place.provider.ledger.counts.started == 1
+
+
+async def test_repeats_that_wait_are_bounded_and_look_seldom(place: Place, monkeypatch: Any) -> None:
+    """One more than may wait is told to come later; the one that waits asks ever more seldom, and gets the answer."""
+    monkeypatch.setattr("api.gateway.metering.REPEATS_MAX", 1)
+    looks: list[str] = []
+
+    async def looking(call: Any, hold_id: str) -> Any:
+        looks.append(hold_id)
+        return await over(call, hold_id)
+
+    over = once._over
+    monkeypatch.setattr("api.gateway.once._over", looking)
+    account = await place.account()
+    text = "Hello [[latency_ms=1500]]"
+    first = asyncio.create_task(keyed(account, text))
+
+    async def called() -> bool:
+        return place.provider.ledger.counts.started == 1
+
+    async def waiting() -> bool:
+        return bool(looks)
+
+    await until(called)
+    repeat = asyncio.create_task(keyed(account, text))
+    await until(waiting)
+    late = await keyed(account, text)
+    assert (late.status, late.error["code"], late.headers["Retry-After"]) == (503, "overloaded", "2")
+    assert (await repeat).body == (await first).body
+    assert len(looks) < 15
+    assert (await keyed(account, text)).status == 200
 
 
 async def test_another_body_under_the_key_is_refused(place: Place) -> None:
