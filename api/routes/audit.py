@@ -75,6 +75,9 @@ class AuditList(Struct, frozen=True, kw_only=True):
 async def list_all(call: Call[None, AuditQuery]) -> AuditList:
     """What was done and refused in the account, and by whom."""
     services, query = call.services, call.query
+    if call.caller.level not in (None, "admin"):
+        message = "An organization's trail is for its admins."
+        raise ApiError("missing_level", message, required_level="admin")
     start, after = _bounds(query)
     found: list[AuditEntry] = []
     last: Cursor | None = None
@@ -91,7 +94,7 @@ async def list_all(call: Call[None, AuditQuery]) -> AuditList:
     else:
         last = None
     return AuditList(
-        data=[await _shown(services, entry) for entry in found],
+        data=[await entry_shown(services, entry) for entry in found],
         has_more=last is not None,
         next_cursor=None if last is None else encode_cursor(last),
     )
@@ -120,7 +123,8 @@ def _fits(entry: AuditEntry, query: AuditQuery) -> bool:
     )
 
 
-async def _shown(services: Services, entry: AuditEntry) -> AuditShown:
+async def entry_shown(services: Services, entry: AuditEntry) -> AuditShown:
+    """The entry as its account sees it, with what is sealed opened as far as it can be."""
     actor = entry.actor
     origin = await open_origin(services, actor, entry.stream)
     return AuditShown(
@@ -152,6 +156,6 @@ ROUTES = (
         access=needs("audit:read"),
         query=AuditQuery,
         answers={200: AuditList},
-        errors=("invalid_cursor", "invalid_period"),
+        errors=("invalid_cursor", "invalid_period", "missing_level"),
     ),
 )

@@ -46,10 +46,11 @@ async def list_all(call: Call[None, PageQuery]) -> HoldList:
     page = await list_holds(
         services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
     )
-    return HoldList(**list_fields(page, _shown))
+    return HoldList(**list_fields(page, hold_shown))
 
 
-def _shown(hold: HoldView) -> HoldShown:
+def hold_shown(hold: HoldView) -> HoldShown:
+    """The hold as its account sees it."""
     return HoldShown(
         id=hold.id,
         status=hold.status,

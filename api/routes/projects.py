@@ -122,7 +122,7 @@ async def create(call: Call[NewProject, None]) -> ProjectShown:
 async def list_all(call: Call[None, PageQuery]) -> ProjectList:
     """The acting account's projects; of credentials that are bound to a project, that one."""
     page = await _visible(call)
-    shown = {view.id: await _shown(call.services, view) for view in page.items}
+    shown = {view.id: await project_shown(call.services, view) for view in page.items}
     return ProjectList(**list_fields(page, lambda view: shown[view.id]))
 
 
@@ -137,7 +137,7 @@ async def _visible(call: Call[None, PageQuery]) -> Page[ProjectView]:
 
 async def show(call: Call[None, None]) -> ProjectShown:
     """One project of the acting account."""
-    return await _shown(call.services, await own_project(call))
+    return await project_shown(call.services, await own_project(call))
 
 
 async def change(call: Call[ProjectChange, None]) -> ProjectShown:
@@ -162,7 +162,7 @@ async def change(call: Call[ProjectChange, None]) -> ProjectShown:
     # As it was after this change: a repeat under its Idempotency-Key answers the same, whatever came later.
     data = data_of(outcome)
     then = msgspec.structs.replace(view, **{name: data[name] for name in ("name_sealed", "settings_sealed", "status")})
-    return await _shown(services, then, updated_at=data["updated_at"])
+    return await project_shown(services, then, updated_at=data["updated_at"])
 
 
 async def own_project(call: Call[Any, Any]) -> ProjectView:
@@ -182,7 +182,8 @@ async def require_active_project(services: Services, account_id: str, project_id
     return view
 
 
-async def _shown(services: Services, view: ProjectView, *, updated_at: Instant | None = None) -> ProjectShown:
+async def project_shown(services: Services, view: ProjectView, *, updated_at: Instant | None = None) -> ProjectShown:
+    """The project with what is sealed opened; `updated_at` is that of a change whose answer this is."""
     subject = subject_of(view.account_id)
     settings = await services.sealer.open(subject, SETTINGS_PLACE, view.settings_sealed)
     return ProjectShown(

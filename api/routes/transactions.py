@@ -73,10 +73,11 @@ async def list_all(call: Call[None, PageQuery]) -> TransactionList:
     page = await list_transactions(
         services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
     )
-    return TransactionList(**list_fields(page, _transaction))
+    return TransactionList(**list_fields(page, transaction_shown))
 
 
-def _transaction(each: Transaction) -> TransactionShown:
+def transaction_shown(each: Transaction) -> TransactionShown:
+    """The transaction as its account sees it."""
     is_grant = each.kind == "grant" and each.grant_id is not None
     return TransactionShown(
         id=grant_transaction(each.grant_id or "") if is_grant else each.id,

@@ -99,7 +99,7 @@ class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 async def show_me(call: Call[None, None]) -> User:
     """The user who is logged in, or who made the key."""
-    return await _shown(call.services, await own_user(call.services, call.caller.user_id))
+    return await user_shown(call.services, await own_user(call.services, call.caller.user_id))
 
 
 async def change_me(call: Call[ProfileChange, None]) -> User:
@@ -107,7 +107,7 @@ async def change_me(call: Call[ProfileChange, None]) -> User:
     services, user_id, name = call.services, call.caller.user_id, call.body.display_name
     user = await own_user(services, user_id)
     if name is UNSET and call.idempotency_key is None:
-        return await _shown(services, user)
+        return await user_shown(services, user)
     sealed: str | UnsetType | None = UNSET
     if name is not UNSET:
         check_display_name(name)
@@ -116,7 +116,7 @@ async def change_me(call: Call[ProfileChange, None]) -> User:
     # As it was after this change and not a later one: a repeat under its Idempotency-Key answers the same.
     data = data_of(outcome)
     then = replace(user, display_name_sealed=data["display_name_sealed"], role=data["role"])
-    return await _shown(services, then)
+    return await user_shown(services, then)
 
 
 async def change_password(call: Call[PasswordChange, None]) -> Session:
@@ -183,7 +183,8 @@ async def own_user(services: Services, user_id: str) -> UserView:
     return user
 
 
-async def _shown(services: Services, user: UserView) -> User:
+async def user_shown(services: Services, user: UserView) -> User:
+    """The user with what is sealed opened. `Erased` when it was."""
     name, email, identity = user.display_name_sealed, user.email_sealed, user.identity_sealed
     return User(
         id=user.id,

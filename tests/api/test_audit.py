@@ -9,13 +9,22 @@ import pytest_asyncio
 
 from api.rfc3339 import format_instant
 from domain.instant import MINUTE
+from tests.api.company import as_org, founder, joined, organization
+from tests.api.mailbox import Mailbox, mailbox
 from tests.api.running import Person, Running, application
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
+async def box() -> AsyncIterator[Mailbox]:
+    """The operator's mailer."""
+    async with mailbox() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app(box: Mailbox) -> AsyncIterator[Running]:
     """One application for this module's tests."""
-    async with application() as running:
+    async with application(mailer_url=box.url) as running:
         yield running
 
 
@@ -179,3 +188,18 @@ async def test_401_and_403(app: Running) -> None:
     key = await app.key(person, scopes=["write"])
     assert (await app.ask("GET", "/audit")).status == 401
     assert (await app.ask("GET", "/audit", api_key=key["key"])).code == "missing_scope"
+
+
+async def test_an_organizations_trail_is_for_its_admins(app: Running, box: Mailbox) -> None:
+    """B8: who of its members did what, from where; other members are told what they lack."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "write")
+    made = await as_org(app, bob, org_id, "POST", "/api-keys", {"name": "a key"})
+    assert made.status == 201, made
+    trail = await as_org(app, ada, org_id, "GET", "/audit")
+    [entry] = [each for each in trail.json["data"] if each["action"] == "api_key.create"]
+    assert (entry["actor"]["id"], entry["address"], entry["subject"]) == (bob.id, "127.0.0.1", f"account:{org_id}")
+    assert "org.invite" in {each["action"] for each in trail.json["data"]}
+    refused = await as_org(app, bob, org_id, "GET", "/audit")
+    assert (refused.status, refused.code) == (403, "missing_level")
