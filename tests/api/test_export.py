@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, SettleHold
 from domain.account.standing import SuspendAccount
 from domain.account.usage import Usage
 from domain.instant import MINUTE
 from tests.api.company import founder, organization
 from tests.api.running import Running, application
-from tests.domain.account.asking import ONE_EACH
+from tests.domain.account.asking import ONE_EACH, add
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -35,15 +34,7 @@ async def test_200_has_everything(app: Running) -> None:
     key = await app.key(person)
     stream, at = f"account:{person.id}", app.services.clock()
     for number in range(105):
-        grant = AddCredits(
-            grant_id=f"grant_{person.id}_{number}",
-            amount=10,
-            source="t",
-            reference=f"{number}",
-            priority=1,
-            expires_at=None,
-        )
-        await app.command(stream, grant)
+        await app.command(stream, add(f"grant_{person.id}_{number}", 10))
     hold = PlaceHold(
         hold_id="hold_1", amount=50, amount_min=50, model="m", price=ONE_EACH, expires_at=at + MINUTE, key_id=key["id"]
     )
