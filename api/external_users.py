@@ -10,10 +10,11 @@ from weakref import WeakValueDictionary
 import msgspec
 from msgspec import Struct
 
+from api.errors import ApiError
 from api.external_commands import ExternalCommands, Origin, told, unavailable
 from api.external_tokens import ExternalToken, ExternalTokens
 from api.lookup import LookupHash
-from api.profile import IDENTITY_PLACE, seal_text
+from api.profile import IDENTITY_PLACE, NAME_PLACE, check_display_name, seal_text
 from domain.user import LinkIdentity, Role, lower_role
 from projections.documents import DocumentReader
 from projections.users import UserView, get_user
@@ -96,14 +97,28 @@ class ExternalUsers:
         return user
 
     async def _tell(self, user_id: str, token: ExternalToken, origin: Origin) -> None:
+        sealer, name = self._commands.sealer, _name(token)
         identity = msgspec.json.encode({"issuer": token.issuer.iss, "subject": token.subject}).decode()
         command = LinkIdentity(
             issuer_hash=self._issuer_hash(token.issuer.iss),
-            identity_sealed=await seal_text(self._commands.sealer, user_id, IDENTITY_PLACE, identity),
+            identity_sealed=await seal_text(sealer, user_id, IDENTITY_PLACE, identity),
             role=token.role,
             said_at=token.issued_at,
+            display_name_sealed=None if name is None else await seal_text(sealer, user_id, NAME_PLACE, name),
         )
         await self._commands.send(f"user:{user_id}", command, user_id=user_id, account_id=user_id, origin=origin)
+
+
+def _name(token: ExternalToken) -> str | None:
+    """What the provider calls the person (OpenID Connect Core 1.0, 5.1), where it can be a display name here."""
+    name = msgspec.json.decode(token.claims_json).get("name")
+    if not isinstance(name, str):
+        return None
+    try:
+        check_display_name(name)
+    except ApiError:
+        return None
+    return name
 
 
 def _says_more(token: ExternalToken, user: UserView) -> bool:

@@ -88,6 +88,8 @@ class LinkIdentity(Command, frozen=True, kw_only=True, tag="user.link_identity")
     identity_sealed: str
     role: Role
     said_at: Instant
+    display_name_sealed: str | None = None
+    """The name to begin with; the user may change it."""
 
 
 class UserRegistered(Event, frozen=True, kw_only=True, tag="user.registered"):
@@ -135,6 +137,7 @@ class IdentityLinked(Event, frozen=True, kw_only=True, tag="user.identity_linked
     role: Role
     said_at: Instant
     linked_at: Instant
+    display_name_sealed: str | None = None
 
 
 class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
@@ -235,6 +238,7 @@ def _link(user: User, command: LinkIdentity, at: Instant) -> Sequence[UserEvent]
                 role=command.role,
                 said_at=command.said_at,
                 linked_at=at,
+                display_name_sealed=command.display_name_sealed,
             )
         ]
     if user.issuer_hash != command.issuer_hash:
@@ -272,6 +276,7 @@ def evolve(user: User, event: UserEvent) -> User:
         case IdentityLinked():
             user.exists = True
             user.issuer_hash = event.issuer_hash
+            user.display_name_sealed = event.display_name_sealed
             user.role = event.role
             user.role_said_at = event.said_at
         case UserErased():

@@ -52,7 +52,7 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
         return UserView(
             id=recorded.entity_id,
             email_sealed=None,
-            display_name_sealed=None,
+            display_name_sealed=event.display_name_sealed,
             password_sealed=None,
             registered_at=event.linked_at,
             role=event.role,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from api.acting import Acting
+from api.commands import Commands
 from api.external_commands import ExternalCommands
 from api.external_identities import ExternalIdentities
 from api.external_projects import ExternalProjects
@@ -52,15 +53,15 @@ async def site(**changed: Any) -> AsyncIterator[Site]:
             yield Site(app, server, issuers)
 
 
-def elsewhere(there: Site, issuers: Issuers | None = None) -> Identities:
+def elsewhere(there: Site, issuers: Issuers | None = None, *, commands: Commands | None = None) -> Identities:
     """The identities of another process on the same stores; of one that takes these issuers' tokens."""
     services, cache = there.app.services, IdentityCache()
     issuers = there.issuers if issuers is None else issuers
-    commands = ExternalCommands(services.commands, services.sealer, services.clock)
+    sends = ExternalCommands(commands or services.commands, services.sealer, services.clock)
     tokens = ExternalTokens(issuers, services.http, removed=cache.stamped)
     external = ExternalIdentities(
-        ExternalUsers(tokens, commands, services.lookup, services.documents),
-        ExternalProjects(commands, services.lookup, services.documents),
+        ExternalUsers(tokens, sends, services.lookup, services.documents),
+        ExternalProjects(sends, services.lookup, services.documents),
         Acting(services.documents, services.shards, services.plans),
     )
     return Identities(

@@ -1,17 +1,21 @@
 """Signing in with an identity provider's token, over HTTP: who one is, what one may, and what nobody may."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
 
+from api.app import create_app
+from api.bus import Ack, BusUnavailable, CommandBus
+from api.commands import Commands
 from api.errors import ApiError
 from api.identities import CREDENTIAL_SIZE_MAX
 from api.issuers import Issuers
 from devnet.issuer import TokenRequest
 from eventstore.store import read_shard
 from tests.api.identity_provider import Site, elsewhere, issuers_of, names, site
+from tests.api.serving import raw_request, served
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,6 +46,19 @@ async def test_a_token_works_as_it_is(there: Site) -> None:
     }
     assert (await there.me(there.server.token(subject, jti="another"))).json == user
     assert (await there.me(there.server.token(names()))).json["id"] != user["id"]
+
+
+async def test_a_name_to_begin_with(there: Site) -> None:
+    """The `name` claim, whatever its characters; one that cannot be a name here is none. The user's change stays."""
+    subject, name = names(), "\u202eעדה\u202c 👩‍🔬 e\u0301"
+    assert (await there.me(there.server.token(subject, name=name))).json["display_name"] == name
+    changed = await there.app.ask("PATCH", "/users/me", {"display_name": None}, token=there.server.token(subject))
+    assert changed.json["display_name"] is None
+    assert (await there.me(there.server.token(subject, name="Another"))).json["display_name"] is None
+    unusable: list[object] = ["", "x" * 201, "a\nb", 7, ["Ada"], None]
+    for each in unusable:
+        answer = await there.me(there.server.token(names(), name=each))
+        assert (answer.status, answer.json["display_name"]) == (200, None)
 
 
 async def test_what_can_be_done_with_it(there: Site) -> None:
@@ -172,6 +189,58 @@ async def test_sizes(there: Site) -> None:
     for size in (CREDENTIAL_SIZE_MAX, 100_000):
         answer = await there.me(there.server.token(names(), padding="x" * size))
         assert (answer.status, answer.code) == (401, "invalid_token")
+
+
+async def test_a_token_of_100_kb_is_refused_by_the_server(there: Site) -> None:
+    """Unparsed, by the bound on headers; other requests go on."""
+    async with served(create_app(there.app.services)) as url:
+        token = there.server.token(names(), padding="x" * 100_000)
+        head = f"GET /users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        answer = await raw_request(url, head.encode())
+        assert (answer.status, answer.error["code"]) == (431, "headers_too_large")
+        token = there.server.token(names(), padding="x" * 15_000)
+        head = f"GET /users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        assert (await raw_request(url, head.encode())).status == 401
+        assert (await there.me(there.server.token(names()))).status == 200
+
+
+class Cable:
+    """The way to the log, which can be cut."""
+
+    def __init__(self, bus: CommandBus) -> None:
+        self._bus = bus
+        self.cut = False
+
+    async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
+        """See `CommandBus`."""
+        if self.cut:
+            raise BusUnavailable("cut")
+        return await self._bus.send(shard, key, value)
+
+    async def ends(self) -> Mapping[int, int]:
+        """See `CommandBus`."""
+        return await self._bus.ends()
+
+
+async def test_first_sight_while_the_log_is_away(there: Site) -> None:
+    """503 within a bound, nothing half done; who is known already goes on, and the new one once it is back."""
+    known, new = there.server.token(names()), there.server.token(names())
+    assert (await there.me(known)).status == 200
+    services, cable = there.app.services, Cable(there.app.log)
+    commands = Commands(cable, services.commands.poller, services.commands.lag, services.shards)
+    here = elsewhere(there, commands=commands)
+    await here.start()
+    try:
+        cable.cut = True
+        assert (await here.authenticate(f"Bearer {known}", None, address="", user_agent="")).role == "user"
+        with pytest.raises(ApiError) as refused:
+            await here.authenticate(f"Bearer {new}", None, address="", user_agent="")
+        assert (refused.value.status, refused.value.code) == (503, "auth_unavailable")
+        assert refused.value.headers["Retry-After"] == "1"
+        cable.cut = False
+        assert (await here.authenticate(f"Bearer {new}", None, address="", user_agent="")).role == "user"
+    finally:
+        await here.stop()
 
 
 async def test_hostile_tokens_are_401(there: Site) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from api.api_key_format import ApiKeyFormat
 from api.caller import Caller
@@ -301,6 +302,22 @@ async def test_stamped_while_being_read() -> None:
     assert cache.get(b"digest") is None
     cache.keep(b"digest", identity("key_1"), cache.generation)
     assert cache.get(b"digest") is not None
+
+
+async def test_claims_of_cached_tokens_are_bounded() -> None:
+    """By their bytes: a few large tokens push out others, and what is too large for the cache is not kept."""
+    cache = IdentityCache(claims_bytes_max=100)
+    for number in range(10):
+        heavy = structs.replace(identity("user_1"), claims_json=b"x" * 30)
+        cache.keep(b"%d" % number, heavy, cache.generation)
+    assert len(cache) == 3
+    cache.keep(b"again", structs.replace(identity("user_1"), claims_json=b"x" * 90), cache.generation)
+    assert (len(cache), cache.get(b"again") is not None) == (1, True)
+    cache.keep(b"huge", structs.replace(identity("user_1"), claims_json=b"x" * 101), cache.generation)
+    assert (len(cache), cache._of, cache._claims_bytes) == (0, {}, 0)
+    cache.keep(b"small", identity("user_1"), cache.generation)
+    cache.clear()
+    assert cache._claims_bytes == 0
 
 
 async def test_cache_is_bounded_and_leaves_nothing_behind() -> None:

@@ -44,7 +44,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(*, misbehaviour: Misbehaviour = "none", started: bool = True) -> AsyncIterator[Site]:
+async def site(
+    *, misbehaviour: Misbehaviour = "none", started: bool = True, refresh_s: int = 300
+) -> AsyncIterator[Site]:
     """A provider that was asked for its keys, or begins to be asked."""
     clock, removed = Clock(), list[str]()
     async with running() as server, aiohttp.ClientSession() as http:
@@ -60,6 +62,7 @@ async def site(*, misbehaviour: Misbehaviour = "none", started: bool = True) -> 
             audience="a",
             algorithm="RS256",
             cooldown_s=COOLDOWN_S,
+            refresh_s=refresh_s,
         )
         jwks = Jwks(issuer, http, removed=forget, now_s=clock, fetch_s=0.2, wait_s=0.1)
         if started:
@@ -91,6 +94,18 @@ async def test_a_rotation_needs_no_restart() -> None:
         assert await there.known(third)
         assert not await there.known(first)
         assert len(there.removed) == 1
+
+
+async def test_keys_are_refreshed_in_the_background() -> None:
+    """A key that is taken back ends, and a new one is there, without anybody asking for it."""
+    async with site(refresh_s=0) as there:
+        first = there.server.keys.current.kid
+        assert await there.known(first)
+        second = there.server.keys.rotate(keep=False).kid
+        await until(lambda: len(there.removed) == 1)
+        there.server.misbehaviour = "missing"
+        assert await there.known(second)
+        assert not await there.known(first)
 
 
 async def test_a_flood_of_unknown_keys_is_one_fetch_a_cooldown() -> None:

@@ -111,12 +111,14 @@ def test_check_tells_whether_settings_are_usable() -> None:
 
 
 def test_a_bad_file_stops_the_start(tmp_path: Path) -> None:
-    """A models file with a mistake is told by its place in it."""
-    file = tmp_path / "models.toml"
-    file.write_text("[models.x]\nprice = 3\n")
-    ended = run(settings=GOOD | {"FORMSTATE_MODELS_FILE": str(file)})
-    assert ended.returncode == 2
-    assert str(file) in ended.stderr
+    """A models or issuers file with a mistake is told by its place in it."""
+    for variable, text in (("MODELS_FILE", "[models.x]\nprice = 3\n"), ("ISSUERS_FILE", "[issuers.x]\niss = 3\n")):
+        file = tmp_path / "file.toml"
+        file.write_text(text)
+        ended = run(settings=GOOD | {f"FORMSTATE_{variable}": str(file)})
+        assert ended.returncode == 2
+        assert f"{file}:2: " in ended.stderr or variable == "MODELS_FILE"
+        assert str(file) in ended.stderr
 
 
 def test_help_teaches() -> None:
@@ -126,6 +128,15 @@ def test_help_teaches() -> None:
         assert word in told
 
 
+def generous(folder: Path) -> Path:
+    """An issuers file whose issuer may make admins: nothing to be done by mistake."""
+    file = folder / "issuers.toml"
+    table = {"iss": "x", "jwks_url": f"http://{NOBODY}/jwks.json", "audience": "a", "algorithm": "RS256"}
+    lines = [f'{key} = "{value}"' for key, value in {**table, "max_role": "admin"}.items()]
+    file.write_text("\n".join(["[issuers.acme]", *lines]))
+    return file
+
+
 async def test_answers_while_its_dependencies_are_away(tmp_path: Path) -> None:
     """With nothing to connect to it lives, is not ready and says why, and refuses everything else for now."""
     metrics_port = free_port()
@@ -133,6 +144,7 @@ async def test_answers_while_its_dependencies_are_away(tmp_path: Path) -> None:
         "FORMSTATE_METRICS_PORT": str(metrics_port),
         "FORMSTATE_DATABASE_URL": f"postgresql://nobody@{NOBODY}/none",
         "FORMSTATE_KAFKA_BOOTSTRAP_SERVERS": NOBODY,
+        "FORMSTATE_ISSUERS_FILE": str(generous(tmp_path)),
     }
     log = tmp_path / "api.log"
     async with started(settings, log) as api:
@@ -149,6 +161,7 @@ async def test_answers_while_its_dependencies_are_away(tmp_path: Path) -> None:
         async with asyncio.timeout(READY_S):
             while "dependency_unreachable" not in log.read_text():
                 await asyncio.sleep(0.05)
+        assert "issuer_may_make_admins" in log.read_text()
         assert await api.stop() == 0
 
 

@@ -63,6 +63,7 @@ BAD = {
     "API_KEY_BRAND": ["A", "1a", "has_line", "x" * 20],
     "CORS_ORIGINS": ["*", "example.com", "https://a.example/path"],
     "PLANS_FILE": ["/does/not/exist.toml"],
+    "ISSUERS_FILE": ["/does/not/exist.toml"],
     "DRAIN_S": ["-1", "x", "100000"],
 }
 

@@ -124,14 +124,21 @@ def test_an_erasure_takes_the_keys_of_user_and_account_and_the_address() -> None
 
 def link(role: Role = "developer", said_at: int = 10, issuer: str = "issuer") -> LinkIdentity:
     """What an external token says of its user."""
-    return LinkIdentity(issuer_hash=issuer, identity_sealed="i", role=role, said_at=said_at)
+    return LinkIdentity(issuer_hash=issuer, identity_sealed="i", role=role, said_at=said_at, display_name_sealed="n")
 
 
 def test_an_identity_is_linked_once() -> None:
     """The second of two that see it at once finds it linked; there is no password and no address."""
     scenario = Scenario(AGGREGATE)
     assert scenario.when(link()) == [
-        IdentityLinked(issuer_hash="issuer", identity_sealed="i", role="developer", said_at=10, linked_at=T0)
+        IdentityLinked(
+            issuer_hash="issuer",
+            identity_sealed="i",
+            role="developer",
+            said_at=10,
+            linked_at=T0,
+            display_name_sealed="n",
+        )
     ]
     assert scenario.when(link()) == []
     assert link().claims() == ()
