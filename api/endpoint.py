@@ -190,7 +190,7 @@ def _authorize(access: Access, caller: Caller) -> None:
         raise ApiError("missing_scope", f"This needs the scope {access.scope}.", required_scope=access.scope)
     if access.role is not None and caller.role not in {access.role, "admin"}:
         raise ApiError("missing_role", f"This needs the role {access.role}.", required_role=access.role)
-    if caller.project_id is not None and not access.project:
+    if caller.project_id is not None and not access.project and not (access.of_person and caller.kind == "user"):
         raise ApiError("project_bound")
 
 

@@ -31,6 +31,8 @@ class Access(Struct, frozen=True, kw_only=True):
 
     project: bool = False
     """Open to credentials that are bound to a project: what it answers and does is of that project alone."""
+    of_person: bool = False
+    """About the person alone: open to its token, whatever project that is bound to."""
     level: Level | None = None
     """What a member must be in the organization that the path names, so that the route may be called."""
 
@@ -45,10 +47,18 @@ def needs(
     role: Role | None = None,
     while_suspended: bool = False,
     project: bool = False,
+    of_person: bool = False,
     level: Level | None = None,
 ) -> Access:
     """Access for callers that have the scope (and, if given, the role, or the level in the path's organization)."""
-    return Access(scope=scope, role=role, while_suspended=while_suspended, project=project, level=level)
+    return Access(
+        scope=scope,
+        role=role,
+        while_suspended=while_suspended,
+        project=project,
+        of_person=of_person,
+        level=level,
+    )
 
 
 class Stream(Struct, frozen=True, kw_only=True):
