@@ -59,7 +59,7 @@ async def world(app: Running, clock: Clock, provider: DevIssuer) -> World:
     first, second = [await _project(app, members["admin"], org_id, name) for name in ("first", "second")]
     victim = await _org_key(app, members["admin"], org_id)
     org = {"X-Organization": org_id}
-    callers = {
+    callers: dict[str, list[Headers]] = {
         "none": [{}],
         "bad": await _bad(app, clock, provider),
         "user": [bearer(people["user"].token), bearer(provider.token(people["user"].id, role="user"))],
