@@ -250,7 +250,7 @@ class Repairs(Rounds):
         for live in decisions.streams.values():
             live.quarantine_stored = live.quarantine_stored or live.stream == self._releasing
         self._streams.put(decisions.streams.values())
-        self._cache.put(documents, touched.shards)
+        self._cache.put(documents, touched.shards, touched.sizes)
 
 
 def _held_back(head: StreamHead, stream: str) -> StreamHead:

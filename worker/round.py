@@ -149,7 +149,7 @@ class Rounds:
             self._forget_heads(leases)
             raise
         self._streams.put(decisions.streams.values())
-        self._cache.put(documents, touched.shards)
+        self._cache.put(documents, touched.shards, touched.sizes)
         heads = _moved(round_.heads, decisions.batch.progress)
         self._heads |= heads
         _count(decisions.batch)

@@ -7,11 +7,9 @@ import pytest
 from domain.instant import SECOND
 from eventstore.errors import Unavailable
 from eventstore.records import Lease
-from projections.credits import CreditsView
 from tests.domain.account.asking import add, place
 from tests.worker.bench import Bench
 from worker.lane import COMMIT_S_MAX, LOOK_AGAIN_S, RENEW_S
-from worker.projecting import DocumentCache
 from worker.source import LogBounds, LogUnavailable
 from worker.streams import StreamCache
 
@@ -109,19 +107,6 @@ async def test_a_shard_that_comes_back_is_read_anew() -> None:
     assert found is not None
     assert b'"balance":15' in found
     assert b"g2" in found
-
-
-def test_caches_are_bounded() -> None:
-    """The least recently used goes first; what was dropped is not there."""
-    views = [CreditsView(account_id=f"a{number}") for number in range(3)]
-    places = [("credits", view.account_id) for view in views]
-    cache = DocumentCache(2)
-    cache.put(dict(zip(places[:2], views, strict=False)), {places[0]: 0, places[1]: 1})
-    assert cache.get(places[0]) == views[0]
-    cache.put({places[0]: views[0], places[2]: views[2]}, {places[0]: 0, places[2]: 0})
-    assert [place in cache for place in places] == [True, False, True]
-    cache.drop_shards(frozenset({0}))
-    assert [place in cache for place in places] == [False, False, False]
 
 
 async def test_a_shard_without_a_leader_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
