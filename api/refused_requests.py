@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from api.commands import Commands
 
 FLUSH_S = 60.0
+STOP_S = 5.0
+"""How long the last counts may hold up the end of the process."""
 COUNTS_MAX = 10_000
 """Principals and codes that are counted at a time; those beyond it are counted in a metric alone."""
 KINDS = frozenset({"unauthenticated", "payment_required", "forbidden", "too_many"})
@@ -70,7 +72,11 @@ class RefusedRequests:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self.flush()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.flush()
+        except TimeoutError:
+            _log.warning("refusals_lost", reason="the log did not take them in time")
 
     def note(self, caller: Caller, error: ApiError, route: str) -> None:
         """Counts a refusal, if it is one that belongs into a trail."""

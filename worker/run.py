@@ -68,6 +68,11 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
 
 async def _check(store: PostgresStore, settings: WorkerSettings) -> None:
     await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
+    await check_erasures(store)
+
+
+async def check_erasures(store: PostgresStore) -> None:
+    """Erases again what a restore has brought back, before anything is applied."""
     if erased := await store.erase_again():
         log.warning("keys_erased_again", count=erased)
 
