@@ -10,6 +10,7 @@ from api.errors import ApiError
 from domain.member import Level, at_least
 from projections.members import MemberView, get_member
 from projections.organizations import OrganizationView, get_organization
+from projections.standings import get_standing
 
 
 class OwnOrganization(Struct, frozen=True, kw_only=True):
@@ -27,7 +28,8 @@ class OwnOrganization(Struct, frozen=True, kw_only=True):
 async def own_organization(call: Call[Any, Any]) -> OwnOrganization:
     """The path's organization, if the caller is a member of the level that the route needs.
 
-    404 `organization_not_found` for any other, 403 `missing_level`. A key of the organization has its maker's level;
+    404 `organization_not_found` for any other, 403 `missing_level`, and 403 `account_suspended` where an admin would
+    administer an organization whose account is. A key of the organization has its maker's level;
     any other key sees the organizations of its maker, and changes none of them.
     """
     services, org_id = call.services, call.path["id"]
@@ -39,6 +41,8 @@ async def own_organization(call: Call[Any, Any]) -> OwnOrganization:
     if needed is not None and not at_least(member.level, needed):
         message = f"This needs the level {needed} in the organization."
         raise ApiError("missing_level", message, required_level=needed)
+    if needed == "admin" and await get_standing(services.documents, services.shards, org_id) is not None:
+        raise ApiError("account_suspended")
     return OwnOrganization(view=view, level=member.level)
 
 

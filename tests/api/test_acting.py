@@ -179,6 +179,26 @@ async def test_other_processes_forget_within_a_second(app: Running, box: Mailbox
         await other.stop()
 
 
+async def test_a_suspended_organization_stands_still(app: Running, box: Mailbox) -> None:
+    """For tokens, keys and admins alike; its members still see it and may leave."""
+    ada, admin = await founder(app), await app.admin()
+    org_id = await organization(app, ada)
+    bob = await joined(app, box, ada, org_id, "write")
+    key = (await as_org(app, ada, org_id, "POST", "/api-keys", {"name": "k"})).json["key"]
+    path = f"/admin/accounts/{org_id}/suspend"
+    assert (await app.ask("POST", path, {"reason": "x"}, token=admin.token)).status == 200
+    for answer in (
+        await as_org(app, ada, org_id, "GET", "/billing/credits"),
+        await app.ask("GET", "/billing/credits", api_key=key),
+        await app.ask("PATCH", f"/orgs/{org_id}", {"name": "n"}, token=ada.token),
+        await app.ask("POST", f"/orgs/{org_id}/invite", {"email": "n@example.com"}, token=ada.token),
+    ):
+        assert (answer.status, answer.code) == (403, "account_suspended")
+    assert (await app.ask("GET", f"/orgs/{org_id}/members", token=bob.token)).status == 200
+    assert (await app.ask("DELETE", f"/orgs/{org_id}/members/{bob.id}", token=bob.token)).status == 200
+    assert (await app.ask("GET", "/billing/credits", token=ada.token)).status == 200
+
+
 async def test_a_platforms_admin_is_cut_to_its_level(app: Running, box: Mailbox) -> None:
     """Acting for an organization in which it only reads, it adds no credits to anybody."""
     ada = await founder(app)
