@@ -7,15 +7,17 @@ from msgspec import Struct
 from api.parts import Services
 from api.profile import EMAIL_PLACE, NAME_PLACE
 from api.rfc3339 import format_instant
+from api.routes.organizations import open_name
 from api.sealing import Erased
 from domain.user import Role
 from projections.directory import DirectoryEntry
+from projections.organizations import get_organization
 from projections.standings import StandingView
 from projections.users import get_user
 
 
 class AccountShown(Struct, frozen=True, kw_only=True):
-    """`email`, `display_name` and `role` are those of a user's account; null for an organization's."""
+    """`email` and `role` are those of a user's account, null for an organization's; `display_name` is either's name."""
 
     id: str
     kind: Literal["user", "organization"]
@@ -43,15 +45,18 @@ async def shown_account(
 ) -> AccountShown:
     """The account with what is sealed opened, as far as it can be."""
     account_id = entry.account_id
-    user = None
-    if entry.holder != "organization":
-        user = await get_user(services.documents, services.shards, account_id)
+    is_organization = entry.holder == "organization"
+    user = None if is_organization else await get_user(services.documents, services.shards, account_id)
     subject = f"user:{account_id}"
+    name = None if user is None else await _opened(services, subject, NAME_PLACE, user.display_name_sealed)
+    org = await get_organization(services.documents, services.shards, account_id) if is_organization else None
+    if org is not None:
+        name = await open_name(services, org)
     return AccountShown(
         id=account_id,
-        kind="organization" if entry.holder == "organization" else "user",
+        kind="organization" if is_organization else "user",
         email=await _opened(services, subject, EMAIL_PLACE, None if user is None else user.email_sealed),
-        display_name=await _opened(services, subject, NAME_PLACE, None if user is None else user.display_name_sealed),
+        display_name=name,
         role=None if entry.holder == "organization" else entry.holder,
         status="active" if standing is None else "suspended",
         created_at=format_instant(entry.created_at),

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from domain.account.standing import SuspendAccount
+from domain.account.standing import ResumeAccount, SuspendAccount
 from domain.user import GrantRole
+from tests.api.company import as_org, founder, organization
 from tests.api.running import PASSWORD, Person, Running, application
 
 
@@ -115,6 +116,7 @@ async def test_suspension_by_another_process_ends_what_is_cached_here(app: Runni
     await app.command(f"account:{person.id}", SuspendAccount(reason_sealed="r"))
     await app.until(lambda: f"account:{person.id}" not in app.services.identities.cache._of)
     assert (await app.ask("GET", "/api-keys", token=person.token)).code == "account_suspended"
+    await app.command(f"account:{person.id}", ResumeAccount())
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "a\nb", "x" * 501, 1, None])
@@ -161,3 +163,19 @@ async def test_suspend_409(app: Running) -> None:
     admin = await app.admin()
     answer = await app.ask("POST", f"/admin/accounts/{admin.id}/suspend", BECAUSE, token=admin.token)
     assert (answer.status, answer.code) == (409, "own_account")
+
+
+async def test_an_organizations_account_is_found_and_suspended(app: Running) -> None:
+    """By its id or among all; its members are refused while they act for it, and go on for themselves."""
+    admin, ada = await app.admin(), await founder(app)
+    org_id = await organization(app, ada, "Engines")
+    [one] = await found(app, admin, f"id={org_id}")
+    assert (one["kind"], one["display_name"], one["email"], one["role"]) == ("organization", "Engines", None, None)
+    assert one in await found(app, admin, "")
+    assert (await as_org(app, ada, org_id, "GET", "/api-keys")).status == 200
+    suspended = await app.ask("POST", f"/admin/accounts/{org_id}/suspend", BECAUSE, token=admin.token)
+    assert (suspended.status, suspended.json["status"]) == (200, "suspended")
+    assert (await as_org(app, ada, org_id, "GET", "/api-keys")).code == "account_suspended"
+    assert (await app.ask("GET", "/api-keys", token=ada.token)).status == 200
+    await app.ask("POST", f"/admin/accounts/{org_id}/resume", token=admin.token)
+    assert (await as_org(app, ada, org_id, "GET", "/api-keys")).status == 200
