@@ -1,6 +1,6 @@
 """What a store can do. `memory/` and `postgres/` do it; one contract suite runs on both."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -212,12 +212,3 @@ class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, Protocol):
     async def close(self) -> None:
         """Frees connections."""
         ...
-
-
-async def read_shard(store: LogStore, shard: int, *, page: int = 5_000) -> AsyncIterator[StoredEvent]:
-    """All events of a shard in commit order, read in pages so that memory stays bounded."""
-    seq = 0
-    while events := await store.events_after(shard, seq, page):
-        for event in events:
-            yield event
-        seq = events[-1].seq

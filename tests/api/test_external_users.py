@@ -13,9 +13,9 @@ from api.errors import ApiError
 from api.identities import CREDENTIAL_SIZE_MAX
 from api.issuers import Issuers
 from devnet.issuer import TokenRequest
-from eventstore.store import read_shard
 from tests.api.identity_provider import Site, elsewhere, issuers_of, names, site
 from tests.api.serving import raw_request, served
+from tests.shard_log import read_shard
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -14,11 +14,11 @@ from domain.recorded import Recorded
 from eventstore import codec
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import Outcome
-from eventstore.store import read_shard
 from projections.credits import CreditsView
 from projections.document_tables import table_of
 from projections.registry import all_projections, projections_of
 from tests.crash.load import PRICE, Sent
+from tests.shard_log import read_shard
 
 CHUNK = 2_000
 Place = tuple[str, int, str]

@@ -1,7 +1,8 @@
 """The log is read in commit order, a page at a time."""
 
-from eventstore.store import Store, read_shard
+from eventstore.store import Store
 from tests.eventstore.rows import appending, claimed, event, write
+from tests.shard_log import read_shard
 
 
 async def test_pages_follow_the_order_of_commits(store: Store) -> None:

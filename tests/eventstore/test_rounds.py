@@ -7,7 +7,7 @@ import pytest
 
 from eventstore.errors import Fenced, StoreError, Unavailable, VersionConflict
 from eventstore.records import Batch, Lease, Progress, StreamHead
-from eventstore.store import Store, read_shard
+from eventstore.store import Store
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import (
     LEASE_S,
@@ -20,6 +20,7 @@ from tests.eventstore.rows import (
     outcome,
     write,
 )
+from tests.shard_log import read_shard
 
 
 async def test_a_committed_round_can_be_read_in_full(store: Store) -> None:

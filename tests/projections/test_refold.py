@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from eventstore import codec
-from eventstore.store import read_shard
 from projections.registry import all_projections, projections_of
 from tests.projections.histories import some_command
+from tests.shard_log import read_shard
 from tests.worker.bench import Bench
 
 
