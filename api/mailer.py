@@ -89,7 +89,7 @@ class NoMailer:
 
 
 class PrintedMailer:
-    """Of devnet: each mail is a line of JSON on standard output."""
+    """Of devnet: each mail is a line of JSON on standard error, among the lines of the log."""
 
     def check(self) -> None:
         """See `Mailer`."""
@@ -97,8 +97,8 @@ class PrintedMailer:
     async def send(self, kind: str, to_address: str, data: Mapping[str, Any]) -> str:
         """See `Mailer`."""
         mail = _mail(kind, to_address, data)
-        sys.stdout.write(msgspec.json.encode({"mail": mail}).decode() + "\n")
-        sys.stdout.flush()
+        sys.stderr.write(msgspec.json.encode({"mail": mail}).decode() + "\n")
+        sys.stderr.flush()
         return mail.id
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from api.commands import Commands
+    from api.errands import Errands
     from api.gateway.metering import Metering
     from api.identities import Identities
     from api.llm_models import LlmModels
@@ -54,3 +55,5 @@ class Services:
     refused_requests: "RefusedRequests"
     metering: "Metering"
     """Process-wide state of the gateway: open estimates, progress, the buffer of settles."""
+    errands: "Errands"
+    """Work that no request waits for."""

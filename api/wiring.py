@@ -9,6 +9,7 @@ from api.acting import Acting
 from api.api_key_format import ApiKeyFormat
 from api.bus import CommandBus
 from api.commands import Commands
+from api.errands import Errands
 from api.external_commands import ExternalCommands
 from api.external_identities import ExternalIdentities
 from api.external_projects import ExternalProjects
@@ -123,6 +124,7 @@ async def running_services(
             http=http,
             refused_requests=refused_requests,
             metering=metering,
+            errands=_errands(stack),
         )
 
 
@@ -154,6 +156,13 @@ async def _commands(stack: AsyncExitStack, store: Store, bus: CommandBus, shards
     lag.start()
     stack.push_async_callback(lag.stop)
     return Commands(bus, poller, lag, shards)
+
+
+def _errands(stack: AsyncExitStack) -> Errands:
+    errands = Errands()
+    errands.start()
+    stack.push_async_callback(errands.stop)
+    return errands
 
 
 def _mailer(stack: AsyncExitStack, mode: ProcessMode, settings: ApiSettings, http: aiohttp.ClientSession) -> Mailer:

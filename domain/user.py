@@ -7,18 +7,23 @@ neither, and the role is what the provider's newest token said, capped by the op
 from collections.abc import Sequence
 from typing import ClassVar, Literal, TypeAlias, get_args
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
+from domain import mailed_tokens
 from domain.aggregate import Aggregate, Answer
 from domain.errors import Conflict, NotFound
 from domain.instant import Instant
+from domain.mailed_tokens import EmailVerified, Mailed, MailedToken, MailToken, ResetPassword, TokenMailed, VerifyEmail
 from domain.message import Claim, Command, Erasure, Event
 
 Role: TypeAlias = Literal["user", "developer", "admin"]
 
 
 class RegisterUser(Command, frozen=True, kw_only=True, tag="user.register"):
-    """Makes a user. `email_hash` is the HMAC that keeps the address unique; all else personal is sealed."""
+    """Makes a user. `email_hash` is the HMAC that keeps the address unique; all else personal is sealed.
+
+    `verification` is a token that is mailed to the address, where there is a mailer.
+    """
 
     category = "user"
     user_id: str
@@ -26,6 +31,7 @@ class RegisterUser(Command, frozen=True, kw_only=True, tag="user.register"):
     email_sealed: str
     display_name_sealed: str | None
     password_sealed: str
+    verification: MailedToken | None = None
 
     def claims(self) -> tuple[Claim, ...]:
         """One user for each email address."""
@@ -167,15 +173,54 @@ class User(Struct, kw_only=True):
     """Of an external identity: whose it is."""
     role_said_at: Instant = 0
     """When the token was issued that the role comes from."""
+    mailed: Mailed = field(default_factory=Mailed)
 
 
-COMMANDS = (RegisterUser, UpdateProfile, ChangePassword, RehashPassword, GrantRole, EraseUser, LinkIdentity)
-EVENTS = (UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased, IdentityLinked)
+COMMANDS = (
+    RegisterUser,
+    UpdateProfile,
+    ChangePassword,
+    RehashPassword,
+    GrantRole,
+    EraseUser,
+    LinkIdentity,
+    MailToken,
+    ResetPassword,
+    VerifyEmail,
+)
+EVENTS = (
+    UserRegistered,
+    ProfileUpdated,
+    PasswordChanged,
+    PasswordRehashed,
+    RoleGranted,
+    UserErased,
+    IdentityLinked,
+    TokenMailed,
+    EmailVerified,
+)
 UserCommand: TypeAlias = (
-    RegisterUser | UpdateProfile | ChangePassword | RehashPassword | GrantRole | EraseUser | LinkIdentity
+    RegisterUser
+    | UpdateProfile
+    | ChangePassword
+    | RehashPassword
+    | GrantRole
+    | EraseUser
+    | LinkIdentity
+    | MailToken
+    | ResetPassword
+    | VerifyEmail
 )
 UserEvent: TypeAlias = (
-    UserRegistered | ProfileUpdated | PasswordChanged | PasswordRehashed | RoleGranted | UserErased | IdentityLinked
+    UserRegistered
+    | ProfileUpdated
+    | PasswordChanged
+    | PasswordRehashed
+    | RoleGranted
+    | UserErased
+    | IdentityLinked
+    | TokenMailed
+    | EmailVerified
 )
 ROLES: tuple[Role, ...] = get_args(Role)
 """The lowest first."""
@@ -211,20 +256,37 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
             return [] if role == user.role else [RoleGranted(role=role)]
         case EraseUser():
             return [UserErased(email_hash=user.email_hash, erased_at=at)]
+        case MailToken() | VerifyEmail() | ResetPassword():
+            return _by_mail(user, command, at)
 
 
 def _register(user: User, command: RegisterUser, at: Instant) -> Sequence[UserEvent]:
     if user.exists or user.erased:
         raise Conflict("user_exists", "The user is registered already.")
-    return [
-        UserRegistered(
-            email_hash=command.email_hash,
-            email_sealed=command.email_sealed,
-            display_name_sealed=command.display_name_sealed,
-            password_sealed=command.password_sealed,
-            registered_at=at,
-        )
-    ]
+    registered = UserRegistered(
+        email_hash=command.email_hash,
+        email_sealed=command.email_sealed,
+        display_name_sealed=command.display_name_sealed,
+        password_sealed=command.password_sealed,
+        registered_at=at,
+    )
+    if command.verification is None:
+        return [registered]
+    return [registered, *mailed_tokens.mail(user.mailed, command.verification, at)]
+
+
+def _by_mail(user: User, command: MailToken | VerifyEmail | ResetPassword, at: Instant) -> Sequence[UserEvent]:
+    match command:
+        case MailToken():
+            if not user.email_hash:
+                raise Conflict("no_email", "The user has no email address here.")
+            return mailed_tokens.mail(user.mailed, command.token, at)
+        case VerifyEmail():
+            return mailed_tokens.verify(user.mailed, command.token_hash, at)
+        case ResetPassword():
+            mailed_tokens.require(user.mailed, "password_reset", command.token_hash, at)
+            changed = PasswordChanged(password_sealed=command.password_sealed, ver=user.ver + 1)
+            return [changed, *mailed_tokens.proven(user.mailed, command.token_hash, at)]
 
 
 def _link(user: User, command: LinkIdentity, at: Instant) -> Sequence[UserEvent]:
@@ -268,6 +330,9 @@ def evolve(user: User, event: UserEvent) -> User:
             user.display_name_sealed = event.display_name_sealed
         case PasswordChanged():
             user.ver = event.ver
+            mailed_tokens.forget(user.mailed, "password_reset")
+        case TokenMailed() | EmailVerified():
+            mailed_tokens.note(user.mailed, event)
         case PasswordRehashed():
             pass
         case RoleGranted():
@@ -282,7 +347,7 @@ def evolve(user: User, event: UserEvent) -> User:
         case UserErased():
             user.exists, user.erased = False, True
             user.email_hash, user.display_name_sealed, user.role = "", None, "user"
-            user.issuer_hash = None
+            user.issuer_hash, user.mailed = None, Mailed()
     return user
 
 
@@ -309,5 +374,5 @@ AGGREGATE = Aggregate(
     decide=decide,
     evolve=evolve,
     answer=answer,
-    state_version=2,
+    state_version=3,
 )

@@ -3,6 +3,7 @@
 from msgspec import Struct, structs
 
 from domain.instant import Instant
+from domain.mailed_tokens import EmailVerified
 from domain.recorded import Recorded
 from domain.user import (
     IdentityLinked,
@@ -36,6 +37,7 @@ class UserView(Struct, frozen=True, kw_only=True):
     """Of an external identity: JSON of `issuer` and `subject`."""
     role_said_at: Instant = 0
     """When the external token was issued that the role comes from."""
+    email_verified: bool = False
 
 
 def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
@@ -63,6 +65,8 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
     if view is None:
         return None
     match event:
+        case EmailVerified():
+            return structs.replace(view, email_verified=True)
         case ProfileUpdated():
             return structs.replace(view, display_name_sealed=event.display_name_sealed)
         case PasswordChanged():
@@ -79,9 +83,18 @@ def _evolve(view: UserView | None, recorded: Recorded) -> UserView | None:
 
 PROJECTION = Projection(
     collection="users",
-    version=2,
+    version=3,
     document=UserView,
-    events=[UserRegistered, ProfileUpdated, PasswordChanged, PasswordRehashed, RoleGranted, UserErased, IdentityLinked],
+    events=[
+        UserRegistered,
+        ProfileUpdated,
+        PasswordChanged,
+        PasswordRehashed,
+        EmailVerified,
+        RoleGranted,
+        UserErased,
+        IdentityLinked,
+    ],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.id,

@@ -1,11 +1,12 @@
 """Registering and logging in with a password."""
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from api.call import Call
 from api.commands import Accepted, data_of
 from api.errors import ApiError, declare
+from api.mailed_tokens import can_mail, mail_token, new_token
 from api.parts import Services
 from api.passwords import check_password
 from api.profile import (
@@ -87,8 +88,13 @@ async def register(call: Call[Registration, None]) -> Session:
     # A filter only, so that taken addresses cost no hashing: the claim decides. A repeat finds its own user here.
     if await find_user_id(services.documents, email_hash) not in {None, user_id}:
         raise ApiError("email_taken")
+    token = new_token(services, user_id, "email_verification") if can_mail(services) else None
     command = await _registration(services, user_id, email_hash, body)
+    if token is not None:
+        command = structs.replace(command, verification=token.stored)
     outcome = await draft.submit(command, stream=f"user:{user_id}")
+    if token is not None and outcome.attempt == draft.attempt:  # else another attempt's token is the one in the mail
+        await mail_token(services, token, body.email)
     return session(user_id, services.tokens.issue(user_id, data_of(outcome)["ver"], outcome.at))
 
 

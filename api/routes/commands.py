@@ -1,5 +1,6 @@
 """What became of a write that was answered with 202, or with `outcome_unknown`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from api.route import ANYONE, Route
 from eventstore.records import Outcome
 from eventstore.store import Store
 
-INSTANTS = frozenset({"expires_at", "old_secret_expires_at", "updated_at"})
+INSTANTS = re.compile(r".*_at|period_start|period_end")
 """Names that are instants wherever the domain's answers use them."""
 
 
@@ -103,7 +104,7 @@ def result_shown(data: Mapping[str, Any]) -> dict[str, Any]:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return result_shown(value)
-    return format_instant(value) if name in INSTANTS and type(value) is int else value
+    return format_instant(value) if type(value) is int and INSTANTS.fullmatch(name) else value
 
 
 ROUTES = (

@@ -76,6 +76,7 @@ class User(Struct, frozen=True, kw_only=True):
     account_id: str
     email: str | None
     """Null for a user of an identity provider."""
+    email_verified: bool
     display_name: str | None
     role: Role
     identity: ExternalIdentity | None = None
@@ -190,6 +191,7 @@ async def user_shown(services: Services, user: UserView) -> User:
         id=user.id,
         account_id=user.id,
         email=None if email is None else await open_text(services.sealer, user.id, EMAIL_PLACE, email),
+        email_verified=user.email_verified,
         display_name=None if name is None else await open_text(services.sealer, user.id, NAME_PLACE, name),
         role=user.role,
         identity=None if identity is None else await _identity(services, user.id, identity),

@@ -38,7 +38,7 @@ async def invited(app: Running, box: Mailbox, admin: Person, org_id: str, email:
     body = {"email": email, "level": level}
     answer = await app.ask("POST", f"/orgs/{org_id}/invite", body, token=admin.token)
     assert answer.status == 201, answer
-    token: str = (await box.next_to(email))["data"]["token"]
+    token: str = (await box.next_to(email, "invitation"))["data"]["token"]
     return token
 
 

@@ -38,13 +38,13 @@ class Mailbox:
         self._arrived.set()
         return web.Response(status=status, headers={"Location": "/elsewhere"})
 
-    async def next_to(self, address: str) -> Mapping[str, Any]:
-        """The first mail to an address, taken out; waits for it, with a bound."""
+    async def next_to(self, address: str, kind: str | None = None) -> Mapping[str, Any]:
+        """The first mail (of a kind) to an address, taken out; waits for it, with a bound."""
         async with asyncio.timeout(10):
             while True:
                 self._arrived.clear()
                 for mail in self.mails:
-                    if mail["to"] == address:
+                    if mail["to"] == address and kind in (None, mail["kind"]):
                         self.mails.remove(mail)
                         return mail
                 await self._arrived.wait()

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from api import passwords as passwords_module
+from api.passwords import derive
 from api.profile import PASSWORD_PLACE, open_text, seal_text
 from api.rfc3339 import parse_instant
 from domain.instant import HOUR
@@ -130,6 +132,23 @@ async def test_login_429(app: Running) -> None:
     assert answers[-1].code == "too_many_attempts"
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert (await app.ask("POST", "/auth/login", {"email": other.email, "password": PASSWORD})).status == 200
+
+
+async def test_login_takes_one_derivation_whoever_it_is(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The right password, a wrong one, an unknown address and no address: the same iterations, once each."""
+    person = await app.register()
+    counted: list[int] = []
+
+    def counting(password: bytes, salt: bytes, iterations: int, padding: int) -> bytes:
+        counted.append(iterations + padding)
+        return derive(password, salt, iterations, padding)
+
+    monkeypatch.setattr(passwords_module, "derive", counting)
+    emails = ((person.email, 200), (person.email, 401), ("who.else@example.com", 401), ("no address", 401))
+    for number, (email, status) in enumerate(emails):
+        body = {"email": email, "password": "wrong password" if number else PASSWORD}
+        assert (await app.ask("POST", "/auth/login", body)).status == status
+    assert counted == [10] * 4
 
 
 async def test_login_rehashes(app: Running) -> None:

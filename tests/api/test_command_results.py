@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from api.account_plan import terms_of
+from api.plans import load_plans
 from api.routes.commands import result_shown
 from domain.account.account import AGGREGATE as ACCOUNT
 from domain.account.api_key_limits import CreditLimit
@@ -17,18 +19,29 @@ from domain.account.api_key_use import UseApiKey
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey
 from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold, Sweep
+from domain.account.standing import ResumeAccount, SuspendAccount
+from domain.account.subscription import ConfirmSubscription
 from domain.account.usage import Price, Usage
 from domain.aggregate import Aggregate, Answer
-from domain.instant import MINUTE
+from domain.instant import HOUR, MINUTE
+from domain.mailed_tokens import MailedToken, MailToken, ResetPassword, VerifyEmail
 from domain.message import Command
 from domain.user import AGGREGATE as USER
-from domain.user import ChangePassword, GrantRole, RegisterUser, RehashPassword, UpdateProfile
+from domain.user import (
+    ChangePassword,
+    EraseUser,
+    GrantRole,
+    LinkIdentity,
+    RegisterUser,
+    RehashPassword,
+    UpdateProfile,
+)
 from eventstore.shards import shard_of
 from tests.api.running import SHARDS, Running, application
 from tests.api.running import Answer as HttpAnswer
 
 ASYNC = {"Prefer": "respond-async"}
-COUNTS = frozenset({"ver"})
+COUNTS = frozenset({"ver", "seats"})
 USED = Usage(source="provider", input=3, output=4)
 PLACE = PlaceHold(
     hold_id="h1",
@@ -72,6 +85,18 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             RotateApiKey(key_id="key_1", digest="e", hint="i", overlap_s=60, secret_sealed="s"),
             UseApiKey(key_id="key_1", minute=0, count=1, refused=0, last_at=7),
             RevokeApiKey(key_id="key_1"),
+            ConfirmSubscription(
+                plan="pro",
+                status="active",
+                terms=terms_of(load_plans()["pro"]),
+                occurred_at=7,
+                reference="r",
+                period_start=7,
+                period_end=8,
+                seats=1,
+            ),
+            SuspendAccount(reason_sealed="s"),
+            ResumeAccount(),
         ),
     ),
     (
@@ -82,7 +107,16 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             ChangePassword(password_sealed="q", ver=1),
             RehashPassword(password_sealed="r", ver=2),
             GrantRole(role="admin"),
+            MailToken(token=MailedToken(kind="password_reset", token_hash="h", expires_at=HOUR)),
+            ResetPassword(token_hash="h", password_sealed="t"),
+            MailToken(token=MailedToken(kind="email_verification", token_hash="i", expires_at=HOUR)),
+            VerifyEmail(token_hash="h"),
+            EraseUser(),
         ),
+    ),
+    (
+        USER,
+        (LinkIdentity(issuer_hash="i", identity_sealed="s", role="developer", said_at=7),),
     ),
 )
 """Every command of the domain, those of holds in each way that a hold can end."""
@@ -107,15 +141,19 @@ def answers(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> Iterato
         yield command, msgspec.json.decode(msgspec.json.encode(aggregate.answer(state, command, events)))
 
 
-@pytest.mark.parametrize(("aggregate", "commands"), HISTORIES, ids=["account", "user"])
+@pytest.mark.parametrize("aggregate", [ACCOUNT, USER], ids=["account", "user"])
+def test_every_command_is_in_a_history(aggregate: Aggregate[Any]) -> None:
+    """A new command comes with its answer."""
+    commands = {type(command) for each, history in HISTORIES if each is aggregate for command in history}
+    assert commands == set(aggregate.commands)
+
+
+@pytest.mark.parametrize(("aggregate", "commands"), HISTORIES, ids=["account", "user", "external user"])
 def test_results_are_in_public_units(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> None:
     """No answer of the domain shows micro-credits, microseconds or anything sealed."""
-    assert {type(command) for command in commands} == set(aggregate.commands)
     for command, answer in answers(aggregate, commands):
         shown = result_shown(answer)
-        assert {name for name, value in shown.items() if isinstance(value, int) and name not in COUNTS} == set(), (
-            command
-        )
+        assert {name for name, value in shown.items() if type(value) is int and name not in COUNTS} == set(), command
         assert not any("sealed" in name for name in shown), command
 
 

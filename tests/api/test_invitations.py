@@ -48,7 +48,7 @@ async def test_invite_201(app: Running, box: Mailbox) -> None:
     org_id = await organization(app, ada, "\u202eשלום")
     email = "Zoë+\u05d0@example.com"
     answer = await app.ask("POST", f"/orgs/{org_id}/invite", {"email": email, "level": "write"}, token=ada.token)
-    mail = await box.next_to(email)
+    mail = await box.next_to(email, "invitation")
     assert (answer.status, answer.json["email"], answer.json["status"]) == (201, email, "open")
     assert "token" not in answer.json
     token = mail["data"].pop("token")
@@ -171,12 +171,12 @@ async def test_repeats_have_one_effect(app: Running, box: Mailbox) -> None:
     org_id = await organization(app, ada)
     path, body = f"/orgs/{org_id}/invite", {"email": bob.email}
     first = await app.ask("POST", path, body, token=ada.token, idempotency_key="i")
-    assert (await accept(app, bob, (await box.next_to(bob.email))["data"]["token"])).status == 200
+    assert (await accept(app, bob, (await box.next_to(bob.email, "invitation"))["data"]["token"])).status == 200
     again = await app.ask("POST", path, body, token=ada.token, idempotency_key="i")
     assert (again.status, again.json) == (201, first.json)
     other = await invited(app, box, ada, org_id, "other@example.com", "read")
     assert other
-    assert not [mail for mail in box.mails if mail["to"] == bob.email]
+    assert not [mail for mail in box.mails if (mail["to"], mail["kind"]) == (bob.email, "invitation")]
 
 
 async def test_revoke_200(app: Running, box: Mailbox) -> None:
@@ -204,7 +204,7 @@ async def test_send_again_200(app: Running, box: Mailbox) -> None:
     [view] = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=ada.token)).json["data"]
     sent = await app.ask("POST", f"/orgs/{org_id}/invitations/{view['id']}/send", token=ada.token)
     assert (sent.status, sent.json) == (200, view)
-    assert (await box.next_to("lost@example.com"))["data"]["token"] == token
+    assert (await box.next_to("lost@example.com", "invitation"))["data"]["token"] == token
 
 
 async def test_seats(app: Running, box: Mailbox) -> None:

@@ -87,7 +87,7 @@ async def test_without_a_mailer_it_is_refused() -> None:
 async def test_devnet_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """One line of JSON for each mail."""
     delivery = await PrintedMailer().send("k", "a@example.com", {"token": "t"})
-    [line] = capsys.readouterr().out.splitlines()
+    [line] = capsys.readouterr().err.splitlines()
     printed = json.loads(line)["mail"]
     assert (printed["id"], printed["to"], printed["data"]) == (delivery, "a@example.com", {"token": "t"})
 

@@ -81,6 +81,9 @@ def test_routes_are_private_unless_they_say_so(document: dict[str, Any]) -> None
     assert open_to_all == {
         ("post", "/auth/register"),
         ("post", "/auth/login"),
+        ("post", "/auth/password/forgot"),
+        ("post", "/auth/password/reset"),
+        ("post", "/auth/email/verify"),
         ("get", "/billing/plans"),
         ("get", "/commands/{id}"),
         ("get", "/health"),

@@ -33,6 +33,7 @@ async def test_show_200(app: Running) -> None:
         "id": person.id,
         "account_id": person.id,
         "email": person.email,
+        "email_verified": False,
         "display_name": "Ada",
         "role": "user",
         "identity": None,
