@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from api.llm_models import LlmModels
     from api.login_throttle import LoginThrottle
     from api.lookup import LookupHash
+    from api.mail_pace import MailPace
     from api.mailer import Mailer
     from api.passwords import Passwords
     from api.plans import Plans
@@ -50,6 +51,7 @@ class Services:
     plans: "Plans"
     llm_models: "LlmModels"
     mailer: "Mailer"
+    mail_pace: "MailPace"
     http: "aiohttp.ClientSession"
     """The one outbound client."""
     refused_requests: "RefusedRequests"

@@ -23,6 +23,7 @@ from api.lag import Lag
 from api.llm_models import LlmModels
 from api.login_throttle import LoginThrottle
 from api.lookup import LookupHash
+from api.mail_pace import MailPace
 from api.mailer import Mailer, NoMailer, PrintedMailer, WebhookMailer
 from api.master_keys import MasterKeys
 from api.outcomes import OutcomePoller
@@ -121,6 +122,7 @@ async def running_services(
             plans=plans,
             llm_models=llm_models,
             mailer=_mailer(stack, mode, settings, http),
+            mail_pace=MailPace(),
             http=http,
             refused_requests=refused_requests,
             metering=metering,

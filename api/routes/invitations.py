@@ -81,6 +81,7 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
     draft = call.draft(f"org:{own.id}", account=own.id)
     if await draft.known() is None:
         await _refuse_member(services, own.id, email_hash)
+        _admit_mail(call, email_hash)
     invitation_id = draft.new_id("invitation")
     outcome = await draft.submit(
         InviteMember(
@@ -120,6 +121,7 @@ async def send_again(call: Call[None, None]) -> InvitationShown:
     email = await _email(services, view)
     if view.ended is not None or email is None:
         raise ApiError("invitation_closed")
+    _admit_mail(call, services.lookup.email(email))
     await _send(call, own, view, email)
     return invitation_shown(view, email, now)
 
@@ -176,6 +178,11 @@ async def _refuse_member(services: Services, org_id: str, email_hash: str) -> No
         raise ApiError("already_member", param="email")
 
 
+def _admit_mail(call: Call[Any, None], email_hash: str) -> None:
+    """429 `mail_too_soon` for who has sent too many to the address, whatever the organization."""
+    call.services.mail_pace.admit(f"{call.caller.user_id} {email_hash}")
+
+
 async def _send(call: Call[Any, None], own: OwnOrganization, view: InvitationView, email: str) -> None:
     services = call.services
     data = {
@@ -221,6 +228,7 @@ _INVITE = Route(
         "seats_used_up",
         "too_many_members",
         "too_many_invitations",
+        "mail_too_soon",
         "mailer_not_configured",
         "mailer_busy",
     ),
@@ -256,6 +264,7 @@ ROUTES = (
             "invitation_not_found",
             "invitation_expired",
             "invitation_closed",
+            "mail_too_soon",
             "mailer_not_configured",
             "mailer_busy",
         ),

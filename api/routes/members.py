@@ -1,9 +1,11 @@
 """Members of an organization: listed, given another level, removed; and how one leaves."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from api.call import Call
-from api.commands import data_of
+from api.commands import Draft, data_of
 from api.errors import ApiError, declare
 from api.organization_shown import LevelChange, MemberList, MemberRemoved, MemberShown, member_shown
 from api.own_organization import own_organization
@@ -13,6 +15,7 @@ from api.profile import NAME_PLACE, open_text
 from api.route import Route, needs
 from api.sealing import Erased
 from domain.member import ChangeMemberLevel, RemoveMember
+from eventstore.records import Outcome
 from projections.members import get_member, list_members, membership_id
 from projections.users import get_user
 
@@ -43,16 +46,16 @@ async def list_all(call: Call[None, PageQuery]) -> MemberList:
 
 async def change(call: Call[LevelChange, None]) -> MemberShown:
     """Changes a member's level; takes effect on every process within a second."""
-    services, user_id = call.services, call.path["user_id"]
-    own = await own_organization(call)
-    member = await get_member(services.documents, services.shards, own.id, user_id)
-    draft = call.draft(f"org:{own.id}", account=own.id)
-    command = ChangeMemberLevel(by=call.caller.user_id, user_id=user_id, level=call.body.level)
-    if member is None and await draft.known() is None:
-        raise ApiError("member_not_found")
-    outcome = await draft.submit(command)
-    services.identities.cache.stamped((membership_id(own.id, user_id),))
-    member = member or await get_member(services.documents, services.shards, own.id, user_id)
+    services, org_id, user_id = call.services, call.path["id"], call.path["user_id"]
+    draft = call.draft(f"org:{org_id}", account=org_id)
+    outcome = await _applied_before(call, draft)
+    if outcome is None:
+        await own_organization(call)
+        command = ChangeMemberLevel(by=call.caller.user_id, user_id=user_id, level=call.body.level)
+        outcome = await draft.submit(command)
+        # Other processes see the stamp within a second; this one forgets the member now.
+        services.identities.cache.stamped((membership_id(org_id, user_id),))
+    member = await get_member(services.documents, services.shards, org_id, user_id)
     if member is None:
         raise ApiError("member_not_found")
     name = await _display_name(services, user_id)
@@ -61,17 +64,28 @@ async def change(call: Call[LevelChange, None]) -> MemberShown:
 
 async def remove(call: Call[None, None]) -> MemberRemoved:
     """Ends a membership, and with it all that the member's keys of the organization may do; one's own by anybody."""
-    services, caller, user_id = call.services, call.caller, call.path["user_id"]
+    services, caller, org_id, user_id = call.services, call.caller, call.path["id"], call.path["user_id"]
+    draft = call.draft(f"org:{org_id}", account=org_id)
+    if await _applied_before(call, draft) is not None:
+        return MemberRemoved(user_id=user_id)
     own = await own_organization(call)
     if user_id != caller.user_id and own.level != "admin":
         raise ApiError("missing_level", required_level="admin")
     if user_id == caller.user_id and caller.kind == "key":
         raise ApiError("login_required")
-    draft = call.draft(f"org:{own.id}", account=own.id)
     await draft.submit(RemoveMember(by=caller.user_id, user_id=user_id))
-    # Other processes see the stamp within a second; this one forgets the member now.
-    services.identities.cache.stamped((membership_id(own.id, user_id),))
+    services.identities.cache.stamped((membership_id(org_id, user_id),))
     return MemberRemoved(user_id=user_id)
+
+
+async def _applied_before(call: Call[Any, None], draft: Draft) -> Outcome | None:
+    """The outcome of the same request, sent before: it may have ended what lets its caller see the organization."""
+    known = await draft.known() if call.idempotency_key is not None else None
+    if known is None or known.status != "applied":
+        return None
+    if known.fingerprint != call.fingerprint:
+        raise ApiError("idempotency_key_reused")
+    return known
 
 
 async def _display_name(services: Services, user_id: str) -> str | None:

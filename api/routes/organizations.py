@@ -26,6 +26,8 @@ from projections.organizations import OrganizationView, get_organization
 from projections.paging import Page
 
 FEATURE = "organizations"
+MEMBERSHIPS_MAX = 100
+"""Organizations of which a user can be a member and still make another."""
 EXAMPLE_ID = {"id": "org_00000000000000000000000000000000"}
 
 declare(
@@ -33,6 +35,12 @@ declare(
     "payment_required",
     "The account's plan does not include organizations.",
     "Choose a plan that has the feature `organizations`: GET /billing/plans lists them.",
+)
+declare(
+    "too_many_organizations",
+    "conflict",
+    "The user is a member of too many organizations to make another.",
+    "Leave some; `limit` is how many there can be.",
 )
 declare("organization_exists", "conflict", "The organization exists already.", "Nothing to do: it was made before.")
 declare(
@@ -54,6 +62,8 @@ async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
         raise ApiError("plan_lacks_organizations", plan=plan.id, feature=FEATURE)
     draft = call.draft()
     org_id = draft.new_id("org")
+    if await get_organization(services.documents, services.shards, org_id) is None:  # else it is a repeat
+        await _require_room(services, caller.user_id)
     command = CreateOrganization(
         org_id=org_id, name_sealed=await _sealed_name(services, org_id, name), created_by=caller.user_id
     )
@@ -61,6 +71,13 @@ async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
     return OrganizationShown(
         id=org_id, account_id=org_id, name=name, level="admin", created_at=format_instant(outcome.at)
     )
+
+
+async def _require_room(services: Services, user_id: str) -> None:
+    """409 `too_many_organizations`; two that are made at once may both pass, which harms nobody."""
+    page = await list_memberships(services.documents, user_id, limit=MEMBERSHIPS_MAX)
+    if len(page.items) >= MEMBERSHIPS_MAX:
+        raise ApiError("too_many_organizations", limit=MEMBERSHIPS_MAX)
 
 
 async def list_all(call: Call[None, PageQuery]) -> OrganizationList:
@@ -135,7 +152,7 @@ ROUTES = (
         access=needs("orgs:write"),
         body=NewOrganization,
         answers={201: OrganizationShown},
-        errors=("invalid_name", "plan_lacks_organizations", "organization_person_required"),
+        errors=("invalid_name", "plan_lacks_organizations", "organization_person_required", "too_many_organizations"),
         write=True,
         example={"name": "Analytical Engines"},
     ),

@@ -140,3 +140,20 @@ async def test_who_is_erased_leaves_its_organizations(app: Running, box: Mailbox
     members = (await app.ask("GET", f"/orgs/{shared}/members", token=bob.token)).json["data"]
     assert [each["user_id"] for each in members] == [bob.id]
     assert (await app.ask("GET", f"/orgs/{alone}", token=bob.token)).status == 404
+
+
+async def test_a_repeat_is_answered_to_who_has_left(app: Running, box: Mailbox) -> None:
+    """What it did has taken the right to ask away; the same request under its key is answered all the same."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    bob, cyd = await joined(app, box, ada, org_id, "admin"), await joined(app, box, ada, org_id, "write")
+    path = f"/orgs/{org_id}/members/{bob.id}"
+    for _ in range(2):
+        demoted = await app.ask("PATCH", path, {"level": "read"}, token=bob.token, idempotency_key="d")
+        assert (demoted.status, demoted.json["level"]) == (200, "read")
+    for _ in range(2):
+        left = await app.ask("DELETE", path, token=bob.token, idempotency_key="l")
+        assert (left.status, left.json["user_id"]) == (200, bob.id)
+    other = await app.ask("PATCH", path, {"level": "write"}, token=bob.token, idempotency_key="d")
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
+    assert (await app.ask("DELETE", path, token=cyd.token, idempotency_key="l")).code == "missing_level"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from api.routes.organizations import MEMBERSHIPS_MAX
 from tests.api.company import founder, joined, organization, subscribe
 from tests.api.mailbox import Mailbox, mailbox
 from tests.api.running import Running, application
@@ -161,3 +162,15 @@ async def test_a_key_of_an_organization_sees_that_one(app: Running) -> None:
     assert [each["id"] for each in (await app.ask("GET", "/orgs", api_key=key)).json["data"]] == [first]
     assert (await app.ask("PATCH", f"/orgs/{first}", {"name": "x"}, api_key=key)).status == 200
     assert (await app.ask("GET", f"/orgs/{second}", api_key=key)).status == 404
+
+
+async def test_create_409(app: Running) -> None:
+    """There is an end to them; a repeat of what was made is still answered."""
+    ada = await founder(app)
+    first = await app.ask("POST", "/orgs", {"name": "first"}, token=ada.token, idempotency_key="f")
+    for number in range(MEMBERSHIPS_MAX - 1):
+        await organization(app, ada, f"o{number}")
+    refused = await app.ask("POST", "/orgs", {"name": "more"}, token=ada.token)
+    assert (refused.status, refused.code) == (409, "too_many_organizations")
+    again = await app.ask("POST", "/orgs", {"name": "first"}, token=ada.token, idempotency_key="f")
+    assert (again.status, again.json) == (201, first.json)
