@@ -40,10 +40,21 @@ WITH erased AS (
 ), barred AS (
     INSERT INTO data_keys (subject, master_id, wrapped) SELECT subject, '', ''::bytea FROM erased
     ON CONFLICT (subject) DO NOTHING
-), released AS (
-    DELETE FROM claims USING erased WHERE claims.stream = erased.subject
 )
 SELECT count(*) FROM gone
+"""
+
+REVIVED = """
+SELECT EXISTS (
+    SELECT FROM events
+    JOIN data_keys ON data_keys.subject IN (events.stream, 'account:' || substr(events.stream, 6))
+    WHERE events.type = 'user.erased' AND data_keys.wrapped <> ''
+)
+"""
+
+# Looks at all claims, and so only where a key has come back; before the keys, so that it is not forgotten half-way.
+RELEASE_AGAIN = """
+DELETE FROM claims WHERE stream IN (SELECT stream FROM events WHERE type = 'user.erased')
 """
 
 READ_LOOKUP = "SELECT subject, master_id, wrapped FROM lookup_key"
@@ -65,7 +76,10 @@ def key_changes(erased: Sequence[str]) -> list[TableChange]:
 async def erase_again(connection: DirectConnection) -> int:
     """See `store.SecretStore`; for an operator, on a connection of its own."""
     with translated():
-        return int(await connection.fetchval(ERASE_AGAIN))
+        async with connection.transaction():
+            if await connection.fetchval(REVIVED):
+                await connection.execute(RELEASE_AGAIN)
+            return int(await connection.fetchval(ERASE_AGAIN))
 
 
 class DataKeys(Part):
@@ -86,6 +100,8 @@ class DataKeys(Part):
 
     async def erase_again(self) -> int:
         """See `store.SecretStore`."""
+        if await self._pool.fetchval(REVIVED):
+            await self._pool.fetch(RELEASE_AGAIN)
         return int(await self._pool.fetchval(ERASE_AGAIN))
 
     async def rewrap_data_key(self, read: DataKey, key: DataKey) -> None:

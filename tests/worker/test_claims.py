@@ -2,7 +2,8 @@
 
 import pytest
 
-from domain.user import GrantRole, RegisterUser
+from domain.user import EraseUser, GrantRole, RegisterUser
+from eventstore.records import DataKey
 from tests.worker.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("logged")
@@ -85,3 +86,33 @@ async def test_commands_behind_a_contested_claim_keep_their_order() -> None:
     await bench.run()
     assert [(await bench.said(each))[0] for each in (second, role)] == ["applied", "applied"]
     assert await bench.next_offsets() == [3]
+
+
+async def test_an_erased_users_address_is_free_for_the_next() -> None:
+    """Within the erasure's own round it is still taken; from then on it is free, and the erased user's key is gone."""
+    bench = Bench()
+    await bench.send("user:u1", register("u1"))
+    await bench.run()
+    erased = await bench.send("user:u1", EraseUser())
+    early = await bench.send("user:u2", register("u2"))
+    await bench.run()
+    assert ((await bench.said(erased))[0], (await bench.said(early))[1]) == ("applied", "email_taken")
+    later = await bench.send("user:u3", register("u3"))
+    await bench.run()
+    assert (await bench.said(later))[0] == "applied"
+    again = await bench.send("user:u1", register("u1", "another"))
+    await bench.run()
+    assert (await bench.said(again))[1] == "user_exists"
+
+
+async def test_who_registers_and_is_erased_in_one_round_holds_nothing() -> None:
+    """The claim is taken and given up in one transaction; the keys are barred all the same."""
+    bench = Bench()
+    await bench.store.add_data_key(DataKey(subject="user:u1", master_id="m", wrapped=b"k"))
+    await bench.send("user:u1", register("u1"))
+    await bench.send("user:u1", EraseUser())
+    await bench.run()
+    assert await bench.store.data_key("user:u1") is None
+    free = await bench.send("user:u2", register("u2"))
+    await bench.run()
+    assert (await bench.said(free))[0] == "applied"
