@@ -123,6 +123,7 @@ class Identities:
         if not self.stamps.confirmed:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"})
         digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
+        generation = self.cache.generation
         identity = self.cache.get(digest)
         if identity is None:
             identity = await self._identified(credential, digest, address, user_agent)
@@ -136,7 +137,7 @@ class Identities:
                 _refuse("invalid_api_key", replaced, about=of_key)
             _refuse("invalid_token", EXPIRED)
         if organization is not None and organization != identity.account_id:
-            identity = await self._acting_for(organization, identity, digest)
+            identity = await self._acting_for(organization, identity, digest, generation)
         return Caller(
             kind="key" if identity.key_id else "user",
             user_id=identity.user_id,
@@ -170,13 +171,15 @@ class Identities:
         self.cache.keep(digest, identity, generation)
         return identity
 
-    async def _acting_for(self, organization: str, identity: Identity, digest: bytes) -> Identity:
-        """The identity in an organization, cached beside the one that it comes from; a stamp of either ends it."""
+    async def _acting_for(self, organization: str, identity: Identity, digest: bytes, generation: int) -> Identity:
+        """The identity in an organization, cached beside the one that it comes from; a stamp of either ends it.
+
+        `generation` is that of before the other was read: a stamp since then may have been meant for it.
+        """
         chosen = hashlib.sha256(digest + organization.encode("utf-8", "surrogateescape")).digest()
         found = self.cache.get(chosen)
         if found is not None:
             return found
-        generation = self.cache.generation
         try:
             member = await member_for(self._documents, self._shards, identity, organization)
             found = await self._acting.for_organization(identity, member)

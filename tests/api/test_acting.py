@@ -1,19 +1,22 @@
 """Acting for an organization: by `X-Organization`, by a key's own binding, and no further than the level allows."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from api.caller import Caller
 from api.errors import ApiError
+from api.identities import Identities
 from domain.member import ChangeMemberLevel, Level, RemoveMember
 from domain.project import UpdateProject
 from domain.user import GrantRole
+from projections.documents import DocumentReader
 from tests.api.company import as_org, founder, joined, organization, subscribe
 from tests.api.mailbox import Mailbox, mailbox
-from tests.api.running import Running, application
+from tests.api.running import SHARDS, Running, application
 from tests.api.test_identities import elsewhere
 
 
@@ -177,6 +180,60 @@ async def test_other_processes_forget_within_a_second(app: Running, box: Mailbox
             assert refused.value.code == code
     finally:
         await other.stop()
+
+
+class Delayed:
+    """Documents that answer with what was there before: `then` happens between the reading of a user and its use."""
+
+    def __init__(self, documents: DocumentReader, then: Callable[[], Awaitable[None]]) -> None:
+        self._documents = documents
+        self._then = then
+        self._waiting = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    async def get(self, collection: str, shard: int, key: str) -> bytes | None:
+        """See `DocumentReader`."""
+        found = await self._documents.get(collection, shard, key)
+        if collection == "users" and self._waiting:
+            self._waiting = False
+            await self._then()
+        return found
+
+
+async def test_what_was_read_before_a_stamp_is_not_kept(app: Running) -> None:
+    """A person who is demoted while its first request in an organization is under way is so at the second."""
+    admin = await app.admin()
+    await subscribe(app, admin.id, "enterprise")
+    org_id = await organization(app, admin)
+    other: Identities
+
+    async def demoted() -> None:
+        await app.command(f"user:{admin.id}", GrantRole(role="user"))
+        await other.stamps.poll()
+
+    services = app.services
+    documents: Any = Delayed(services.documents, demoted)
+    other = Identities(
+        store=services.store,
+        documents=documents,
+        shards=SHARDS,
+        keys=services.identities.keys,
+        tokens=services.tokens,
+        plans=services.plans,
+        clock=services.clock,
+    )
+    await other.stamps.poll()
+    roles = [
+        (
+            await other.authenticate(
+                f"Bearer {admin.token}", None, address="192.0.2.1", user_agent="test", organization=org_id
+            )
+        ).role
+        for _ in range(2)
+    ]
+    assert roles == ["admin", "user"]
 
 
 async def test_a_suspended_organization_stands_still(app: Running, box: Mailbox) -> None:
