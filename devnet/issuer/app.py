@@ -38,6 +38,7 @@ def create_app(issuer: DevIssuer) -> Starlette:
         routes=[
             Route("/.well-known/openid-configuration", routes.discover),
             Route("/jwks.json", routes.keys),
+            Route("/moved.json", routes.moved),
             Route("/token", routes.token, methods=["POST"]),
             Route("/rotate", routes.rotate, methods=["POST"]),
             Route("/_control", routes.show),
@@ -81,11 +82,15 @@ class _Routes:
             case "missing":
                 return Response(status_code=404)
             case "redirect":
-                return RedirectResponse(f"{issuer.url}/token")
+                return RedirectResponse(f"{issuer.url}/moved.json")
             case "empty":
                 return _json({"keys": []})
             case "none":
                 return _json(issuer.keys.key_set())
+
+    async def moved(self, _request: Request) -> Response:
+        """Where `redirect` leads: the real keys, for whoever follows."""
+        return _json(self._issuer.keys.key_set())
 
     async def token(self, request: Request) -> Response:
         """`{token, expires_in_s}` for a `TokenRequest`."""

@@ -214,6 +214,8 @@ async def test_no_algorithm_but_the_issuers(there: Site) -> None:
     for name in ("RS384", "RS512", "PS256"):
         text = jwt.encode(claims, server.keys.current.private, algorithm=name, headers={"kid": kid})
         assert await there.refused(text) is not None
+    for name in ("none", "HS256", "ES256", "EdDSA", "rs256", "RS512", None):
+        assert await there.refused(re_signed(server, {"alg": name, "kid": kid}, claims)) is not None
     other = there.servers["ES256"].keys.current
     assert await there.refused(jwt.encode(claims, other.private, algorithm="ES256", headers={"kid": kid})) is not None
     assert await there.refused(other.sign(claims)) is not None

@@ -12,7 +12,7 @@ from api.commands import Commands
 from api.errors import ApiError
 from api.identities import CREDENTIAL_SIZE_MAX
 from api.issuers import Issuers
-from devnet.issuer import TokenRequest
+from devnet.issuer import TokenRequest, running
 from tests.api.identity_provider import Site, elsewhere, issuers_of, names, site
 from tests.api.serving import raw_request, served
 from tests.shard_log import read_shard
@@ -85,6 +85,22 @@ async def test_a_known_address_is_not_that_user(there: Site) -> None:
     assert (await there.me(there.server.token(person.id))).json["id"] != person.id
     login = {"email": person.email, "password": "correct horse battery staple"}
     assert (await there.app.ask("POST", "/auth/login", login)).json["user_id"] == person.id
+
+
+async def test_one_subject_of_two_providers_is_two_users(there: Site) -> None:
+    """A subject means something at its own provider alone."""
+    subject = names()
+    async with running() as second:
+        here = elsewhere(there, Issuers({**there.issuers, **issuers_of(second)}))
+        await here.start()
+        try:
+            found = [
+                await here.authenticate(f"Bearer {server.token(subject)}", None, address="", user_agent="")
+                for server in (there.server, second, there.server)
+            ]
+        finally:
+            await here.stop()
+    assert found[0].user_id == found[2].user_id != found[1].user_id
 
 
 async def test_other_claims_are_kept(there: Site) -> None:

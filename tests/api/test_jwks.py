@@ -45,7 +45,12 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    *, misbehaviour: Misbehaviour = "none", started: bool = True, refresh_s: int = 300
+    *,
+    misbehaviour: Misbehaviour = "none",
+    started: bool = True,
+    refresh_s: int = 300,
+    fetch_s: float = 0.2,
+    wait_s: float = 0.1,
 ) -> AsyncIterator[Site]:
     """A provider that was asked for its keys, or begins to be asked."""
     clock, removed = Clock(), list[str]()
@@ -64,7 +69,7 @@ async def site(
             cooldown_s=COOLDOWN_S,
             refresh_s=refresh_s,
         )
-        jwks = Jwks(issuer, http, removed=forget, now_s=clock, fetch_s=0.2, wait_s=0.1)
+        jwks = Jwks(issuer, http, removed=forget, now_s=clock, fetch_s=fetch_s, wait_s=wait_s)
         if started:
             jwks.start()
         try:
@@ -175,6 +180,21 @@ async def test_a_provider_that_cannot_be_reached() -> None:
             assert await jwks.key("any") is None
             assert await jwks.key("any") is None
         await jwks.stop()
+
+
+async def test_a_request_waits_for_a_fetch_no_longer_than_its_bound() -> None:
+    """However long the fetch itself may take."""
+    async with site(misbehaviour="hang", fetch_s=600, wait_s=0.01) as there:
+        assert not await there.known("a")
+        assert not await there.known("b")
+
+
+async def test_a_fetch_ends_where_an_answer_does_not() -> None:
+    """By its size, long before its time is up."""
+    failed = _failures()
+    async with site(misbehaviour="endless", fetch_s=600, wait_s=5) as there:
+        assert not await there.known("a")
+        assert _failures() > failed
 
 
 async def test_waiting_ends_with_its_bound_and_leaves_the_fetch() -> None:

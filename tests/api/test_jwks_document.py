@@ -72,6 +72,8 @@ LEFT_OUT: list[Any] = [
     RSA.public_jwk() | {"e": ""},
     RSA.public_jwk() | {"e": None},
     RSA.public_jwk() | {"d": "AQAB"},
+    RSA.public_jwk() | {"p": "AQAB"},
+    RSA.public_jwk() | {"k": "AQAB"},
     {"kty": "oct", "kid": "k", "k": "c2VjcmV0", "alg": "RS256"},
     jwk(RSAAlgorithm, WEAK),
     jwk(RSAAlgorithm, RSA.private),
