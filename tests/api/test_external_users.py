@@ -38,6 +38,7 @@ async def test_a_token_works_as_it_is(there: Site) -> None:
         "id": user["id"],
         "account_id": user["id"],
         "email": None,
+        "email_verified": False,
         "display_name": None,
         "role": "user",
         "identity": {"issuer": there.server.url, "subject": subject},
@@ -70,6 +71,8 @@ async def test_what_can_be_done_with_it(there: Site) -> None:
     named = await app.ask("PATCH", "/users/me", {"display_name": "Ada"}, token=token)
     assert (named.status, named.json["display_name"]) == (200, "Ada")
     assert (await app.ask("GET", "/billing/credits", token=token)).status == 200
+    exported = await app.ask("GET", "/users/me/export", token=token)
+    assert (exported.status, exported.json["user"]["identity"]["issuer"]) == (200, there.server.url)
     change = {"current_password": "correct horse battery staple", "new_password": "a longer and better one"}
     answer = await app.ask("POST", "/users/me/password", change, token=token)
     assert (answer.status, answer.code) == (409, "no_password")
