@@ -74,3 +74,9 @@ async def plan_of(services: "Services", account_id: str) -> Plan:
     """The plan in force of an account, for whoever needs one of its limits or features."""
     found = await read_account_plan(services.documents, services.shards, services.plans, account_id)
     return found.plan
+
+
+async def seats_of(services: "Services", account_id: str) -> int | None:
+    """How many people the account has room for; `None` is unlimited."""
+    found = await read_account_plan(services.documents, services.shards, services.plans, account_id)
+    return found.seats

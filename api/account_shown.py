@@ -4,10 +4,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from api.own_organization import open_name
 from api.parts import Services
 from api.profile import EMAIL_PLACE, NAME_PLACE
 from api.rfc3339 import format_instant
-from api.routes.organizations import open_name
 from api.sealing import Erased
 from domain.user import Role
 from projections.directory import DirectoryEntry

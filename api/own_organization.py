@@ -7,6 +7,9 @@ from msgspec import Struct, structs
 from api.acting import is_org_id
 from api.call import Call
 from api.errors import ApiError
+from api.organization_shown import NAME_PLACE
+from api.parts import Services
+from api.profile import subject_of
 from domain.member import Level, at_least
 from projections.members import MemberView, get_member
 from projections.organizations import OrganizationView, get_organization
@@ -55,3 +58,8 @@ async def _membership(call: Call[Any, Any], org_id: str) -> MemberView | None:
     if member is None or caller.kind != "key" or bound:
         return member
     return structs.replace(member, level="read")
+
+
+async def open_name(services: Services, view: OrganizationView) -> str:
+    """The organization's name."""
+    return (await services.sealer.open(subject_of(view.id), NAME_PLACE, view.name_sealed)).decode()

@@ -2,37 +2,29 @@
 
 from typing import Any
 
-from api import invitation_token
-from api.account_plan import read_account_plan
+from api.account_plan import seats_of
 from api.call import Call
 from api.commands import data_of
 from api.errors import ApiError, declare
-from api.invitation_token import InvitationToken
+from api.invitation_delivery import admit_mail, open_email, send_invitation
 from api.organization_shown import (
     EMAIL_PLACE,
-    Acceptance,
     InvitationList,
     InvitationShown,
     NewInvitation,
-    OrganizationShown,
     invitation_shown,
-    organization_shown,
 )
 from api.own_organization import OwnOrganization, own_organization
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.profile import check_email, subject_of
-from api.rfc3339 import format_instant
 from api.route import Route, needs
-from api.routes.organizations import open_name
 from domain.instant import SECOND
-from domain.invitation import AcceptInvitation, InviteMember, RevokeInvitation
+from domain.invitation import InviteMember, RevokeInvitation
 from projections.emails import find_user_id
 from projections.invitations import InvitationView, get_invitation, list_invitations
 from projections.members import get_member
-from projections.organizations import get_organization
 
-MAIL = "invitation"
 _EXAMPLE_ID = {"id": "org_00000000000000000000000000000000"}
 _EXAMPLE_IDS = _EXAMPLE_ID | {"invitation_id": "invitation_00000000000000000000000000000000"}
 
@@ -81,7 +73,7 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
     draft = call.draft(f"org:{own.id}", account=own.id)
     if await draft.known() is None:
         await _refuse_member(services, own.id, email_hash)
-        _admit_mail(call, email_hash)
+        admit_mail(call, email_hash)
     invitation_id = draft.new_id("invitation")
     outcome = await draft.submit(
         InviteMember(
@@ -91,7 +83,7 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
             email_sealed=await services.sealer.seal(subject_of(own.id), EMAIL_PLACE, body.email.encode()),
             level=body.level,
             lasts=body.expires_in_s * SECOND,
-            members_max=await _seats(services, own.id),
+            members_max=await seats_of(services, own.id),
         )
     )
     view = InvitationView(
@@ -105,7 +97,7 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
     )
     now = await get_invitation(services.documents, services.shards, own.id, invitation_id)
     if now is not None and now.status_at(services.clock()) == "open":  # a repeat may come after its end
-        await _send(call, own, view, body.email)
+        await send_invitation(call, own, view, body.email)
     return invitation_shown(view, body.email, outcome.at)
 
 
@@ -118,11 +110,11 @@ async def send_again(call: Call[None, None]) -> InvitationShown:
     now = services.clock()
     if view.status_at(now) == "expired":
         raise ApiError("invitation_expired")
-    email = await _email(services, view)
+    email = await open_email(services, view)
     if view.ended is not None or email is None:
         raise ApiError("invitation_closed")
-    _admit_mail(call, services.lookup.email(email))
-    await _send(call, own, view, email)
+    admit_mail(call, services.lookup.email(email))
+    await send_invitation(call, own, view, email)
     return invitation_shown(view, email, now)
 
 
@@ -132,7 +124,7 @@ async def list_all(call: Call[None, PageQuery]) -> InvitationList:
     own = await own_organization(call)
     page = await list_invitations(services.documents, services.shards, own.id, limit=query.limit, after=query.after())
     now = services.clock()
-    emails = {view.id: await _email(services, view) for view in page.items}
+    emails = {view.id: await open_email(services, view) for view in page.items}
     return InvitationList(**list_fields(page, lambda view: invitation_shown(view, emails[view.id], now)))
 
 
@@ -146,53 +138,11 @@ async def revoke(call: Call[None, None]) -> InvitationShown:
     return invitation_shown(await _invitation(call, own), None, services.clock())
 
 
-async def accept(call: Call[Acceptance, None]) -> OrganizationShown:
-    """Makes the caller a member. Who holds the token was reached at the address, whatever address the user has here."""
-    services, caller = call.services, call.caller
-    if caller.kind != "user":
-        raise ApiError("login_required")
-    token = invitation_token.verify(services.lookup, call.body.token)
-    view = None
-    if token is not None:
-        view = await get_organization(services.documents, services.shards, token.org_id)
-    if token is None or view is None:
-        raise ApiError("invitation_not_found", param="token")
-    draft = call.draft(f"org:{view.id}", account=view.id)
-    command = AcceptInvitation(
-        invitation_id=token.invitation_id, user_id=caller.user_id, members_max=await _seats(services, view.id)
-    )
-    outcome = await draft.submit(command)
-    return organization_shown(view, await open_name(services, view), data_of(outcome)["level"])
-
-
-async def _seats(services: Services, org_id: str) -> int | None:
-    """How many members the organization's plan has room for."""
-    found = await read_account_plan(services.documents, services.shards, services.plans, org_id)
-    return found.seats
-
-
 async def _refuse_member(services: Services, org_id: str, email_hash: str) -> None:
     """409 `already_member` for the address of one; a courtesy, for who accepts decides."""
     user_id = await find_user_id(services.documents, email_hash)
     if user_id is not None and await get_member(services.documents, services.shards, org_id, user_id) is not None:
         raise ApiError("already_member", param="email")
-
-
-def _admit_mail(call: Call[Any, None], email_hash: str) -> None:
-    """429 `mail_too_soon` for who has sent too many to the address, whatever the organization."""
-    call.services.mail_pace.admit(f"{call.caller.user_id} {email_hash}")
-
-
-async def _send(call: Call[Any, None], own: OwnOrganization, view: InvitationView, email: str) -> None:
-    services = call.services
-    data = {
-        "token": InvitationToken(org_id=own.id, invitation_id=view.id).sign(services.lookup),
-        "org_id": own.id,
-        "organization": await open_name(services, own.view),
-        "level": view.level,
-        "expires_at": format_instant(view.expires_at),
-    }
-    await services.mailer.send(MAIL, email, data)
 
 
 async def _invitation(call: Call[Any, Any], own: OwnOrganization) -> InvitationView:
@@ -201,12 +151,6 @@ async def _invitation(call: Call[Any, Any], own: OwnOrganization) -> InvitationV
     if view is None:
         raise ApiError("invitation_not_found")
     return view
-
-
-async def _email(services: Services, view: InvitationView) -> str | None:
-    if view.email_sealed is None:
-        return None
-    return (await services.sealer.open(subject_of(view.org_id), EMAIL_PLACE, view.email_sealed)).decode()
 
 
 _INVITE = Route(
@@ -281,27 +225,5 @@ ROUTES = (
         errors=("organization_not_found", "invitation_not_found", "invitation_closed"),
         write=True,
         path_examples=_EXAMPLE_IDS,
-    ),
-    Route(
-        method="POST",
-        path="/orgs/invitations/accept",
-        handler=accept,
-        summary="Accept an invitation",
-        description="With the login token of the user who shall become a member.",
-        tag="organizations",
-        access=needs("orgs:write"),
-        body=Acceptance,
-        answers={200: OrganizationShown},
-        errors=(
-            "login_required",
-            "invitation_not_found",
-            "invitation_expired",
-            "invitation_closed",
-            "already_member",
-            "seats_used_up",
-            "too_many_members",
-        ),
-        write=True,
-        example={"token": "inv_…"},
     ),
 )

@@ -12,7 +12,7 @@ from api.organization_shown import (
     OrganizationShown,
     organization_shown,
 )
-from api.own_organization import OwnOrganization, own_organization
+from api.own_organization import OwnOrganization, open_name, own_organization
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.plain_text import is_plain
@@ -22,7 +22,7 @@ from api.route import Route, needs
 from domain.organization import CreateOrganization, RenameOrganization
 from projections.members import MemberView, get_member
 from projections.memberships import list_memberships
-from projections.organizations import OrganizationView, get_organization
+from projections.organizations import get_organization
 from projections.paging import Page
 
 FEATURE = "organizations"
@@ -125,11 +125,6 @@ async def change(call: Call[OrganizationChange, None]) -> OrganizationShown:
 
 async def _shown(services: Services, own: OwnOrganization) -> OrganizationShown:
     return organization_shown(own.view, await open_name(services, own.view), own.level)
-
-
-async def open_name(services: Services, view: OrganizationView) -> str:
-    """The organization's name."""
-    return (await services.sealer.open(subject_of(view.id), NAME_PLACE, view.name_sealed)).decode()
 
 
 async def _sealed_name(services: Services, org_id: str, name: str) -> str:
