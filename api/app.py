@@ -102,7 +102,7 @@ class Application:
     async def _route(self, exchange: Exchange, method: str) -> Endpoint | None:
         match = self._router.find(exchange.url_path)
         if match is None:
-            await exchange.sender.error(ApiError("not_found"), exchange.request_id)
+            await self._refuse(exchange, ApiError("not_found"))
             return None
         found = match.of("GET" if method == "HEAD" else method)
         if found is not None:
@@ -115,8 +115,17 @@ class Application:
             headers = {"Allow": allowed, **self._cors.preflight(exchange.headers, allowed)}
             await exchange.sender.reply(Reply(status=204, headers=headers))
         else:
-            await exchange.sender.error(ApiError("method_not_allowed", headers={"Allow": allowed}), exchange.request_id)
+            await self._refuse(exchange, ApiError("method_not_allowed", headers={"Allow": allowed}))
         return None
+
+    async def _refuse(self, exchange: Exchange, error: ApiError) -> None:
+        """What no route takes counts by address, as everything that comes without a look at its credentials."""
+        if self.process.services is not None:
+            try:
+                await self.process.services.rate_limits.admit_address(exchange.sender, exchange.address)
+            except ApiError as limited:
+                error = limited
+        await exchange.sender.error(error, exchange.request_id)
 
     def _finished(self, exchange: Exchange, method: str, endpoint: Endpoint | None, took_s: float) -> None:
         """Counts, and writes the access line: the route's template and never the address, which clients make up."""

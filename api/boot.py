@@ -31,6 +31,7 @@ RETRY_S = 1.0
 TELL_EVERY_S = 15.0
 POSTGRES = "postgres"
 KAFKA = "kafka"
+LIMITS = "rate_limits"
 
 
 class Boot:
@@ -84,7 +85,11 @@ class Boot:
             bus = await self._reach(store, settings)
             stack.push_async_callback(bus.stop)
             services = await self._serve(stack, store, bus)
-            process.checks = {POSTGRES: _store_check(store), KAFKA: _bus_check(bus)}
+            process.checks = {
+                POSTGRES: _store_check(store),
+                KAFKA: _bus_check(bus),
+                LIMITS: _limits_check(services),
+            }
             process.services = services
             process.waiting_for = {}
             self._log.info("process_ready", shards=services.shards, mode=process.mode)
@@ -152,5 +157,12 @@ def _store_check(store: Store) -> Check:
 def _bus_check(bus: KafkaBus) -> Check:
     async def check() -> str | None:
         return bus.problem()
+
+    return check
+
+
+def _limits_check(services: Services) -> Check:
+    async def check() -> str | None:
+        return services.rate_limits.exchanger.problem()
 
     return check

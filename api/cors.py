@@ -9,7 +9,8 @@ _REQUEST_HEADERS = (
     "X-Organization, traceparent"
 )
 _EXPOSED = (
-    "X-Request-Id, Location, Retry-After, X-Credits-Cost, X-Credits-Remaining, X-Settlement, X-Subscription-Status"
+    "X-Request-Id, Location, Retry-After, X-Credits-Cost, X-Credits-Remaining, X-Settlement, X-Subscription-Status, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy"
 )
 _MAX_AGE_S = "600"
 

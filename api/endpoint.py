@@ -1,4 +1,4 @@
-"""What alone runs a request: authenticate → decode → authorize → act → encode, and every error in one shape.
+"""What alone runs a request: authenticate → limit → decode → authorize → act → encode, and every error in one shape.
 
 Request ids, routing and access lines are the application's (`api.app`); everything else of a route happens here.
 """
@@ -91,7 +91,7 @@ class Endpoint:
             logs.bind_contextvars(account_id=caller.account_id)
         if self._billable and caller.subscription is not None:
             exchange.sender.add((b"x-subscription-status", caller.subscription.status.encode("ascii")))
-        # Rate limits belong here: the caller is known, nothing of the body has been read.
+        await self._limit(exchange, caller)
         call = await self._decode(exchange, caller, path)
         _authorize(route.access, caller)
         result = await route.handler(call)
@@ -113,13 +113,28 @@ class Endpoint:
         if services is None:
             raise ApiError("starting")
         organization = headers.get(b"x-organization")
-        return await services.identities.authenticate(
-            None if authorization is None else authorization.decode("latin-1"),
-            None if key is None else key.decode("latin-1"),
-            address=exchange.address,
-            user_agent=agent,
-            organization=None if organization is None else organization.decode("latin-1"),
-        )
+        try:
+            return await services.identities.authenticate(
+                None if authorization is None else authorization.decode("latin-1"),
+                None if key is None else key.decode("latin-1"),
+                address=exchange.address,
+                user_agent=agent,
+                organization=None if organization is None else organization.decode("latin-1"),
+            )
+        except ApiError as error:
+            if error.kind == "unauthenticated":  # who that is, nobody knows: guessing counts by address
+                await services.rate_limits.admit_address(exchange.sender, exchange.address)
+            raise
+
+    async def _limit(self, exchange: Exchange, caller: Caller) -> None:
+        """The caller is known, and nothing of the body has been read."""
+        services = self._process.services
+        if services is None or self.route.unlimited:
+            return
+        if caller.kind == "anonymous":
+            await services.rate_limits.admit_address(exchange.sender, exchange.address)
+        else:
+            await services.rate_limits.admit_caller(exchange.sender, caller)
 
     async def _decode(self, exchange: Exchange, caller: Caller, path: Mapping[str, str]) -> Call[Any, Any]:
         route, headers = self.route, exchange.headers

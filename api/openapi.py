@@ -11,7 +11,7 @@ from api.answer import AcceptedBody
 from api.decode import PATH_VALUE_MAX
 from api.errors import reason
 from api.openapi_errors import ErrorBody, error_responses
-from api.openapi_headers import ALWAYS, HEADERS, REQUEST_HEADERS
+from api.openapi_headers import ALWAYS, HEADERS, RATES, REQUEST_HEADERS
 from api.process import VERSION
 from api.route import Route, Stream
 
@@ -199,7 +199,8 @@ def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
 def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in route.answers.items():
-        headers = dict.fromkeys((*ALWAYS, *(route.response_headers if status < 300 else ())))  # noqa: PLR2004  # successes
+        own = route.response_headers if status < 300 else ()  # noqa: PLR2004  # successes
+        headers = dict.fromkeys((*ALWAYS, *(() if route.unlimited else RATES), *own))
         responses[str(status)] = {
             "description": reason(status),
             "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
@@ -213,7 +214,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
 
 
 def _accepted(schemas: _Schemas) -> dict[str, Any]:
-    headers = (*ALWAYS, "Location", "Retry-After", "Preference-Applied")
+    headers = (*ALWAYS, *RATES, "Location", "Retry-After", "Preference-Applied")
     return {
         "description": "The command is on its way: ask `status_url` for its outcome.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},

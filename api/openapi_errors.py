@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from api.errors import CODES, KINDS, reason
-from api.openapi_headers import ALWAYS
+from api.openapi_headers import ALWAYS, RATES
 from api.route import Route
 
 
@@ -61,6 +61,8 @@ def codes_of(route: Route) -> list[str]:
     codes = [*route.errors, *_EVERYWHERE]
     if not route.early:
         codes += _SERVICES
+    if not route.unlimited:
+        codes.append("rate_limited")
     if not route.access.public:
         codes += _PRIVATE
     if route.access.optional:
@@ -87,11 +89,11 @@ def error_responses(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in codes_of(route):
         by_status.setdefault(CODES[code].status, []).append(code)
-    return {str(status): _response(status, codes, schema) for status, codes in sorted(by_status.items())}
+    return {str(status): _response(status, codes, schema, route) for status, codes in sorted(by_status.items())}
 
 
-def _response(status: int, codes: list[str], schema: dict[str, Any]) -> dict[str, Any]:
-    headers = [*ALWAYS]
+def _response(status: int, codes: list[str], schema: dict[str, Any], route: Route) -> dict[str, Any]:
+    headers = [*ALWAYS, *(() if route.unlimited else RATES)]
     if status in (429, 503):
         headers.append("Retry-After")
     if status == 401:  # noqa: PLR2004  # HTTP

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 ALWAYS = ("X-Request-Id",)
 """Headers of every answer."""
+RATES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
+"""Headers of every answer to somebody who is under a limit."""
 
 
 def _text(description: str, example: str, **schema: Any) -> dict[str, Any]:
@@ -23,6 +25,17 @@ HEADERS: dict[str, Any] = {
     "X-Credits-Remaining": _text("The credits that are available after it.", "19.999877", pattern=_CREDITS),
     "X-Settlement": _text(
         "`settled`: every read shows the charge; `pending`: it is on its way.", "settled", enum=["settled", "pending"]
+    ),
+    "X-RateLimit-Limit": _text("What the limit with the least left allows in its window.", "300", pattern=r"^\d+$"),
+    "X-RateLimit-Remaining": _text("How many requests of it are left.", "299", pattern=r"^\d+$"),
+    "X-RateLimit-Reset": _text("Seconds until there are more of them again.", "61", pattern=r"^\d+$"),
+    "RateLimit-Policy": _text(
+        "All limits that the request counted against: quota `q` in a window of `w` seconds"
+        " (draft-ietf-httpapi-ratelimit-headers-10).",
+        '"account-minute";q=300;w=60',
+    ),
+    "RateLimit": _text(
+        "How they stand: `r` requests left, more in `t` seconds (the same draft).", '"account-minute";r=299;t=61'
     ),
     "X-Subscription-Status": _text(
         "How the account's subscription stands.", "active", enum=["trialing", "active", "past_due", "canceled"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from api.mailer import Mailer
     from api.passwords import Passwords
     from api.plans import Plans
+    from api.rate_limits.enforce import RateLimits
     from api.refused_requests import RefusedRequests
     from api.sealing import Sealer
     from api.settings import ApiSettings
@@ -47,6 +48,7 @@ class Services:
     identities: "Identities"
     passwords: "Passwords"
     login_throttle: "LoginThrottle"
+    rate_limits: "RateLimits"
     tokens: "Tokens"
     plans: "Plans"
     llm_models: "LlmModels"

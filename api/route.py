@@ -100,6 +100,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """Takes the body's bytes as they are, and may answer an ASGI app (a Starlette `Response`) itself."""
     early: bool = False
     """Works before the store and the log can be reached (`call.services` is not there yet)."""
+    unlimited: bool = False
+    """No rate limit counts its requests: what operators and their tools ask all the time."""
     hidden: bool = False
     """Left out of `/openapi.json`: aliases and pages."""
     body_bytes_max: int = BODY_BYTES_MAX

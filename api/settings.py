@@ -31,6 +31,8 @@ class ApiSettings:
     log_level: str = "info"
     limits: bool = True
     """Rate limits and daily quotas; off only for development and benchmarks."""
+    anonymous_requests_per_minute: int = 60
+    """Of one address, on routes without credentials and with wrong ones."""
     cors_origins: tuple[str, ...] = ()
     """Browsers' origins that may call the API; none by default."""
     trusted_proxies: str = ""
@@ -78,6 +80,8 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
         metrics_port=env.number("METRICS_PORT", default=None, low=1, high=65535),
         log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), default="info"),
         limits=env.choice("LIMITS", ("on", "off"), default="on") == "on",
+        anonymous_requests_per_minute=env.number("ANONYMOUS_REQUESTS_PER_MINUTE", default=60, low=1, high=1_000_000)
+        or 60,
         cors_origins=_origins(env),
         trusted_proxies=env.text(
             "TRUSTED_PROXIES",

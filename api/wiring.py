@@ -30,6 +30,7 @@ from api.outcomes import OutcomePoller
 from api.parts import ProcessMode, Services
 from api.passwords import Passwords
 from api.plans import Plans
+from api.rate_limits.enforce import RateLimits
 from api.refused_requests import RefusedRequests
 from api.sealing import Sealer
 from api.settings import ApiSettings
@@ -99,6 +100,14 @@ async def running_services(
             external=_external(external, ExternalCommands(commands, sealer, clock), lookup, documents, plans),
             cache=cache,
         )
+        rate_limits = RateLimits(
+            store,
+            lookup,
+            plans.free,
+            anonymous_per_minute=settings.anonymous_requests_per_minute if settings.limits else None,
+        )
+        await rate_limits.start()
+        stack.push_async_callback(rate_limits.stop)
         await identities.start()
         stack.push_async_callback(identities.stop)
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
@@ -118,6 +127,7 @@ async def running_services(
             identities=identities,
             passwords=passwords,
             login_throttle=LoginThrottle(),
+            rate_limits=rate_limits,
             tokens=tokens,
             plans=plans,
             llm_models=llm_models,

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from domain.instant import Instant
+from eventstore.rates import RateStore
 from eventstore.records import (
     Batch,
     ClaimRow,
@@ -139,7 +140,7 @@ class LogStore(Protocol):
         ...
 
     async def purge(self, at: Instant) -> int:
-        """Forgets secrets of outcomes and kept answers that are past their time; answers how many."""
+        """Forgets secrets of outcomes, kept answers and rate cells that are past their time; answers how many."""
         ...
 
 
@@ -206,7 +207,7 @@ class DeadLetterStore(Protocol):
         ...
 
 
-class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, Protocol):
+class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, RateStore, Protocol):
     """All of it."""
 
     async def close(self) -> None:

@@ -103,6 +103,7 @@ ROUTES = (
         access=PUBLIC,
         answers={200: Health},
         early=True,
+        unlimited=True,
     ),
     Route(
         method="GET",
@@ -114,6 +115,7 @@ ROUTES = (
         access=PUBLIC,
         answers={200: Readiness, 503: Readiness},
         early=True,
+        unlimited=True,
     ),
     Route(
         method="GET",
@@ -125,5 +127,6 @@ ROUTES = (
         answers={200: "text/plain"},
         raw=True,
         early=True,
+        unlimited=True,
     ),
 )

@@ -7,15 +7,16 @@ checked once more, so that it can do nothing that Postgres could not. Nothing he
 from domain.instant import Instant
 from eventstore.memory.answers import Answers
 from eventstore.memory.dead_letters import DeadLetters
+from eventstore.memory.rates import Rates
 from eventstore.memory.rounds import Rounds
 
 
-class MemoryStore(Rounds, Answers, DeadLetters):
+class MemoryStore(Rounds, Answers, DeadLetters, Rates):
     """See `store.Store`. `clock` tells leases the time, as Postgres's own clock does there."""
 
     async def purge(self, at: Instant) -> int:
         """See `store.LogStore`."""
-        return self.forget_secrets(at) + self.forget_answers(at)
+        return self.forget_secrets(at) + self.forget_answers(at) + self.forget_rates(at)
 
     async def close(self) -> None:
         """See `store.Store`."""

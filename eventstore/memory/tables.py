@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from domain.instant import Instant
 from eventstore.records import (
     ClaimRow,
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
 
 async def _no_pause() -> None:
     """Between any two steps of a round; the simulation stops, crashes or switches workers here."""
+
+
+class RateCell(Struct):
+    """What was counted of a subject in one cell of a window."""
+
+    admitted: int = 0
+    offsets_ms: int = 0
+    refused: int = 0
+    last_at: Instant = 0
+    unreported: bool = False
 
 
 class Tables:
@@ -51,3 +63,5 @@ class Tables:
         self._data_keys: dict[str, DataKey] = {}
         self._erased: set[str] = set()
         self._answers: dict[str, KeptAnswer] = {}
+        self._rate_cells: dict[tuple[str, int, int], RateCell] = {}
+        self._api_processes: dict[str, Instant] = {}

@@ -11,6 +11,7 @@ from eventstore.postgres.leases import Leases
 from eventstore.postgres.migrations import Meta
 from eventstore.postgres.outcomes import Outcomes
 from eventstore.postgres.pool import Pool
+from eventstore.postgres.rates import Rates
 from eventstore.postgres.refusals import Refusals
 from eventstore.postgres.rounds import Rounds
 from eventstore.postgres.streams import Streams
@@ -18,7 +19,7 @@ from eventstore.postgres.streams import Streams
 CONNECTIONS_MAX = 10
 
 
-class PostgresStore(Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters):
+class PostgresStore(Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters, Rates):
     """See `store.Store`. The tables are made by `migrations.migrate`."""
 
     @classmethod
@@ -33,7 +34,7 @@ class PostgresStore(Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, D
 
     async def purge(self, at: Instant) -> int:
         """See `store.LogStore`."""
-        return await self.forget_secrets(at) + await self.forget_answers(at)
+        return await self.forget_secrets(at) + await self.forget_answers(at) + await self.forget_rates(at)
 
     async def close(self) -> None:
         """See `store.Store`."""

@@ -7,6 +7,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -162,15 +163,19 @@ async def application(
     issuers: Issuers = NO_ISSUERS,
     iterations: int = 10,
     mailer_url: str = "",
+    limits: bool = False,
+    anonymous_requests_per_minute: int = 60,
 ) -> AsyncIterator[Running]:
     """A running application with cheap passwords; `clock` is the API's and the worker's.
 
-    Mails go to `mailer_url`, a `mailbox`, or else are printed.
+    Mails go to `mailer_url`, a `mailbox`, or else are printed. Rate limits are off: a test asks often.
     """
     store, documents, log = MemoryStore(SHARDS, system_clock), MemoryDocuments(), MemoryLog(SHARDS)
     async with running_services(
         mode="devnet",
-        settings=_settings(mailer_url),
+        settings=replace(
+            _settings(mailer_url), limits=limits, anonymous_requests_per_minute=anonymous_requests_per_minute
+        ),
         store=store,
         documents=documents,
         bus=log,

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from eventstore.postgres import migrations, outcomes, streams
+from eventstore.postgres import migrations, outcomes, rates, streams
 from eventstore.postgres.pool import WORKER, session_settings
 from projections.document_tables import migrate_documents
 from projections.postgres import LOAD
@@ -19,6 +19,8 @@ STATEMENTS = {
     "events": streams.EVENTS_BEHIND,
     "moved heads": _with_arguments(streams.MOVED_HEADS, 9),
     "heads with snapshots": _with_arguments(streams.SNAPSHOT_HEADS, 10),
+    "rates": rates.EXCHANGE,
+    "reported minutes": rates.REPORTED,
     "documents": LOAD.format(collection="credits", table="rm_credits", shards="$1", keys="$2"),
 }
 

@@ -259,4 +259,5 @@ def _settings() -> ApiSettings:
         jwt_secrets={"test": secrets.token_bytes(32)},
         api_key_peppers={"test": secrets.token_bytes(32)},
         master_keys={"test": secrets.token_bytes(32)},
+        limits=False,
     )

@@ -1,0 +1,101 @@
+"""Where the endpoint asks: counts a request of a caller or of an address, and says on the answer how it stands."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from api.account_plan import AccountPlan
+from api.answer import Sender
+from api.caller import Caller
+from api.login_throttle import network_of
+from api.lookup import LookupHash
+from api.plans import Plan
+from api.rate_limits.exchange import RateExchanger
+from api.rate_limits.headers import refusal_of, verdict_headers
+from api.rate_limits.limiter import RateLimiter, State
+from api.rate_limits.rules import Allowance, address_allowance, caller_allowance
+from domain.account.api_key_limits import KeyLimits
+from eventstore.rates import RateStore
+from telemetry import metrics
+
+CALLERS_MAX = 20_000
+"""Callers whose rules are at hand, and as many addresses; the least recently seen goes first."""
+
+_refusals = metrics.counter("rate_limited", "Requests refused by a rate limit.", ("limit",))
+
+
+class _Known(Struct, frozen=True, kw_only=True):
+    """A caller's rules, and what they were made of."""
+
+    subscription: AccountPlan | None
+    limits: KeyLimits
+    allowance: Allowance
+
+
+class RateLimits:
+    """`start` before the first request, `stop` after the last. `anonymous_per_minute` is `None` without limits."""
+
+    def __init__(self, store: RateStore, lookup: LookupHash, free: Plan, *, anonymous_per_minute: int | None) -> None:
+        self.limiter = RateLimiter()
+        self.exchanger = RateExchanger(self.limiter, store)
+        self._lookup = lookup
+        self._free = free
+        self._anonymous_per_minute = anonymous_per_minute
+        self._addresses: OrderedDict[str, Allowance] = OrderedDict()
+        self._callers: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+
+    async def start(self) -> None:
+        """Begins to share counts; does not wait for a store that is away."""
+        await self.exchanger.start()
+
+    async def stop(self) -> None:
+        """Tells what was counted and ends."""
+        await self.exchanger.stop()
+
+    async def admit(self, sender: Sender, allowance: Allowance) -> None:
+        """Counts one request; 429 `rate_limited` if a limit is used up. Every answer carries the headers."""
+        verdict = await self.exchanger.admit(allowance)
+        sender.add(*verdict_headers(allowance, verdict))
+        if verdict.refused is not None:
+            _refusals.labels(verdict.refused.rule.name).inc()
+            raise refusal_of(verdict.refused)
+
+    async def admit_caller(self, sender: Sender, caller: Caller) -> None:
+        """The same for an authenticated caller, by its account's plan and its key's own limits."""
+        await self.admit(sender, self.of_caller(caller))
+
+    async def admit_address(self, sender: Sender, address: str) -> None:
+        """The same for somebody who is not known, by address; of IPv6 by its /64."""
+        if self._anonymous_per_minute is not None:
+            await self.admit(sender, self._of_address(address, self._anonymous_per_minute))
+
+    def standing(self, caller: Caller) -> Sequence[State]:
+        """How a caller's limits stand, counting nothing."""
+        return self.limiter.peek(self.of_caller(caller))
+
+    def of_caller(self, caller: Caller) -> Allowance:
+        """The caller's rules; made anew when its plan or its key's limits were read anew."""
+        who = (caller.account_id, caller.principal)
+        known = self._callers.get(who)
+        if known is not None and known.subscription is caller.subscription and known.limits is caller.limits:
+            self._callers.move_to_end(who)
+            return known.allowance
+        plan = self._free if caller.subscription is None else caller.subscription.plan
+        enforced = self._anonymous_per_minute is not None
+        made = caller_allowance(caller.account_id, plan, caller.key_id, caller.limits, enforced=enforced)
+        self._callers[who] = _Known(subscription=caller.subscription, limits=caller.limits, allowance=made)
+        if len(self._callers) > CALLERS_MAX:
+            self._callers.popitem(last=False)
+        return made
+
+    def _of_address(self, address: str, per_minute: int) -> Allowance:
+        found = self._addresses.get(address)
+        if found is None:
+            digest = self._lookup.digest("rate", network_of(address).encode())[:32]
+            found = self._addresses[address] = address_allowance(digest, per_minute)
+            if len(self._addresses) > CALLERS_MAX:
+                self._addresses.popitem(last=False)
+        else:
+            self._addresses.move_to_end(address)
+        return found
