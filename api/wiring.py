@@ -100,14 +100,6 @@ async def running_services(
             external=_external(external, ExternalCommands(commands, sealer, clock), lookup, documents, plans),
             cache=cache,
         )
-        rate_limits = RateLimits(
-            store,
-            lookup,
-            plans.free,
-            anonymous_per_minute=settings.anonymous_requests_per_minute if settings.limits else None,
-        )
-        await rate_limits.start()
-        stack.push_async_callback(rate_limits.stop)
         await identities.start()
         stack.push_async_callback(identities.stop)
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
@@ -127,7 +119,7 @@ async def running_services(
             identities=identities,
             passwords=passwords,
             login_throttle=LoginThrottle(),
-            rate_limits=rate_limits,
+            rate_limits=await _rate_limits(stack, store, lookup, plans, settings),
             tokens=tokens,
             plans=plans,
             llm_models=llm_models,
@@ -175,6 +167,17 @@ def _errands(stack: AsyncExitStack) -> Errands:
     errands.start()
     stack.push_async_callback(errands.stop)
     return errands
+
+
+async def _rate_limits(
+    stack: AsyncExitStack, store: Store, lookup: LookupHash, plans: Plans, settings: ApiSettings
+) -> RateLimits:
+    """Started, with counts that all processes share."""
+    per_minute = settings.anonymous_requests_per_minute if settings.limits else None
+    rate_limits = RateLimits(store, lookup, plans.free, anonymous_per_minute=per_minute)
+    await rate_limits.start()
+    stack.push_async_callback(rate_limits.stop)
+    return rate_limits
 
 
 def _mailer(stack: AsyncExitStack, mode: ProcessMode, settings: ApiSettings, http: aiohttp.ClientSession) -> Mailer:

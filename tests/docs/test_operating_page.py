@@ -13,6 +13,7 @@ import pytest
 import api.app
 import api.jwks
 import api.mailer
+import api.rate_limits.enforce
 import worker.metrics
 from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
@@ -25,7 +26,7 @@ from worker.settings import read_settings as read_worker_settings
 
 DOCUMENT = "docs/operating.md"
 TEXT = (ROOT / DOCUMENT).read_text("utf-8")
-DECLARING = (api.app, api.jwks, api.mailer, worker.metrics)
+DECLARING = (api.app, api.jwks, api.mailer, api.rate_limits.enforce, worker.metrics)
 """Metrics appear in the registry when their modules are imported."""
 
 
