@@ -105,7 +105,6 @@ async def running_services(
         metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
         metering.start()
         stack.push_async_callback(metering.close)
-        refused_requests = _refused_requests(stack, commands, sealer, clock)
         yield Services(
             mode=mode,
             settings=settings,
@@ -126,7 +125,7 @@ async def running_services(
             mailer=_mailer(stack, mode, settings, http),
             mail_pace=MailPace(),
             http=http,
-            refused_requests=refused_requests,
+            refused_requests=_refused_requests(stack, commands, sealer, clock),
             metering=metering,
             errands=_errands(stack),
         )
