@@ -1,27 +1,26 @@
 """Projects of an account. Credentials that are bound to a project see it alone."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from api.call import Call
 from api.commands import data_of
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
-from api.plain_text import PATTERN, is_plain
+from api.plain_text import is_plain
 from api.profile import PROJECT_NAME_PLACE as NAME_PLACE
 from api.profile import PROJECT_SETTINGS_PLACE as SETTINGS_PLACE
 from api.profile import subject_of
+from api.project_shown import NewProject, ProjectChange, ProjectList, ProjectShown, project_shown, settings_bytes
 from api.rfc3339 import format_instant
 from api.route import Route, needs
-from domain.instant import Instant
-from domain.project import CreateProject, ProjectStatus, UpdateProject
+from domain.project import CreateProject, UpdateProject
 from projections.paging import Page
 from projections.projects import ProjectView, get_project, list_projects
 
-SETTINGS_BYTES_MAX = 16 * 1024
 _EXAMPLE_ID = {"id": "project_00000000000000000000000000000000"}
 
 declare(
@@ -31,64 +30,6 @@ declare(
     "List the account's projects with GET /v1/projects.",
 )
 declare("project_exists", "conflict", "There is a project with this id.", "Repeat the request under another key.")
-declare(
-    "settings_too_large",
-    "invalid",
-    "The settings are too large.",
-    "Keep them under `limit_bytes` of JSON.",
-)
-
-ProjectName: TypeAlias = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=100,
-        description="At most 100 characters, no control characters.",
-        extra_json_schema={"pattern": PATTERN},
-    ),
-]
-Settings: TypeAlias = Annotated[
-    dict[str, Any], Meta(description="Any JSON object, at most 16 kB; Form-State keeps it and never looks into it.")
-]
-
-
-class NewProject(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A project to be made."""
-
-    name: ProjectName
-    settings: Settings = {}  # msgspec copies the default
-
-
-class ProjectChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is left out stays; `settings` are replaced as a whole."""
-
-    name: ProjectName | UnsetType = UNSET
-    settings: Settings | UnsetType = UNSET
-    status: (
-        Annotated[ProjectStatus, Meta(description="Keys and tokens of an archived project do not work.")] | UnsetType
-    ) = UNSET
-
-
-class ProjectShown(Struct, frozen=True, kw_only=True):
-    """A project of an account."""
-
-    id: str
-    account_id: str
-    name: str
-    settings: dict[str, Any]
-    status: ProjectStatus
-    created_by: str
-    created_at: str
-    updated_at: str
-
-
-class ProjectList(Struct, frozen=True, kw_only=True):
-    """A page of projects, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[ProjectShown]
-    has_more: bool
-    next_cursor: str | None
 
 
 async def create(call: Call[NewProject, None]) -> ProjectShown:
@@ -102,7 +43,7 @@ async def create(call: Call[NewProject, None]) -> ProjectShown:
         project_id=project_id,
         account_id=caller.account_id,
         name_sealed=await services.sealer.seal(subject, NAME_PLACE, body.name.encode()),
-        settings_sealed=await services.sealer.seal(subject, SETTINGS_PLACE, _settings_bytes(body.settings)),
+        settings_sealed=await services.sealer.seal(subject, SETTINGS_PLACE, settings_bytes(body.settings)),
         created_by=caller.user_id,
     )
     outcome = await draft.submit(command, stream=f"project:{project_id}")
@@ -153,7 +94,7 @@ async def change(call: Call[ProjectChange, None]) -> ProjectShown:
         _check_name(body.name)
         name = await services.sealer.seal(subject, NAME_PLACE, body.name.encode())
     if body.settings is not UNSET:
-        settings = await services.sealer.seal(subject, SETTINGS_PLACE, _settings_bytes(body.settings))
+        settings = await services.sealer.seal(subject, SETTINGS_PLACE, settings_bytes(body.settings))
     draft = call.draft(f"project:{view.id}")
     outcome = await draft.submit(
         UpdateProject(account_id=view.account_id, name_sealed=name, settings_sealed=settings, status=body.status)
@@ -182,33 +123,9 @@ async def require_active_project(services: Services, account_id: str, project_id
     return view
 
 
-async def project_shown(services: Services, view: ProjectView, *, updated_at: Instant | None = None) -> ProjectShown:
-    """The project with what is sealed opened; `updated_at` is that of a change whose answer this is."""
-    subject = subject_of(view.account_id)
-    settings = await services.sealer.open(subject, SETTINGS_PLACE, view.settings_sealed)
-    return ProjectShown(
-        id=view.id,
-        account_id=view.account_id,
-        name=(await services.sealer.open(subject, NAME_PLACE, view.name_sealed)).decode(),
-        settings=msgspec.json.decode(settings, type=dict[str, Any]),
-        status=view.status,
-        created_by=view.created_by,
-        created_at=format_instant(view.created_at),
-        updated_at=format_instant(view.updated_at if updated_at is None else updated_at),
-    )
-
-
 def _check_name(name: str) -> None:
     if not is_plain(name):
         raise ApiError("invalid_name", param="name")
-
-
-def _settings_bytes(settings: dict[str, Any]) -> bytes:
-    """The settings as JSON. Nothing of them is rounded: what a double cannot hold was refused at the door."""
-    encoded = msgspec.json.encode(settings)
-    if len(encoded) > SETTINGS_BYTES_MAX:
-        raise ApiError("settings_too_large", param="settings", limit_bytes=SETTINGS_BYTES_MAX)
-    return encoded
 
 
 ROUTES = (
