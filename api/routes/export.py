@@ -13,11 +13,11 @@ from api.api_key_shown import shown as key_shown
 from api.call import Call
 from api.errors import ApiError
 from api.parts import Services
+from api.project_shown import ProjectShown, project_shown
 from api.rfc3339 import format_instant
 from api.route import Route, Stream, needs
 from api.routes.audit import AuditShown, entry_shown
 from api.routes.holds import HoldShown, hold_shown
-from api.routes.projects import ProjectShown, project_shown
 from api.routes.transactions import TransactionShown, transaction_shown
 from api.routes.users import User, own_user, user_shown
 from domain.instant import DAY, Instant
