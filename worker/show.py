@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from domain.account.account import Account
+from domain.account.api_key_spending import KeySpending
+from domain.account.api_keys import ApiKey
 from domain.instant import SECOND, Instant
 from domain.money import format_credits
 from domain.recorded import Metadata
@@ -147,10 +149,23 @@ def _account(account: Account) -> Iterator[str]:
     yield from _listed("open holds", holds)
     keys = [
         f"{key_id}: {key.name!r}, {' '.join(key.scopes)}, expires {format_instant(key.expires_at)}"
+        + _credit_limit(account, key_id, key)
         for key_id, key in account.api_keys.active.items()
     ]
     yield from _listed("API keys", keys)
     yield f"  revoked API keys: {len(account.api_keys.revoked)}"
+
+
+def _credit_limit(account: Account, key_id: str, key: ApiKey) -> str:
+    """What a key with a credit limit of its own has spent in all, and holds."""
+    limit = key.limits.credit_limit
+    if limit is None:
+        return ""
+    spending = account.api_key_spending.keys.get(key_id, KeySpending())
+    return (
+        f", may spend {format_credits(limit)} ({key.limits.credit_period}),"
+        f" has spent {format_credits(spending.total)} in all and holds {format_credits(spending.held)}"
+    )
 
 
 def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:
