@@ -35,8 +35,9 @@ RETRY_S = 0.5
 RENEW_S = 30.0
 """How often a producer that works for most partitions is replaced for the sake of one."""
 OF_ONE_PARTITION = (LeaderNotAvailableError, NotEnoughReplicasError, NotEnoughReplicasAfterAppendError)
-"""A new producer changes nothing about these: the brokers themselves have no leader or too few replicas."""
-STOP_S = 5.0
+"""What brokers answer, so the way to them is well: they have no leader or too few replicas."""
+STOP_S = 7.0
+"""Twice the request's time limit and a bit: a record may be tried for the last time just before it is given up."""
 
 _failures = metrics.counter("bus_failures", "Sends to the command log that failed.", ("error",))
 _rebuilds = metrics.counter("bus_rebuilds", "Producers that were replaced after a failure.")

@@ -52,26 +52,28 @@ class KafkaSource:
         self._topic = topic
         self._reader: AIOKafkaConsumer | None = None
         self._probe: AIOKafkaConsumer | None = None
+        self._starting = asyncio.Lock()
         self._probing = asyncio.Lock()
         self._assigned: dict[int, int] = {}
-        self._committer = Committer(self.commit)
+        self._committer = Committer(self._commit_assigned)
 
     async def _started(self) -> AIOKafkaConsumer:
-        if self._reader is None:
-            reader = AIOKafkaConsumer(
-                bootstrap_servers=self._servers,
-                group_id=CONSUMER_GROUP,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                fetch_max_wait_ms=FETCH_WAIT_MS,
-                max_partition_fetch_bytes=1024 * 1024,
-                fetch_max_bytes=8 * 1024 * 1024,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-            )
-            await _start(reader)
-            self._reader = reader
-            self._point(reader)
-        return self._reader
+        async with self._starting:  # commits come beside fetches
+            if self._reader is None:
+                reader = AIOKafkaConsumer(
+                    bootstrap_servers=self._servers,
+                    group_id=CONSUMER_GROUP,
+                    enable_auto_commit=False,
+                    auto_offset_reset="none",
+                    fetch_max_wait_ms=FETCH_WAIT_MS,
+                    max_partition_fetch_bytes=1024 * 1024,
+                    fetch_max_bytes=8 * 1024 * 1024,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
+                )
+                await _start(reader)
+                self._reader = reader
+                self._point(reader)
+            return self._reader
 
     def _point(self, reader: AIOKafkaConsumer) -> None:
         """No await in here: a partition without a position would be reset by the client."""
@@ -158,8 +160,12 @@ class KafkaSource:
             await reader.commit(offsets)
 
     def progressed(self, positions: Mapping[int, int]) -> None:
-        """See `worker.source.CommandSource`. The client commits offsets of assigned partitions only."""
-        self._committer.progressed({shard: at for shard, at in positions.items() if shard in self._assigned})
+        """See `worker.source.CommandSource`."""
+        self._committer.progressed(positions)
+
+    async def _commit_assigned(self, positions: Mapping[int, int]) -> None:
+        """The client commits offsets of assigned partitions only, and these may be others by now."""
+        await self.commit({shard: at for shard, at in positions.items() if shard in self._assigned})
 
     async def _drop_reader(self) -> None:
         reader, self._reader = self._reader, None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from devnet.servers import unique_topic
 from eventstore.command_topic import create_topic
@@ -99,6 +100,25 @@ async def test_positions_are_committed_again_by_and_by(slow: Slow) -> None:
     await _until(lambda: len(slow.commits) >= 3)
     await committer.close()
     assert slow.commits[:3] == 3 * [{0: 1}]
+
+
+async def test_commits_beside_fetches_share_one_reader(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes first connects; a second reader would be left behind."""
+    made: list[AIOKafkaConsumer] = []
+
+    def making(**options: Any) -> AIOKafkaConsumer:
+        made.append(AIOKafkaConsumer(**options))
+        return made[-1]
+
+    monkeypatch.setattr("worker.kafka.AIOKafkaConsumer", making)
+    topic = unique_topic()
+    await create_topic((kafka,), topic, 2)
+    source = KafkaSource((kafka,), topic)
+    try:
+        await asyncio.gather(source.assign({0: 0}), source.commit({0: 1}))
+        assert len(made) == 1
+    finally:
+        await source.close()
 
 
 async def test_kafka_knows_soon(kafka: str) -> None:
