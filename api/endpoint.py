@@ -186,7 +186,12 @@ class Endpoint:
 
 
 def _agent(headers: Mapping[bytes, bytes]) -> str:
-    return headers.get(b"user-agent", b"")[:USER_AGENT_MAX].decode("latin-1")
+    """What it calls itself, cut to a bound between characters: UTF-8 where it is that, else bytes as Latin-1."""
+    raw = headers.get(b"user-agent", b"")
+    try:
+        return raw.decode("utf-8")[:USER_AGENT_MAX]
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")[:USER_AGENT_MAX]
 
 
 def _sends_body(headers: Mapping[bytes, bytes]) -> bool:
