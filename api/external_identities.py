@@ -1,7 +1,8 @@
 """From an external token to what its credentials stand for: the user, and the account and project that it acts for.
 
 An issuer may belong to an organization: whoever of its users is a member acts for it, without `X-Organization`. Until
-then they act for their own account, bound to no project, so that they can accept an invitation.
+then they act for their own account, bound to no project, so that they can accept an invitation. `X-Organization`
+chooses another account as for anybody else, unless a project binds the token.
 """
 
 from msgspec import structs
@@ -57,7 +58,10 @@ class ExternalIdentities:
         member = await self._acting.membership(organization, identity.user_id)
         if member is None:
             return identity
-        return await self._in_project(await self._acting.for_organization(identity, member), token, origin)
+        company = await self._acting.for_organization(identity, member)
+        if token.issuer.project == "ignore":
+            return structs.replace(company, own=identity)
+        return await self._in_project(company, token, origin)
 
     async def _in_project(self, identity: Identity, token: ExternalToken, origin: Origin) -> Identity:
         """Bound to the token's project, where its issuer's projects mean something here.

@@ -176,6 +176,9 @@ class Identities:
 
         `generation` is that of before the other was read: a stamp since then may have been meant for it.
         """
+        identity = identity.own or identity
+        if organization == identity.account_id:
+            return identity
         chosen = hashlib.sha256(digest + organization.encode("utf-8", "surrogateescape")).digest()
         found = self.cache.get(chosen)
         if found is not None:

@@ -56,6 +56,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """The acting account is."""
     claims_json: bytes = b"{}"
     """Of an external token: its other claims."""
+    own: "Identity | None" = None
+    """The same person on its own account, where its token acts for an organization by itself."""
 
 
 class IdentityCache:

@@ -201,6 +201,31 @@ async def test_a_project_of_an_organization_brings_its_members_there(there: Site
         assert (await refused(identities, token)).code == "invalid_token"
 
 
+async def test_members_can_act_for_themselves(there: Site) -> None:
+    """Naming its own account, whatever its level in the organization: to leave it, say. Or for another organization."""
+    ada = await founder(there.app)
+    org_id, other_id = await organization(there.app, ada), await organization(there.app, ada, "Others")
+    token = there.server.token(names())
+    async with process(there, organization=org_id) as identities:
+        user_id = (await caller(identities, token)).user_id
+        await joins(there, org_id, ada, user_id, "read")
+        await joins(there, other_id, ada, user_id, "write")
+        assert (await until(identities, token, "read")).account_id == org_id
+        own = await caller(identities, token, user_id)
+        assert (own.account_id, own.level, "users:write" in own.scopes) == (user_id, None, True)
+        other = await caller(identities, token, other_id)
+        assert (other.account_id, other.level, "models:invoke" in other.scopes) == (other_id, "write", True)
+        assert (await caller(identities, token, org_id)).level == "read"
+        with pytest.raises(ApiError) as error:
+            await caller(identities, token, ada.id)
+        assert error.value.code == "organization_not_found"
+    async with process(there, organization=org_id, project="create") as bound:
+        assert (await caller(bound, token)).account_id == org_id
+        with pytest.raises(ApiError) as error:
+            await caller(bound, token, user_id)
+        assert error.value.code == "project_bound"
+
+
 async def test_an_organization_can_be_chosen_for_a_request(there: Site) -> None:
     """`X-Organization` works with an external token as with a login token, unless a project binds it."""
     ada = await founder(there.app)
