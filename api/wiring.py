@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import aiohttp
 
 from api.acting import Acting
 from api.api_key_format import ApiKeyFormat
+from api.api_key_use import record_key_use
 from api.bus import CommandBus
 from api.commands import Commands
 from api.errands import Errands
@@ -102,10 +104,7 @@ async def running_services(
         )
         await identities.start()
         stack.push_async_callback(identities.stop)
-        metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
-        metering.start()
-        stack.push_async_callback(metering.close)
-        yield Services(
+        services = Services(
             mode=mode,
             settings=settings,
             clock=clock,
@@ -118,7 +117,7 @@ async def running_services(
             identities=identities,
             passwords=passwords,
             login_throttle=LoginThrottle(),
-            rate_limits=await _rate_limits(stack, store, lookup, plans, settings),
+            rate_limits=await _rate_limits(stack, store, documents, lookup, plans, settings),
             tokens=tokens,
             plans=plans,
             llm_models=llm_models,
@@ -126,9 +125,11 @@ async def running_services(
             mail_pace=MailPace(),
             http=http,
             refused_requests=_refused_requests(stack, commands, sealer, clock),
-            metering=metering,
+            metering=_metering(stack, commands, documents, shards, clock),
             errands=_errands(stack),
         )
+        services.rate_limits.report_minutes(partial(record_key_use, services))
+        yield services
 
 
 def _refused_requests(
@@ -168,12 +169,26 @@ def _errands(stack: AsyncExitStack) -> Errands:
     return errands
 
 
+def _metering(
+    stack: AsyncExitStack, commands: Commands, documents: DocumentReader, shards: int, clock: Callable[[], Instant]
+) -> Metering:
+    metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
+    metering.start()
+    stack.push_async_callback(metering.close)
+    return metering
+
+
 async def _rate_limits(
-    stack: AsyncExitStack, store: Store, lookup: LookupHash, plans: Plans, settings: ApiSettings
+    stack: AsyncExitStack,
+    store: Store,
+    documents: DocumentReader,
+    lookup: LookupHash,
+    plans: Plans,
+    settings: ApiSettings,
 ) -> RateLimits:
     """Started, with counts that all processes share."""
     per_minute = settings.anonymous_requests_per_minute if settings.limits else None
-    rate_limits = RateLimits(store, lookup, plans.free, anonymous_per_minute=per_minute)
+    rate_limits = RateLimits(store, documents, lookup, plans.free, anonymous_per_minute=per_minute)
     await rate_limits.start()
     stack.push_async_callback(rate_limits.stop)
     return rate_limits

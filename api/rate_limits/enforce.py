@@ -1,12 +1,13 @@
 """Where the endpoint asks: counts a request of a caller or of an address, and says on the answer how it stands."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
 from api.account_plan import AccountPlan
 from api.answer import Sender
+from api.api_key_use import KeyUse
 from api.caller import Caller
 from api.login_throttle import network_of
 from api.lookup import LookupHash
@@ -14,9 +15,11 @@ from api.plans import Plan
 from api.rate_limits.exchange import RateExchanger
 from api.rate_limits.headers import refusal_of, verdict_headers
 from api.rate_limits.limiter import RateLimiter, State
+from api.rate_limits.minutes import KeyMinutes
 from api.rate_limits.rules import Allowance, address_allowance, caller_allowance
 from domain.account.api_key_limits import KeyLimits
 from eventstore.rates import RateStore
+from projections.documents import DocumentReader
 from telemetry import metrics
 
 CALLERS_MAX = 20_000
@@ -36,9 +39,18 @@ class _Known(Struct, frozen=True, kw_only=True):
 class RateLimits:
     """`start` before the first request, `stop` after the last. `anonymous_per_minute` is `None` without limits."""
 
-    def __init__(self, store: RateStore, lookup: LookupHash, free: Plan, *, anonymous_per_minute: int | None) -> None:
+    def __init__(
+        self,
+        store: RateStore,
+        documents: DocumentReader,
+        lookup: LookupHash,
+        free: Plan,
+        *,
+        anonymous_per_minute: int | None,
+    ) -> None:
         self.limiter = RateLimiter()
         self.exchanger = RateExchanger(self.limiter, store)
+        self.minutes = KeyMinutes(store, documents)
         self._lookup = lookup
         self._free = free
         self._anonymous_per_minute = anonymous_per_minute
@@ -51,7 +63,12 @@ class RateLimits:
 
     async def stop(self) -> None:
         """Tells what was counted and ends."""
+        await self.minutes.stop()
         await self.exchanger.stop()
+
+    def report_minutes(self, record: Callable[[KeyUse], Awaitable[bool]]) -> None:
+        """Begins to put uses of keys on record, by `record`."""
+        self.minutes.start(record)
 
     async def admit(self, sender: Sender, allowance: Allowance) -> None:
         """Counts one request; 429 `rate_limited` if a limit is used up. Every answer carries the headers."""
@@ -63,6 +80,7 @@ class RateLimits:
 
     async def admit_caller(self, sender: Sender, caller: Caller) -> None:
         """The same for an authenticated caller, by its account's plan and its key's own limits."""
+        self.minutes.seen(caller)
         await self.admit(sender, self.of_caller(caller))
 
     async def admit_address(self, sender: Sender, address: str) -> None:

@@ -1,0 +1,76 @@
+"""Uses of keys go on record by the minute: once, with the totals of all processes, also when one of them was killed."""
+
+from functools import partial
+from typing import Any
+
+from api.api_key_use import KeyUse, record_key_use
+from api.rate_limits.minutes import KeyMinutes
+from api.rate_limits.rules import KEY
+from domain.instant import MINUTE, SECOND
+from eventstore.rates import MINUTE_S, RateDelta
+from tests.api.running import Running, application
+
+LATER = MINUTE + 3 * SECOND
+
+
+class Clock:
+    """The store's clock, which a test puts ahead."""
+
+    def __init__(self, running: Running) -> None:
+        self._real = running.store._clock
+        self.ahead = 0
+        running.store._clock = self
+
+    def __call__(self) -> int:
+        """The time."""
+        return self._real() + self.ahead
+
+
+async def test_a_minute_of_a_key_goes_on_record() -> None:
+    """What was let through and what was refused, by whom it was seen last, and when; the next report says nothing."""
+    async with application(limits=True) as app:
+        person, clock = await app.register(), Clock(app)
+        key = await app.key(person, rate_limit={"requests_per_minute": 3})
+        minutes, record = app.services.rate_limits.minutes, partial(record_key_use, app.services)
+        await minutes.stop()
+        for _ in range(5):
+            await app.ask("GET", "/users/me", api_key=key["key"], headers={"User-Agent": "a test"})
+        await app.services.rate_limits.exchanger._exchange()
+        clock.ahead = LATER
+        assert await minutes.report(record) >= 1
+        assert await minutes.report(record) == 0
+
+        await app.key(person)  # on the same stream: once it is there, what came before is decided
+        events = await app.ask("GET", f"/api-keys/{key['id']}/events", token=person.token)
+        used: list[dict[str, Any]] = [event for event in events.json["data"] if event["kind"] == "used"]
+        assert (sum(event["requests"] for event in used), sum(event["refused"] for event in used)) == (3, 2)
+        assert {event["user_agent"] for event in used} == {"a test"}
+
+
+async def test_minutes_of_a_process_that_is_gone() -> None:
+    """Another process reports what a killed one had counted, of keys it has not seen; a key that is gone is let go."""
+    async with application(limits=True) as app:
+        person, clock = await app.register(), Clock(app)
+        await app.services.rate_limits.minutes.stop()
+        key = await app.key(person)
+        counted = [
+            RateDelta(subject=KEY + key_id, window_s=MINUTE_S, admitted=7, reported=True)
+            for key_id in (key["id"], "key_" + "0" * 32)
+        ]
+        await app.store.exchange_rates("killed", counted)
+        other = KeyMinutes(app.store, app.services.documents)
+        told: list[KeyUse] = []
+
+        async def record(use: KeyUse) -> bool:
+            told.append(use)
+            return len(told) > 1
+
+        clock.ahead = LATER
+        assert await other.report(record) == 0
+        clock.ahead = MINUTE + 31 * SECOND
+        assert await other.report(record) == 1, "the one that is gone"
+        assert await other.report(record) == 1, "the one that could not be recorded at first"
+        assert await other.report(record) == 0
+        assert {(use.key_id, use.account_id, use.user_id, use.count) for use in told} == {
+            (key["id"], person.id, person.id, 7)
+        }
