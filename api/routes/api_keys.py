@@ -33,6 +33,7 @@ from domain.account.api_key_limits import NO_LIMITS, changed_limits
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, UpdateApiKey
 from domain.instant import Instant
 from projections.api_keys import ApiKeyView, find_api_key, list_api_keys
+from projections.paging import Page
 
 _KEY_ID = re.compile(r"key_[0-9a-f]{32}", re.ASCII)
 _EXAMPLE_ID = {"id": "key_00000000000000000000000000000000"}
@@ -97,11 +98,15 @@ async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
 
 
 async def list_all(call: Call[None, PageQuery]) -> ApiKeyList:
-    """The account's keys, revoked ones too."""
-    services, query = call.services, call.query
+    """The account's keys, revoked ones too; for a caller that is bound to a project, those of it on the page."""
+    services, query, caller = call.services, call.query, call.caller
     page = await list_api_keys(
-        services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
+        services.documents, services.shards, caller.account_id, limit=query.limit, after=query.after()
     )
+    if caller.project_id is not None:
+        page = Page(
+            items=[view for view in page.items if view.project_id == caller.project_id], next_after=page.next_after
+        )
     now = services.clock()
     return ApiKeyList(**list_fields(page, lambda view: shown(view, now)))
 
@@ -228,7 +233,7 @@ ROUTES = (
         handler=list_all,
         summary="List API keys",
         tag="api keys",
-        access=needs("api_keys:read"),
+        access=needs("api_keys:read", project=True),
         query=PageQuery,
         answers={200: ApiKeyList},
         errors=("invalid_cursor",),

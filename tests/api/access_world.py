@@ -49,8 +49,8 @@ def bearer(credential: str, **more: str) -> Headers:
     return {"Authorization": f"Bearer {credential}"} | more
 
 
-async def world(app: Running, clock: Clock, provider: DevIssuer) -> World:
-    """A new one, of people and things that nobody else has."""
+async def world(app: Running, clock: Clock, provider: DevIssuer, binding: DevIssuer) -> World:
+    """A new one, of people and things that nobody else has. Tokens of `binding` are bound to a project."""
     ada = await founder(app)
     org_id = await organization(app, ada)
     people = {role: await _person(app, role) for role in ("user", "developer", "admin")}
@@ -75,6 +75,7 @@ async def world(app: Running, clock: Clock, provider: DevIssuer) -> World:
         "other org": [bearer((await founder(app)).token, **org)],
         "project": [bearer((await _org_key(app, ada, org_id, project_id=first))["key"])],
         "other project": [bearer((await _org_key(app, ada, org_id, project_id=second))["key"])],
+        "bound token": [bearer(binding.token(f"{uuid.uuid4()}", role="user", project_id="p"))],
         "suspended": [bearer((await _suspended(app)).token)],
     }
     return World(

@@ -14,6 +14,7 @@ import pytest_asyncio
 from msgspec import Struct
 
 from api.errors import CODES
+from api.issuers import Issuers
 from api.route import Route, all_routes
 from api.scopes import INCLUDED
 from devnet.issuer import DevIssuer, running
@@ -24,7 +25,8 @@ from tests.docs.markdown import table_of
 
 COLUMNS = (
     *("none", "bad", "user", "developer", "admin", "key read", "key write", "key admin"),
-    *("org read", "org write", "org admin", "org key", "other org", "project", "other project", "suspended"),
+    *("org read", "org write", "org admin", "org key", "other org"),
+    *("project", "other project", "bound token", "suspended"),
 )
 ACCESS = frozenset(
     {
@@ -44,20 +46,23 @@ class Stage(Struct, kw_only=True):
     app: Running
     clock: Clock
     provider: DevIssuer
+    binding: DevIssuer
     shared: World
 
     async def world_for(self, route: Route) -> World:
         """A new one for a route that may change what the next caller meets."""
-        return self.shared if route.method == "GET" else await world(self.app, self.clock, self.provider)
+        return self.shared if route.method == "GET" else await world(self.app, self.clock, self.provider, self.binding)
 
 
 @asynccontextmanager
 async def staged() -> AsyncIterator[Stage]:
-    """An application that takes tokens of a provider too."""
+    """An application that takes tokens of two providers too; those of one are bound to projects."""
     clock = Clock()
-    async with running() as provider, application(clock=clock, issuers=issuers_of(provider)) as app:
-        shared = await world(app, clock, provider)
-        yield Stage(app=app, clock=clock, provider=provider, shared=shared)
+    async with running() as provider, running() as binding:
+        issuers = Issuers({**issuers_of(provider), **issuers_of(binding, name="binding", project="create")})
+        async with application(clock=clock, issuers=issuers) as app:
+            shared = await world(app, clock, provider, binding)
+            yield Stage(app=app, clock=clock, provider=provider, binding=binding, shared=shared)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -108,10 +108,11 @@ async def test_a_bound_key_sees_its_project_alone(app: Running) -> None:
     assert (await app.ask("GET", f"/v1/projects/{first}", api_key=key)).status == 200
     assert (await app.ask("PATCH", f"/v1/projects/{first}", {"name": "n"}, api_key=key)).status == 200
     assert (await app.ask("GET", f"/v1/projects/{second}", api_key=key)).code == "project_not_found"
+    listed = (await app.ask("GET", "/api-keys", api_key=key)).json["data"]
+    assert [each["project_id"] for each in listed] == [first]
     for hidden in (other["id"], free["id"]):
         assert (await app.ask("GET", f"/api-keys/{hidden}", api_key=key)).code == "api_key_not_found"
     closed = (
-        "/api-keys",
         "/billing/credits",
         "/billing/credits/transactions",
         "/billing/usage",
