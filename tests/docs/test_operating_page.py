@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 import api.app
-import api.jwks
-import api.mailer
-import api.rate_limits.enforce
+import api.wiring
 import worker.metrics
 from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
@@ -26,7 +24,7 @@ from worker.settings import read_settings as read_worker_settings
 
 DOCUMENT = "docs/operating.md"
 TEXT = (ROOT / DOCUMENT).read_text("utf-8")
-DECLARING = (api.app, api.jwks, api.mailer, api.rate_limits.enforce, worker.metrics)
+DECLARING = (api.app, api.wiring, worker.metrics)
 """Metrics appear in the registry when their modules are imported."""
 
 
