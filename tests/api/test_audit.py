@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from api.rfc3339 import format_instant
 from domain.instant import MINUTE
+from projections.audit_trail import trail
 from tests.api.company import as_org, founder, joined, organization
 from tests.api.mailbox import Mailbox, mailbox
 from tests.api.running import Person, Running, application
@@ -203,3 +204,22 @@ async def test_an_organizations_trail_is_for_its_admins(app: Running, box: Mailb
     assert "org.invite" in {each["action"] for each in trail.json["data"]}
     refused = await as_org(app, bob, org_id, "GET", "/audit")
     assert (refused.status, refused.code) == (403, "missing_level")
+
+
+async def test_what_a_rate_limit_refused_is_in_the_trail() -> None:
+    """429: counted for whom it was, however often they ask."""
+    async with application(limits=True) as limited:
+        person = await limited.register()
+        asked = [(await limited.ask("GET", "/api-keys", token=person.token)).status for _ in range(15)]
+        assert asked == [200] * 10 + [429] * 5
+        await limited.services.refused_requests.flush()
+        services = limited.services
+
+        async def refused() -> list[tuple[str, str | None, int, str]]:
+            entries = [placed.entry async for placed in trail(services.documents, services.store, person.id, None)]
+            return [(each.action, each.code, each.count, each.actor.id) for each in entries if each.code]
+
+        async with asyncio.timeout(10):
+            while not await refused():
+                await asyncio.sleep(0.01)
+        assert await refused() == [("GET /api-keys", "rate_limited", 5, person.id)]
