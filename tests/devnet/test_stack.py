@@ -57,7 +57,7 @@ def _spawn(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 def stack() -> Iterator[Started]:
     """One stack for all tests of this file; the last of them ends it."""
     with scratch_folder("test") as folder:
-        processes = ("--api", "2", "--worker", "2")
+        processes = ("--api", "2", "--worker", "2", "--no-limits")
         people = ("--jwt", "ada:admin", "--issuer", "otto:developer", "ida:admin")
         process = _spawn(folder, "--json", "--port", "0", *processes, *people)
         assert process.stdout is not None
