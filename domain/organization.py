@@ -114,7 +114,9 @@ def evolve(org: Organization, event: OrganizationEvent) -> Organization:
 def answer(org: Organization, command: OrganizationCommand, _events: Sequence[Event]) -> Answer:
     """The name, until when an invitation is open, or the member's level, as they are after the command."""
     match command:
-        case CreateOrganization() | RenameOrganization():
+        case CreateOrganization(org_id=org_id):
+            return {"org_id": org_id, "name_sealed": org.name_sealed}
+        case RenameOrganization():
             return {"name_sealed": org.name_sealed}
         case InviteMember(invitation_id=invitation_id):
             return {"invitation_id": invitation_id, "expires_at": org.invitations.open[invitation_id].expires_at}

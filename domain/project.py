@@ -133,9 +133,10 @@ def evolve(project: Project, event: ProjectEvent) -> Project:
     return project
 
 
-def answer(project: Project, _command: ProjectCommand, _events: Sequence[Event]) -> Answer:
-    """The project as it is after the command."""
-    return {
+def answer(project: Project, command: ProjectCommand, _events: Sequence[Event]) -> Answer:
+    """The project as it is after the command, and which one was made."""
+    made: Answer = {"project_id": command.project_id} if isinstance(command, CreateProject) else {}
+    return made | {
         "name_sealed": project.name_sealed,
         "settings_sealed": project.settings_sealed,
         "status": project.status,

@@ -24,8 +24,14 @@ from domain.account.subscription import ConfirmSubscription
 from domain.account.usage import Price, Usage
 from domain.aggregate import Aggregate, Answer
 from domain.instant import HOUR, MINUTE
+from domain.invitation import AcceptInvitation, InviteMember, RevokeInvitation
 from domain.mailed_tokens import MailedToken, MailToken, ResetPassword, VerifyEmail
+from domain.member import ChangeMemberLevel, LeaveForGood, RemoveMember
 from domain.message import Command
+from domain.organization import AGGREGATE as ORGANIZATION
+from domain.organization import CreateOrganization, RenameOrganization
+from domain.project import AGGREGATE as PROJECT
+from domain.project import CreateProject, UpdateProject
 from domain.user import AGGREGATE as USER
 from domain.user import (
     ChangePassword,
@@ -37,6 +43,7 @@ from domain.user import (
     UpdateProfile,
 )
 from eventstore.shards import shard_of
+from tests.api.company import founder
 from tests.api.running import SHARDS, Running, application
 from tests.api.running import Answer as HttpAnswer
 
@@ -65,6 +72,15 @@ CREATE = CreateApiKey(
 )
 REGISTER = RegisterUser(
     user_id="user_1", email_hash="h", email_sealed="s", display_name_sealed="n", password_sealed="p"
+)
+INVITE = InviteMember(
+    by="ada",
+    invitation_id="inv_1",
+    email_hash="h",
+    email_sealed="s",
+    level="read",
+    lasts=HOUR,
+    members_max=None,
 )
 HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
     (
@@ -118,6 +134,29 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
         USER,
         (LinkIdentity(issuer_hash="i", identity_sealed="s", role="developer", said_at=7),),
     ),
+    (
+        ORGANIZATION,
+        (
+            CreateOrganization(org_id="org_1", name_sealed="n", created_by="ada"),
+            RenameOrganization(by="ada", name_sealed="m"),
+            INVITE,
+            AcceptInvitation(invitation_id="inv_1", user_id="bob", members_max=None),
+            replace(INVITE, invitation_id="inv_2"),
+            RevokeInvitation(by="ada", invitation_id="inv_2"),
+            ChangeMemberLevel(by="ada", user_id="bob", level="admin"),
+            RemoveMember(by="bob", user_id="ada"),
+            LeaveForGood(user_id="bob"),
+        ),
+    ),
+    (
+        PROJECT,
+        (
+            CreateProject(
+                project_id="project_1", account_id="ada", name_sealed="n", settings_sealed="s", created_by="ada"
+            ),
+            UpdateProject(account_id="ada", status="archived"),
+        ),
+    ),
 )
 """Every command of the domain, those of holds in each way that a hold can end."""
 
@@ -141,14 +180,14 @@ def answers(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> Iterato
         yield command, msgspec.json.decode(msgspec.json.encode(aggregate.answer(state, command, events)))
 
 
-@pytest.mark.parametrize("aggregate", [ACCOUNT, USER], ids=["account", "user"])
+@pytest.mark.parametrize("aggregate", [ACCOUNT, USER, ORGANIZATION, PROJECT], ids=lambda each: each.category)
 def test_every_command_is_in_a_history(aggregate: Aggregate[Any]) -> None:
     """A new command comes with its answer."""
     commands = {type(command) for each, history in HISTORIES if each is aggregate for command in history}
     assert commands == set(aggregate.commands)
 
 
-@pytest.mark.parametrize(("aggregate", "commands"), HISTORIES, ids=["account", "user", "external user"])
+@pytest.mark.parametrize(("aggregate", "commands"), HISTORIES)
 def test_results_are_in_public_units(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> None:
     """No answer of the domain shows micro-credits, microseconds or anything sealed."""
     for command, answer in answers(aggregate, commands):
@@ -176,6 +215,17 @@ async def test_a_registration_tells_who_was_registered(app: Running) -> None:
     body = {"email": "later@example.com", "password": "correct horse battery staple"}
     result = await applied(app, await app.ask("POST", "/auth/register", body, headers=ASYNC))
     assert result["user_id"] == (await app.ask("POST", "/auth/login", body)).json["user_id"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_who_makes_something_learns_its_id(app: Running) -> None:
+    """Also without waiting for it."""
+    ada = await founder(app)
+    for path, name in (("/orgs", "org_id"), ("/v1/projects", "project_id")):
+        result = await applied(
+            app, await app.ask("POST", path, {"name": "n"}, token=ada.token, headers=ASYNC), token=ada.token
+        )
+        assert (await app.ask("GET", f"{path}/{result[name]}", token=ada.token)).status == 200
 
 
 @pytest.mark.asyncio(loop_scope="module")

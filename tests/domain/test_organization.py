@@ -78,7 +78,7 @@ def test_its_creator_is_its_first_admin() -> None:
     """An organization is never without an admin, from its first event on."""
     scenario = Scenario(AGGREGATE)
     assert scenario.when(CREATE) == list(CREATED)
-    assert scenario.answer == {"name_sealed": "n"}
+    assert scenario.answer == {"org_id": "org_1", "name_sealed": "n"}
     assert scenario.refused(CREATE).code == "organization_exists"
     assert scenario.replayed() == scenario.state == scenario.snapshot()
 

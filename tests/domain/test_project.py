@@ -23,6 +23,7 @@ def test_a_project_is_made_once() -> None:
     """The same again is already so; of another account it is refused."""
     scenario = Scenario(AGGREGATE)
     assert scenario.when(CREATE) == [CREATED]
+    assert scenario.answer["project_id"] == "project_1"
     assert scenario.when(CREATE) == []
     other = CreateProject(
         project_id="project_1", account_id="org_2", name_sealed="n", settings_sealed="s", created_by="ada"
