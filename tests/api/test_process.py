@@ -199,6 +199,7 @@ async def test_waits_for_the_migration(settings: dict[str, str], tmp_path: Path)
         assert {name: each["ok"] for name, each in readiness["dependencies"].items()} == {
             "postgres": True,
             "kafka": True,
+            "rate_limits": True,
         }
         assert (await api.ask("/users/me"))[1]["error"]["code"] == "missing_credentials"
         assert await api.stop() == 0
