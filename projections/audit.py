@@ -46,11 +46,11 @@ class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entry_id(recorded: Recorded) -> str:
-    """The command's id; of what is counted, and of events that do not say their command, their own place."""
+    """Command and stream, in which it is unique; of what is counted, or does not say its command, its own place."""
     metadata = recorded.metadata
     if metadata.command is None or isinstance(recorded.event, RequestsRefused):
         return f"{recorded.stream}@{recorded.version}"
-    return metadata.command_id
+    return f"{metadata.command_id}@{recorded.stream}"
 
 
 def entry_of(recorded: Recorded, account_id: str) -> AuditEntry:

@@ -109,7 +109,7 @@ def test_all_events_of_a_command_make_one_entry() -> None:
     one = recorded(RoleGranted(role="admin"), version=1, command="user.grant_role")
     two = recorded(RoleGranted(role="user"), version=2, command="user.grant_role")
     project = audit.PROJECTION
-    assert project.key(one) == project.key(two) == "c"
+    assert project.key(one) == project.key(two) == "c@user:u"
     assert project.evolve(None, one) == project.evolve(None, two) == project.evolve(project.evolve(None, one), two)
 
 
@@ -135,7 +135,7 @@ def test_uses_are_left_out_and_refused_requests_are_of_whom_they_were() -> None:
 def test_what_others_did_is_received_by_whom_it_was_done_to() -> None:
     """Of accounts, users and organizations; one's own doing is not received."""
     by_admin = recorded(RoleGranted(role="admin"), account="admin", command="user.grant_role")
-    assert audit_received.PROJECTION.key(by_admin) == "c"
+    assert audit_received.PROJECTION.key(by_admin) == "c@user:u"
     entry = audit_received.PROJECTION.evolve(None, by_admin)
     assert entry is not None
     assert entry.account_id == "u"
