@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.envelope import Actor
 from domain.errors import DomainError
-from domain.member import MemberLevelChanged, MemberRemoved
+from domain.member import MemberAdded, MemberLevelChanged, MemberRemoved
 from domain.message import Command
 from domain.organization import Organization, RenameOrganization
 from domain.project import AGGREGATE as PROJECTS
@@ -41,7 +41,7 @@ def lived(commands: list[Command]) -> Scenario[Organization]:
 
 @given(st.lists(COMMANDS, max_size=30))
 def test_members_are_the_aggregates(commands: list[Command]) -> None:
-    """By organization and by user, whatever happened; each loss of authority moved the membership's stamp."""
+    """By organization and by user, whatever happened; each change of authority moved the membership's stamp."""
     scenario = lived(commands)
     history = recorded(scenario)
     by_org, by_user = folded(members.PROJECTION, history), folded(memberships.PROJECTION, history)
@@ -53,7 +53,7 @@ def test_members_are_the_aggregates(commands: list[Command]) -> None:
     stamped = {
         membership_id("org_1", each.event.user_id): each.seq
         for each in history
-        if isinstance(each.event, MemberLevelChanged | MemberRemoved)
+        if isinstance(each.event, MemberAdded | MemberLevelChanged | MemberRemoved)
     }
     assert {key: stamp.seq for key, stamp in folded(stamps.PROJECTION, history).items()} == stamped
 
