@@ -32,8 +32,10 @@ def _environment(service: str) -> dict[str, str]:
 
     given = COMPOSE["services"][service]["environment"]
     return {
-        name: re.sub(r"\$\{\w+:\?[^}]*\}", "password" if "URL" in name else secret(), str(value)).replace(
-            "${FORMSTATE_LOG_LEVEL:-info}", "info"
+        name: re.sub(
+            r"\$\{\w+:-([^}]*)\}",  # what an operator leaves out
+            r"\1",
+            re.sub(r"\$\{\w+:\?[^}]*\}", "password" if "URL" in name else secret(), str(value)),
         )
         for name, value in given.items()
     }
