@@ -42,6 +42,8 @@ def body_decoder(route: Route) -> Callable[[bytes], Any]:
     def decode_body(body: bytes) -> Any:
         if not body and route.method == "DELETE":
             return None
+        if not body and route.body_optional:
+            return shape()
         if not body:
             raise ApiError("invalid_json", "This route needs a JSON body.")
         check_json(body)

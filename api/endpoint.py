@@ -62,6 +62,7 @@ class Endpoint:
         self._decode_body = body_decoder(route)
         self._decode_query = query_decoder(route)
         self._takes_body = route.method in _WITH_BODY and (route.body is not None or route.raw)
+        self._body_optional = route.method == "DELETE" or route.body_optional
         self._status = route.status
         self._billable = "X-Subscription-Status" in route.response_headers
 
@@ -145,7 +146,7 @@ class Endpoint:
         if route.write and b"prefer" in headers and not (route.shown_once and key is None):
             exchange.respond_async = prefers_async(exchange.scope["headers"])
         raw_body = b""
-        if self._takes_body and (route.method != "DELETE" or _sends_body(headers)):
+        if self._takes_body and (not self._body_optional or _sends_body(headers)):
             check_encoding(headers.get(b"content-encoding"))
             if route.body is not None:
                 check_media(headers.get(b"content-type"))

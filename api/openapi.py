@@ -121,7 +121,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         media: dict[str, Any] = {"schema": schemas.of(route.body)}
         if route.example is not None:
             media["example"] = dict(route.example)
-        operation["requestBody"] = {"required": route.method != "DELETE", "content": {"application/json": media}}
+        required = route.method != "DELETE" and not route.body_optional
+        operation["requestBody"] = {"required": required, "content": {"application/json": media}}
     return {name: value for name, value in operation.items() if value not in ("", [])} | {
         "security": operation["security"]
     }

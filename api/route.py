@@ -86,6 +86,8 @@ class Route(Struct, frozen=True, kw_only=True):
     access: Access
     body: type[Struct] | None = None
     """Decoded into `call.body`; for a `raw` route it only describes the body. Must forbid unknown fields."""
+    body_optional: bool = False
+    """Without a body all of its fields are at their defaults."""
     query: type[Struct] | None = None
     """Decoded into `call.query`, from strings; every field needs a default or is required."""
     answers: Answers

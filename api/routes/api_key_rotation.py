@@ -48,6 +48,7 @@ ROUTES = (
         tag="api keys",
         access=needs("api_keys:write", project=True),
         body=Rotation,
+        body_optional=True,
         answers={200: ApiKeyMade},
         errors=(
             "api_key_not_found",

@@ -73,6 +73,19 @@ async def test_rotate_200(app: Running, clock: Clock) -> None:
         assert (shown.json["status"], shown.json["old_secret_expires_at"]) == ("active", None)
 
 
+async def test_rotate_without_a_body(app: Running) -> None:
+    """All is as if nothing was said; what is sent must be JSON all the same."""
+    person = await app.register()
+    key = await app.key(person)
+    path = f"/api-keys/{key['id']}/rotate"
+    answer = await app.ask("POST", path, token=person.token)
+    assert (answer.status, answer.json["status"]) == (200, "expiring")
+    answer = await app.ask("POST", path, token=person.token, headers={"Content-Type": "text/plain"})
+    assert answer.status == 200
+    answer = await app.ask("POST", path, "60", token=person.token)
+    assert (answer.status, answer.code) == (400, "invalid_request")
+
+
 async def test_rotate_without_overlap(app: Running) -> None:
     """The old secret ends at once."""
     person = await app.register()

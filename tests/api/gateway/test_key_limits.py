@@ -55,6 +55,16 @@ async def test_402_tells_what_is_left(place: Place) -> None:
     assert (await account.chat("Hello there, how are you?", max_tokens=100)).status == 200
 
 
+async def test_a_refusal_is_on_record(place: Place) -> None:
+    """In the account's trail, by the key."""
+    account, made = await limited(place, "0")
+    assert (await account.chat("Hello.")).status == 402
+    bearer = {"Authorization": f"Bearer {account.token}"}
+    async with place.http.get(f"{place.url}/audit?actor={made['id']}&outcome=refused", headers=bearer) as answer:
+        entries = (await answer.json())["data"]
+    assert [(entry["action"], entry["code"]) for entry in entries] == [("hold.place", "key_credit_limit_exceeded")]
+
+
 async def test_an_answer_is_cut_to_what_the_key_has_left(place: Place) -> None:
     """As with credits, where the client has set no `max_tokens`."""
     account, _ = await limited(place, "0.000500")
