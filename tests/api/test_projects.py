@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.api.company import as_org, founder, organization
+from tests.api.company import as_org, founder, organization, stored
 from tests.api.running import Running, application
 
 
@@ -77,6 +77,15 @@ async def test_change_200(app: Running) -> None:
     now = (await app.ask("GET", path, token=person.token)).json
     assert (now["name"], now["settings"], now["status"]) == ("b", {}, "archived")
     assert now["updated_at"] > first.json["updated_at"] > made.json["created_at"]
+
+
+async def test_nothing_of_a_project_is_in_plaintext(app: Running) -> None:
+    """Neither its name nor its settings (I8)."""
+    person = await app.register()
+    body = {"name": "marked-name", "settings": {"marked-field": "marked-value"}}
+    made = await app.ask("POST", "/v1/projects", body, token=person.token)
+    await app.ask("PATCH", f"/v1/projects/{made.json['id']}", body | {"name": "marked-anew"}, token=person.token)
+    assert not any(b"marked-" in row for row in stored(app))
 
 
 async def test_others_404(app: Running) -> None:
