@@ -3,12 +3,14 @@
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from msgspec import Struct
 
 from api.llm_models import load_llm_models
 from api.llm_models import upstream as read_upstream
+from api.plans import load_plans
 from api.toml_file import BadFile
 from domain.errors import Invalid
 from domain.money import parse_credits
@@ -61,6 +63,8 @@ class Common(Struct, frozen=True, kw_only=True):
     people: Sequence[Person] = ()
     issued: Sequence[Person] | None = None
     """Who gets a token of the identity provider; `None`: there is none."""
+    plans_file: Path | None = None
+    """Plans other than the shipped ones."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +95,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="SUBJECT[:ROLE]",
         help="also start an identity provider on this machine, take its tokens, and print one for each SUBJECT "
         f"({', '.join(f'{each.subject}:{each.role}' for each in ISSUED)} if none is named)",
+    )
+    parser.add_argument(
+        "--plans", type=_plans, metavar="FILE", help="plans other than the shipped ones, as FORMSTATE_PLANS_FILE"
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     models = parser.add_argument_group("models")
@@ -134,6 +141,7 @@ def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common
         log_level=words.log_level,
         people=words.jwt,
         issued=issued,
+        plans_file=words.plans,
     )
 
 
@@ -171,6 +179,15 @@ def _person(text: str) -> Person:
     if colon and role not in ROLES:
         raise argparse.ArgumentTypeError(f"{role!r} is no role: expected one of {', '.join(ROLES)}")
     return Person(subject=subject, role=next((each for each in ROLES if each == role), None))
+
+
+def _plans(text: str) -> Path:
+    path = Path(text).resolve()
+    try:
+        load_plans(path)
+    except BadFile as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path
 
 
 def _context(text: str) -> int:

@@ -59,6 +59,7 @@ def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
         port=chosen.port,
         log_level=chosen.log_level,
         limits=chosen.limits,
+        plans_file=chosen.plans_file,
         drain_s=DRAIN_S,
     )
 

@@ -255,6 +255,8 @@ def _environment(database_url: str, kafka: str, models_file: Path, chosen: Commo
     }
     for name in ("JWT_SECRETS", "API_KEY_PEPPERS", "LOG_MAC_KEYS", "MASTER_KEYS"):
         environment[f"FORMSTATE_{name}"] = secret()
+    if chosen.plans_file is not None:
+        environment["FORMSTATE_PLANS_FILE"] = str(chosen.plans_file)
     if chosen.upstream and chosen.upstream.api_key:
         environment[UPSTREAM_KEY_ENV] = chosen.upstream.api_key
     return environment

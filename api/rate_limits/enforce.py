@@ -72,7 +72,9 @@ class RateLimits:
 
     async def admit(self, sender: Sender, allowance: Allowance) -> None:
         """Counts one request; 429 `rate_limited` if a limit is used up. Every answer carries the headers."""
-        verdict = await self.exchanger.admit(allowance)
+        verdict = self.limiter.take(allowance)
+        if verdict.unsure:
+            verdict = await self.exchanger.settle(allowance)
         sender.add(*verdict_headers(allowance, verdict))
         if verdict.refused is not None:
             _refusals.labels(verdict.refused.rule.name).inc()

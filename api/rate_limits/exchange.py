@@ -79,8 +79,10 @@ class RateExchanger:
     async def admit(self, allowance: Allowance) -> Verdict:
         """Decides in microseconds; where this process's share is used up, after hearing the others, within 50 ms."""
         verdict = self.limiter.take(allowance)
-        if not verdict.unsure:
-            return verdict
+        return await self.settle(allowance) if verdict.unsure else verdict
+
+    async def settle(self, allowance: Allowance) -> Verdict:
+        """The decision of one that was `unsure`."""
         give_up_at = self._clock() + ASK_S
         for _ in range(ROUNDS_MAX):
             if not await self._heard(give_up_at - self._clock()):

@@ -33,13 +33,13 @@ def rate_headers(allowance: Allowance, states: Iterable[State], tightest: State 
     """The headers of an answer; none where there is no limit."""
     if tightest is None:
         return []
-    fields = ", ".join(f'"{state.rule.name}";r={state.remaining};t={math.ceil(state.frees_in_s)}' for state in states)
+    fields = [b"%b;r=%d;t=%d" % (each.rule.field, each.remaining, math.ceil(each.frees_in_s)) for each in states]
     return [
         (b"x-ratelimit-limit", b"%d" % tightest.limit),
         (b"x-ratelimit-remaining", b"%d" % tightest.remaining),
         (b"x-ratelimit-reset", b"%d" % math.ceil(tightest.frees_in_s)),
         (b"ratelimit-policy", allowance.policy),
-        (b"ratelimit", fields.encode("ascii")),
+        (b"ratelimit", b", ".join(fields)),
     ]
 
 

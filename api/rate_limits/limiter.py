@@ -51,7 +51,6 @@ class _Entry:
     __slots__ = (
         "admitted",
         "cell",
-        "key",
         "known",
         "learned_at",
         "limit",
@@ -60,17 +59,18 @@ class _Entry:
         "rule",
         "shared_at",
         "spare",
+        "touched",
         "touched_at",
         "window",
     )
 
     def __init__(self, rule: Rule, now_s: float) -> None:
         self.rule = rule
-        self.key = (rule.subject, rule.window_s)
         self.window = Window(rule.window_s, now_s)
         self.limit = 0
         self.spare = self.poke_at = 0
         """How many more may be admitted before the others are asked, and when it is time to ask in good time."""
+        self.touched = False
         self.shared_at = self.learned_at = self.touched_at = -math.inf
         self.cell = -1
         self.known = NOTHING
@@ -102,7 +102,7 @@ class RateLimiter:
         """Called when it is time to ask the others."""
         self._entries_max = entries_max
         self._entries: OrderedDict[tuple[str, int], _Entry] = OrderedDict()
-        self._touched: dict[tuple[str, int], _Entry] = {}
+        self._touched: list[_Entry] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -114,75 +114,83 @@ class RateLimiter:
 
     def take(self, allowance: Allowance, *, final: bool = False) -> Verdict:
         """Counts one request if every rule allows it, else none. `final` decides by what is known, never `unsure`."""
-        now_s = self.clock()
-        states: list[State] = []
+        now_s, known = self.clock(), self._entries
         entries: list[_Entry] = []
         refused: State | None = None
-        unsure = False
+        unsure, shared = False, self.processes > 1 and not self.alone and not final
         for rule in allowance.rules:
-            entry = self._entry(rule, now_s)
+            entry = known.get(rule.key)
+            if entry is None or entry.rule is not rule:
+                entry = self._entry(rule, now_s)
+            known.move_to_end(rule.key)
             entries.append(entry)
-            if rule.limit is None:
+            limit = rule.limit
+            if limit is None:
                 continue
-            limit = self._in_force(rule.limit)
-            entry.limit = limit
-            left = limit - entry.window.advance(now_s)
-            if left <= 0:
-                state = State(rule=rule, limit=limit, remaining=0, frees_in_s=_wait(entry, now_s, 1 - left))
-                refused = refused or state
-            else:
-                unsure = unsure or (not final and self._must_ask(entry, now_s))
-                state = State(rule=rule, limit=limit, remaining=left - 1, frees_in_s=_wait(entry, now_s, 1))
-            states.append(state)
+            entry.limit = limit = self._in_force(limit) if self.alone else limit
+            window = entry.window
+            left = limit - (window.total if now_s < window.turns_at else window.advance(now_s))
+            if left <= 0 and refused is None:
+                wait_s = window.frees_in_s(now_s, 1 - left) or rule.window_s
+                refused = State(rule=rule, limit=limit, remaining=0, frees_in_s=wait_s)
+            elif shared and not unsure:
+                unsure = self._must_ask(entry, now_s)
         if refused is None and unsure:
-            self._touched.update((entry.key, entry) for entry in entries)
-            return Verdict(states=states, unsure=True)
-        for entry in entries:
-            self._count(entry, now_s, admitted=refused is None)
-        # Of a refused request nothing was taken off any limit.
-        return Verdict(states=states) if refused is None else Verdict(states=self.peek(allowance), refused=refused)
+            for entry in entries:
+                self._touch(entry, now_s)
+            return Verdict(states=[], unsure=True)
+        if refused is None:
+            self._count(entries, now_s, shared=shared)
+        else:
+            for entry in entries:
+                self._touch(entry, now_s)
+                entry.refused += entry.rule.reported
+        return Verdict(states=_standing(entries, now_s), refused=refused)
 
     def peek(self, allowance: Allowance) -> list[State]:
         """How the limits stand, counting nothing."""
-        now_s, states = self.clock(), []
-        for rule in allowance.rules:
-            if rule.limit is not None:
-                entry, limit = self._entry(rule, now_s), self._in_force(rule.limit)
-                left = max(limit - entry.window.advance(now_s), 0)
-                states.append(State(rule=rule, limit=limit, remaining=left, frees_in_s=_wait(entry, now_s, 1)))
-        return states
+        now_s = self.clock()
+        entries = [self._entry(rule, now_s) for rule in allowance.rules]
+        for entry in entries:
+            entry.limit = self._in_force(entry.rule.limit or 0) if self.alone else entry.rule.limit or 0
+            entry.window.advance(now_s)
+        return _standing(entries, now_s)
 
     def _in_force(self, limit: int) -> int:
-        return max(limit // self.processes, min(limit, 1)) if self.alone else limit
+        """This process's part of a limit, while the store is away."""
+        return max(limit // self.processes, min(limit, 1))
 
     def _must_ask(self, entry: _Entry, now_s: float) -> bool:
-        """Whether this process's share is used up; with nobody else, or nobody to ask, there are no shares."""
-        if self.processes == 1 or self.alone:
-            return False
+        """Whether this process's share is used up."""
         if now_s - entry.shared_at > FRESH_S:
             entry.share(self.processes, now_s)
         return entry.spare <= 0
 
-    def _count(self, entry: _Entry, now_s: float, *, admitted: bool) -> None:
-        self._touched[entry.key] = entry
+    def _count(self, entries: Iterable[_Entry], now_s: float, *, shared: bool) -> None:
+        for entry in entries:
+            if not entry.touched:
+                self._touch(entry, now_s)
+            entry.touched_at = now_s
+            entry.admitted += 1
+            if entry.rule.limit is not None:
+                entry.window.add()
+                entry.spare -= 1
+                if shared and entry.spare == entry.poke_at:
+                    self.poke()
+
+    def _touch(self, entry: _Entry, now_s: float) -> None:
+        """Makes it a matter of the next exchange."""
         entry.touched_at = now_s
-        if not admitted:
-            entry.refused += entry.rule.reported
-            return
-        entry.window.add()
-        entry.admitted += 1
-        entry.spare -= 1
-        if entry.spare == entry.poke_at and self.processes > 1 and entry.rule.limit is not None:
-            self.poke()
+        if not entry.touched:
+            entry.touched = True
+            self._touched.append(entry)
 
     def _entry(self, rule: Rule, now_s: float) -> _Entry:
-        key = (rule.subject, rule.window_s)
-        entry = self._entries.get(key)
+        entry = self._entries.get(rule.key)
         if entry is not None:
-            self._entries.move_to_end(key)
             entry.rule = rule
             return entry
-        entry = self._entries[key] = _Entry(rule, now_s)
+        entry = self._entries[rule.key] = _Entry(rule, now_s)
         while len(self._entries) > self._entries_max and self._drop_one():
             pass
         return entry
@@ -193,15 +201,17 @@ class RateLimiter:
         if (oldest.admitted or oldest.refused) and len(self._entries) <= 2 * self._entries_max:
             return False
         del self._entries[key]
-        self._touched.pop(key, None)
         return True
 
     def tell(self, count_max: int) -> list[RateDelta]:
         """What was counted and is not told yet, and a question about each that was busy within the last second."""
-        now_s, told = self.clock(), [self._touched.pop(key) for key in list(self._touched)[:count_max]]
+        now_s, told = self.clock(), self._touched[:count_max]
+        del self._touched[:count_max]
+        told = [entry for entry in told if self._entries.get(entry.rule.key) is entry]
         deltas = [self._delta(entry, now_s) for entry in told]
-        watched = [entry for entry in told if now_s - entry.touched_at < WATCHED_S and entry.rule.limit is not None]
-        self._touched.update((entry.key, entry) for entry in watched)
+        for entry in told:
+            entry.touched = now_s - entry.touched_at < WATCHED_S and entry.rule.limit is not None
+        self._touched += [entry for entry in told if entry.touched]
         return deltas
 
     def _delta(self, entry: _Entry, now_s: float) -> RateDelta:
@@ -217,12 +227,11 @@ class RateLimiter:
     def untold(self, deltas: Iterable[RateDelta]) -> None:
         """Takes back what could not be told: it may have arrived, but counting it twice is the safe side."""
         for delta in deltas:
-            key = (delta.subject, delta.window_s)
-            entry = self._entries.get(key)
+            entry = self._entries.get((delta.subject, delta.window_s))
             if entry is not None:
                 entry.admitted += delta.admitted
                 entry.refused += delta.refused
-                self._touched[key] = entry
+                self._touch(entry, entry.touched_at)
 
     def learn(self, deltas: Iterable[RateDelta], exchange: RateExchange) -> None:
         """Counts what others have admitted since this process last asked, and shares out what is left."""
@@ -265,7 +274,15 @@ def _count_others(window: Window, count: Count, begun_s_ago: float, length_s: fl
     window.spread(count.admitted, middle_s_ago + reach_s, max(middle_s_ago - reach_s, 0.0))
 
 
-def _wait(entry: _Entry, now_s: float, wanted: int) -> float:
-    """Until more is free; of a window with nothing in it until what is about to be counted is."""
-    window = entry.window
-    return window.frees_in_s(now_s, wanted) if window.total else entry.rule.window_s + window.slice_s
+def _standing(entries: Iterable[_Entry], now_s: float) -> list[State]:
+    """How each limit stands; a window in which nothing counts has nothing to free."""
+    return [
+        State(
+            rule=entry.rule,
+            limit=entry.limit,
+            remaining=max(entry.limit - entry.window.total, 0),
+            frees_in_s=max(entry.window.frees_at - now_s, 0.0),
+        )
+        for entry in entries
+        if entry.rule.limit is not None
+    ]

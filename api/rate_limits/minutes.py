@@ -5,7 +5,6 @@ minute, since its process was killed, is any process's to report. Several report
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -38,7 +37,7 @@ class KeyMinutes:
     def __init__(self, store: RateStore, documents: DocumentReader) -> None:
         self._store = store
         self._documents = documents
-        self._callers: OrderedDict[str, Caller] = OrderedDict()
+        self._callers: dict[str, Caller] = {}
         self._task: asyncio.Task[None] | None = None
 
     def seen(self, caller: Caller) -> None:
@@ -47,9 +46,8 @@ class KeyMinutes:
         if key_id is None:
             return
         self._callers[key_id] = caller
-        self._callers.move_to_end(key_id)
         if len(self._callers) > CALLERS_MAX:
-            self._callers.popitem(last=False)
+            del self._callers[next(iter(self._callers))]
 
     def start(self, record: Record) -> None:
         """Begins to report."""

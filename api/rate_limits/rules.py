@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from api.plans import Plan
 from domain.account.api_key_limits import KeyLimits
@@ -21,6 +22,15 @@ class Rule(Struct, frozen=True, kw_only=True):
     limit: int | None
     reported: bool = False
     """Its minutes go on record (`api_key.used`)."""
+    key: tuple[str, int] = ("", 0)
+    """Subject and window, under which it is counted."""
+    field: bytes = b""
+    """What `RateLimit` says of it before the numbers."""
+
+    def __post_init__(self) -> None:
+        """What every request would have to make anew."""
+        force_setattr(self, "key", (self.subject, self.window_s))
+        force_setattr(self, "field", f'"{self.name}"'.encode("ascii"))
 
 
 class Allowance(Struct, frozen=True, kw_only=True):

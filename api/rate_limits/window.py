@@ -13,9 +13,9 @@ _RING = SLICES + 1
 
 
 class Window:
-    """Counts of one subject by slice, in a ring; 350 bytes."""
+    """Counts of one subject by slice, in a ring; 400 bytes."""
 
-    __slots__ = ("_counts", "_head", "_oldest", "slice_s", "total")
+    __slots__ = ("_counts", "_head", "_oldest", "frees_at", "slice_s", "total", "turns_at")
 
     def __init__(self, length_s: float, now_s: float) -> None:
         self.slice_s = length_s / SLICES
@@ -23,6 +23,11 @@ class Window:
         self._head = self._oldest = int(now_s / self.slice_s)
         self.total = 0
         """What counts, as of the last `advance`."""
+        self.turns_at = 0.0
+        """Until then `advance` would find nothing to do."""
+        self.frees_at = 0.0
+        """When the oldest of what counts no longer does; 0 when nothing counts."""
+        self._turned()
 
     def advance(self, now_s: float) -> int:
         """Lets go of what the window no longer touches; answers the total. A clock that went back changes nothing."""
@@ -36,11 +41,24 @@ class Window:
             counts[place] = 0
         self._head = head
         self._oldest = max(self._oldest, head - SLICES)
+        self._turned()
         return self.total
+
+    def _turned(self) -> None:
+        """Finds the oldest that counts, after slices have come or gone."""
+        counts, slot = self._counts, self._oldest
+        while slot < self._head and counts[slot % _RING] == 0:
+            slot += 1
+        self._oldest = slot
+        self.turns_at = (self._head + 1) * self.slice_s
+        self.frees_at = (slot + _RING) * self.slice_s if self.total else 0.0
 
     def add(self, count: int = 1) -> None:
         """Counts requests of this moment, which `advance` has been told."""
         self._counts[self._head % _RING] += count
+        if self.total == 0:
+            self._oldest = self._head
+            self.frees_at = (self._head + _RING) * self.slice_s
         self.total += count
 
     def spread(self, count: int, begun_s_ago: float, ended_s_ago: float = 0.0) -> None:
@@ -51,22 +69,18 @@ class Window:
             return
         count = -(-count * (newest - first + 1) // (newest - oldest + 1))
         each, rest = divmod(count, newest - first + 1)
-        if each:
-            self._oldest = min(self._oldest, first)
-            for slot in range(first, newest + 1):
-                self._counts[slot % _RING] += each
-        self._oldest = min(self._oldest, newest)
+        for slot in range(first, newest + 1) if each else ():
+            self._counts[slot % _RING] += each
         self._counts[newest % _RING] += rest
+        self._oldest = min(self._oldest, first if each else newest)
         self.total += count
+        self._turned()
 
     def frees_in_s(self, now_s: float, wanted: int = 1) -> float:
         """Seconds until `wanted` of what counts no longer does; 0 when nothing counts."""
-        counts, slot = self._counts, self._oldest
-        while slot < self._head and counts[slot % _RING] == 0:
-            slot += 1
-        self._oldest = slot
         if self.total == 0:
             return 0.0
+        counts, slot = self._counts, self._oldest
         freed = counts[slot % _RING]
         while freed < wanted and slot < self._head:
             slot += 1

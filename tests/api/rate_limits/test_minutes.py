@@ -21,6 +21,10 @@ class Clock:
         self.ahead = 0
         running.store._clock = self
 
+    def behind_the_minute(self, begun_at: int, after: int) -> None:
+        """Puts it `after` the end of the minute in which something began."""
+        self.ahead = (begun_at // MINUTE + 1) * MINUTE + after - self._real()
+
     def __call__(self) -> int:
         """The time."""
         return self._real() + self.ahead
@@ -57,7 +61,7 @@ async def test_minutes_of_a_process_that_is_gone() -> None:
             RateDelta(subject=KEY + key_id, window_s=MINUTE_S, admitted=7, reported=True)
             for key_id in (key["id"], "key_" + "0" * 32)
         ]
-        await app.store.exchange_rates("killed", counted)
+        exchange = await app.store.exchange_rates("killed", counted)
         other = KeyMinutes(app.store, app.services.documents)
         told: list[KeyUse] = []
 
@@ -65,9 +69,9 @@ async def test_minutes_of_a_process_that_is_gone() -> None:
             told.append(use)
             return len(told) > 1
 
-        clock.ahead = LATER
+        clock.behind_the_minute(exchange.at, 3 * SECOND)
         assert await other.report(record) == 0
-        clock.ahead = MINUTE + 31 * SECOND
+        clock.behind_the_minute(exchange.at, 31 * SECOND)
         assert await other.report(record) == 1, "the one that is gone"
         assert await other.report(record) == 1, "the one that could not be recorded at first"
         assert await other.report(record) == 0
