@@ -7,6 +7,7 @@ several workers may share the folder, and days that no worker was there for are 
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ SETTLED: Instant = 10 * MINUTE
 """How long after its end a day is taken for complete: clocks of workers differ."""
 DAYS_BACK = 7
 LINES_AT_ONCE = 1_000
+NAME = re.compile(r"\w{1,100}", re.ASCII)
+"""What an account's id looks like; nothing else may name a folder."""
 
 # Of those whose plan, as it was confirmed, has the feature; a canceled subscription leaves the free plan.
 ACCOUNTS = """
@@ -92,7 +95,8 @@ class AuditExport:
         log.info("heads_exported", file=path.name)
 
     async def _export_day(self, start: Instant) -> None:
-        accounts = [row["key"] for row in await self._store.pool.fetch(ACCOUNTS, FEATURE)]
+        found = [row["key"] for row in await self._store.pool.fetch(ACCOUNTS, FEATURE)]
+        accounts = [account for account in found if NAME.fullmatch(account)]
         (self._folder / "accounts").mkdir(exist_ok=True)
         for account in accounts:
             path = self._folder / "accounts" / account / f"{day_name(start)}.ndjson"

@@ -1,5 +1,6 @@
 """Accounts as admins see them: found, suspended, resumed."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -77,7 +78,9 @@ async def search(call: Call[None, AccountQuery]) -> AccountList:
         walk = _suspended if query.status == "suspended" else _all
         found, after = await _walked(services, query, walk(services, query))
     return AccountList(
-        data=[await shown_account(services, each.entry, each.standing, REASON_PLACE) for each in found],
+        data=await asyncio.gather(
+            *(shown_account(services, each.entry, each.standing, REASON_PLACE) for each in found)
+        ),
         has_more=after is not None,
         next_cursor=None if after is None else encode_cursor(after),
     )
