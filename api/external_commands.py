@@ -55,7 +55,8 @@ class ExternalCommands:
         ack = await self._commands.send(Envelope(header=header, body=command))
         outcome = await self._commands.outcome(ack.shard, header.id, header.attempt, WAIT_S)
         if outcome is not None and outcome.status == "rejected":
-            raise refusal(outcome.data)
+            refused = refusal(outcome.data)
+            raise erased() if refused.code == "user_erased" else refused
         if outcome is None or outcome.status != "applied":
             raise unavailable()
 
@@ -67,9 +68,14 @@ async def told() -> AsyncIterator[None]:
         async with asyncio.timeout(WAIT_S):
             yield
     except Erased:
-        raise ApiError("user_erased") from None
+        raise erased() from None
     except (BusError, TimeoutError) as error:
         raise unavailable() from error
+
+
+def erased() -> ApiError:
+    """401: the token is good at its provider, and its user is gone for good here."""
+    return ApiError("user_erased", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def unavailable() -> ApiError:

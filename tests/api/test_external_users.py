@@ -71,6 +71,8 @@ async def test_what_can_be_done_with_it(there: Site) -> None:
     named = await app.ask("PATCH", "/users/me", {"display_name": "Ada"}, token=token)
     assert (named.status, named.json["display_name"]) == (200, "Ada")
     assert (await app.ask("GET", "/billing/credits", token=token)).status == 200
+    trail = await app.ask("GET", "/audit", token=token)
+    assert "user.link_identity" in {each["action"] for each in trail.json["data"]}
     exported = await app.ask("GET", "/users/me/export", token=token)
     assert (exported.status, exported.json["user"]["identity"]["issuer"]) == (200, there.server.url)
     change = {"current_password": "correct horse battery staple", "new_password": "a longer and better one"}
@@ -294,6 +296,7 @@ async def test_an_erased_user_does_not_come_back(there: Site) -> None:
     for _ in range(2):
         answer = await there.me(there.server.token(subject, jti=names()))
         assert (answer.status, answer.code) == (401, "user_erased")
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
 async def test_nothing_personal_is_in_the_log(there: Site) -> None:
