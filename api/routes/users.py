@@ -64,6 +64,8 @@ class ExternalIdentity(Struct, frozen=True, kw_only=True):
 
     issuer: str
     subject: str
+    claims: dict[str, Any] | None = None
+    """What else the token says that asks for the user; null in every other answer, and for API keys."""
 
 
 _identities = msgspec.json.Decoder(ExternalIdentity)
@@ -100,7 +102,10 @@ class PasswordChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 async def show_me(call: Call[None, None]) -> User:
     """The user who is logged in, or who made the key."""
-    return await user_shown(call.services, await own_user(call.services, call.caller.user_id))
+    shown = await user_shown(call.services, await own_user(call.services, call.caller.user_id))
+    if shown.identity is None or call.caller.kind != "user":
+        return shown
+    return replace(shown, identity=replace(shown.identity, claims=call.caller.claims))
 
 
 async def change_me(call: Call[ProfileChange, None]) -> User:
