@@ -34,7 +34,7 @@ declare(
     "plan_lacks_organizations",
     "payment_required",
     "The account's plan does not include organizations.",
-    "Choose a plan that has the feature `organizations`: GET /billing/plans lists them.",
+    "Choose one of the plans that `upgrade` names; GET /billing/plans describes them.",
 )
 declare(
     "too_many_organizations",
@@ -59,7 +59,8 @@ async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
         raise ApiError("organization_person_required")
     plan = await plan_of(services, caller.account_id)
     if FEATURE not in plan.features:
-        raise ApiError("plan_lacks_organizations", plan=plan.id, feature=FEATURE)
+        upgrade = [each.id for each in services.plans.values() if FEATURE in each.features]
+        raise ApiError("plan_lacks_organizations", plan=plan.id, feature=FEATURE, upgrade=upgrade)
     draft = call.draft()
     org_id = draft.new_id("org")
     if await get_organization(services.documents, services.shards, org_id) is None:  # else it is a repeat
