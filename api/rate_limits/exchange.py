@@ -25,9 +25,9 @@ HEARTBEAT_S = 1.0
 AWAY_S = 2.5
 """Without an answer for so long the store counts as away."""
 STATEMENT_S = 2.0
-ASK_S = 0.05
-"""How long a request waits at most to hear what the others have admitted; then it is decided by what is known."""
-ROUNDS_MAX = 8
+ASK_S = 0.5
+"""How long a request waits at most to hear what the others have admitted; then this process keeps to its part."""
+ROUNDS_MAX = 20
 DELTAS_MAX = 5_000
 """In one statement; more take several."""
 
@@ -77,7 +77,7 @@ class RateExchanger:
             await self._try()
 
     async def admit(self, allowance: Allowance) -> Verdict:
-        """Decides in microseconds; where this process's share is used up, after hearing the others, within 50 ms."""
+        """Decides in microseconds; where this process's share is used up, after hearing the others, in a few ms."""
         verdict = self.limiter.take(allowance)
         return await self.settle(allowance) if verdict.unsure else verdict
 

@@ -113,11 +113,15 @@ class RateLimiter:
         return len(self._touched)
 
     def take(self, allowance: Allowance, *, final: bool = False) -> Verdict:
-        """Counts one request if every rule allows it, else none. `final` decides by what is known, never `unsure`."""
+        """Counts one request if every rule allows it, else none.
+
+        `final` is never `unsure`: the others could not be heard, so this process keeps to its part of every limit.
+        """
         now_s, known = self.clock(), self._entries
         entries: list[_Entry] = []
         refused: State | None = None
-        unsure, shared = False, self.processes > 1 and not self.alone and not final
+        divided = self.processes > 1 and (final or self.alone)
+        unsure, shared = False, self.processes > 1 and not divided
         for rule in allowance.rules:
             entry = known.get(rule.key)
             if entry is None or entry.rule is not rule:
@@ -127,7 +131,7 @@ class RateLimiter:
             limit = rule.limit
             if limit is None:
                 continue
-            entry.limit = limit = self._in_force(limit) if self.alone else limit
+            entry.limit = limit = self._part_of(limit) if divided else limit
             window = entry.window
             left = limit - (window.total if now_s < window.turns_at else window.advance(now_s))
             if left <= 0 and refused is None:
@@ -152,12 +156,12 @@ class RateLimiter:
         now_s = self.clock()
         entries = [self._entry(rule, now_s) for rule in allowance.rules]
         for entry in entries:
-            entry.limit = self._in_force(entry.rule.limit or 0) if self.alone else entry.rule.limit or 0
+            entry.limit = self._part_of(entry.rule.limit or 0) if self.alone else entry.rule.limit or 0
             entry.window.advance(now_s)
         return _standing(entries, now_s)
 
-    def _in_force(self, limit: int) -> int:
-        """This process's part of a limit, while the store is away."""
+    def _part_of(self, limit: int) -> int:
+        """This process's part of a limit, while the others cannot be heard."""
         return max(limit // self.processes, min(limit, 1))
 
     def _must_ask(self, entry: _Entry, now_s: float) -> bool:

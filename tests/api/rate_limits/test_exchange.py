@@ -100,9 +100,9 @@ async def test_a_store_that_hangs_holds_nobody_up() -> None:
         loop = asyncio.get_running_loop()
         one.limiter.take(minute(1_000))
         begun = loop.time()
-        for _ in range(700):
-            assert (await one.admit(minute(1_000))).refused is None
-        assert loop.time() - begun < 300 * ASK_S, "a few waited for one bound, and hundreds for none"
+        verdicts = [await one.admit(minute(1_000)) for _ in range(700)]
+        assert 499 <= sum(verdict.refused is None for verdict in verdicts) <= 500
+        assert loop.time() - begun < 100 * ASK_S, "a few waited for one bound, and hundreds for none"
 
 
 async def test_a_store_that_is_away_divides_the_limits() -> None:
