@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 from devnet.servers import KafkaServer, PostgresServer
+from tests.api.mailbox import mailbox
 from tests.crash.api.disk import dumped, found_in_files, spellings
 from tests.crash.api.shop import ADDRESS, MARK, PASSWORD, Caller, Person
 
@@ -59,5 +60,23 @@ async def _live_a_life(caller: Caller) -> Person:
     mangled = person.key[:-1] + ("A" if person.key[-1] != "A" else "B")
     assert (await caller.ask("GET", "/users/me", token=mangled)).status == 401
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    assert (await caller.ask("POST", "/users/me/password", change, token=person.token)).status == 200
+    changed = await caller.ask("POST", "/users/me/password", change, token=person.token)
+    assert changed.status == 200
+    await _exchange_secrets(caller, person, changed.json["token"])
     return person
+
+
+async def _exchange_secrets(caller: Caller, person: Person, token: str) -> None:
+    """A new secret for a key, and a new password for a token that comes by mail."""
+    key_id = "key_" + person.key.split("_")[2]
+    rotated = await caller.ask("POST", f"/api-keys/{key_id}/rotate", {"overlap_s": 60}, token=token)
+    assert rotated.status == 200, rotated
+    me = await caller.ask("GET", "/users/me", token=rotated.json["key"])
+    assert me.status == 200, me
+    async with mailbox(caller.shop.mailer_port, caller.shop.mailer_secret) as box:
+        forgot = await caller.ask("POST", "/auth/password/forgot", {"email": me.json["email"]})
+        assert forgot.status == 202, forgot
+        mailed = (await box.next_to(me.json["email"], "password_reset"))["data"]["token"]
+    reset = await caller.ask("POST", "/auth/password/reset", {"token": mailed, "password": PASSWORD})
+    assert reset.status == 200, reset
+    caller.shop.secrets |= {token, rotated.json["key"], mailed, reset.json["token"]}
