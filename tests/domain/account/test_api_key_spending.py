@@ -100,6 +100,34 @@ def test_a_period_begins_anew(period: CreditPeriod) -> None:
     scenario.when(place("h", 4, expires_at=end + HOUR))
 
 
+@pytest.mark.parametrize("period", ["day", "month"])
+def test_the_first_instant_is_of_the_new_period(period: CreditPeriod) -> None:
+    """A hold that is closed at midnight counts in the period that begins."""
+    scenario = limited(10, period)
+    end = period_end(period, T0)
+    assert end is not None
+    for name, at in (("before", end - 1), ("at", end)):
+        scenario.when(place(name, 4, expires_at=at + HOUR), at=at)
+        scenario.when(settle(name, 4))
+    assert scenario.refused(place("h", 7, expires_at=end + HOUR)).detail["available"] == 6
+
+
+@pytest.mark.parametrize("period", ["day", "month"])
+def test_a_late_correction_counts_where_the_hold_was_closed(period: CreditPeriod) -> None:
+    """In the period that is over it changes nothing of this one; of all it is counted."""
+    scenario = limited(20, period)
+    end = period_end(period, T0)
+    assert end is not None
+    scenario.when(place("late", 10, expires_at=end - HOUR), at=end - 2 * HOUR)
+    scenario.when(progress("late", 3))
+    scenario.pass_time(end - HOUR)  # it expires, and is charged at its progress
+    scenario.when(place("now", 5, expires_at=end + HOUR), at=end)
+    scenario.when(settle("now", 5))
+    assert of_type(scenario.when(settle("late", 9)), HoldCorrected)[0].difference == 6
+    assert scenario.refused(place("h", 16, expires_at=end + HOUR)).detail["available"] == 15
+    assert scenario.state.api_key_spending.keys["key_1"].total == 14
+
+
 def test_a_limit_that_is_set_later_knows_what_was_spent() -> None:
     """In its period, whatever the limit was before."""
     scenario = account_with(PLENTY)
