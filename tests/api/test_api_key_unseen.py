@@ -1,4 +1,4 @@
-"""A key that nobody has seen does not work, whenever its command is applied."""
+"""A key that nobody has seen does not work, whenever its command is applied; a rotation tells of one."""
 
 import pytest
 
@@ -48,3 +48,23 @@ async def test_create_202_with_an_idempotency_key(place: Place) -> None:
     again = await place.app.ask("POST", "/api-keys", {"name": "k"}, token=person.token, idempotency_key="c")
     assert (again.status, again.json["key"][:8]) == (201, "fs_live_")
     assert await _statuses(place, person.token) == ["active"]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("mode", ["slow", "unacknowledged"])
+async def test_rotate_503_and_the_old_secret_goes_on(place: Place, mode: str) -> None:
+    """The client is told that nobody will see the new one; with an Idempotency-Key the repeat shows it."""
+    person = await place.app.register()
+    key = await place.app.key(person)
+    path = f"/api-keys/{key['id']}/rotate"
+    place.bus.mode = mode
+    answer = await place.app.ask("POST", path, {}, token=person.token)
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "rotation_unconfirmed", "1")
+    await place.bus.deliver()
+
+    async def rotated() -> bool:
+        shown = await place.app.ask("GET", f"/api-keys/{key['id']}", token=person.token)
+        return bool(shown.json["hint"] != key["hint"])
+
+    await until(rotated)
+    assert (await place.app.ask("GET", "/users/me", api_key=key["key"])).status == 200
