@@ -116,6 +116,8 @@ def _invite(
 ) -> Sequence[InvitationEvent]:
     if command.invitation_id in invitations.open:
         return []
+    if command.invitation_id in invitations.ended:
+        _require_open(invitations, command.invitation_id)
     if not LASTS_MIN <= command.lasts <= LASTS_MAX:
         raise Invalid("invalid_expiry", "An invitation lasts from a minute to 30 days.", param="expires_in_s")
     still_open = {key: each for key, each in invitations.open.items() if each.expires_at > at}
