@@ -1,9 +1,12 @@
 """Organizations over HTTP: made, listed, renamed; who sees one and who does not."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from api.routes.organizations import MEMBERSHIPS_MAX
 from tests.api.company import founder, joined, organization, subscribe
@@ -63,6 +66,26 @@ async def test_create_400(app: Running, name: object) -> None:
     ada = await founder(app)
     answer = await app.ask("POST", "/orgs", {"name": name}, token=ada.token)
     assert (answer.status, (await app.ask("GET", "/orgs", token=ada.token)).json["data"]) == (400, [])
+
+
+async def test_names_are_kept_or_refused(app: Running) -> None:
+    """Of any characters: what comes back is what was sent, and nothing else ever happens."""
+    ada = await founder(app)
+    path, loop = f"/orgs/{await organization(app, ada)}", asyncio.get_running_loop()
+
+    async def renamed(name: str) -> tuple[int, str]:
+        answer = await app.ask("PATCH", path, {"name": name}, token=ada.token)
+        shown: str = (await app.ask("GET", path, token=ada.token)).json["name"]
+        return answer.status, shown
+
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @given(st.text(st.characters(), min_size=1, max_size=110))
+    def check(name: str) -> None:
+        status, shown = asyncio.run_coroutine_threadsafe(renamed(name), loop).result(30)
+        assert status in (200, 400)
+        assert (shown == name) == (status == 200)
+
+    await asyncio.to_thread(check)
 
 
 async def test_create_402(app: Running) -> None:
