@@ -39,6 +39,14 @@ class LeaveForGood(Command, frozen=True, kw_only=True, tag="org.leave_for_good")
     user_id: str
 
 
+class GrantLevel(Command, frozen=True, kw_only=True, tag="org.grant_level"):
+    """An operator's: makes a user a member, or gives a member a level, for an organization that has nobody left to."""
+
+    category = "org"
+    user_id: str
+    level: Level
+
+
 class MemberAdded(Event, frozen=True, kw_only=True, tag="org.member_added"):
     """A user is a member from now on."""
 
@@ -65,9 +73,9 @@ class MemberRemoved(Event, frozen=True, kw_only=True, tag="org.member_removed"):
 Members: TypeAlias = dict[str, Level]
 """The state: levels by user id."""
 
-COMMANDS = (ChangeMemberLevel, RemoveMember, LeaveForGood)
+COMMANDS = (ChangeMemberLevel, RemoveMember, LeaveForGood, GrantLevel)
 EVENTS = (MemberAdded, MemberLevelChanged, MemberRemoved)
-MemberCommand: TypeAlias = ChangeMemberLevel | RemoveMember | LeaveForGood
+MemberCommand: TypeAlias = ChangeMemberLevel | RemoveMember | LeaveForGood | GrantLevel
 MemberEvent: TypeAlias = MemberAdded | MemberLevelChanged | MemberRemoved
 
 
@@ -102,6 +110,8 @@ def decide(members: Members, command: MemberCommand, at: Instant) -> Sequence[Me
     """See each command. Admins change others, anybody may leave; `Conflict` where no admin would be left."""
     if isinstance(command, LeaveForGood):
         return _leave_for_good(members, command.user_id, at)
+    if isinstance(command, GrantLevel):
+        return _grant(members, command, at)
     leaves = isinstance(command, RemoveMember) and command.by == command.user_id
     if not leaves:
         require_admin(members, command.by)
@@ -123,6 +133,17 @@ def _leave_for_good(members: Members, user_id: str, at: Instant) -> Sequence[Mem
     if len(members) > 1:
         _require_another_admin(members, user_id)
     return [MemberRemoved(user_id=user_id, left=True, removed_at=at)]
+
+
+def _grant(members: Members, command: GrantLevel, at: Instant) -> Sequence[MemberEvent]:
+    level = members.get(command.user_id)
+    if level == command.level:
+        return []
+    if level is None:
+        require_seat(members, None)
+        return [MemberAdded(user_id=command.user_id, level=command.level, added_at=at)]
+    _require_another_admin(members, command.user_id)
+    return [MemberLevelChanged(user_id=command.user_id, level=command.level)]
 
 
 def _require_another_admin(members: Members, user_id: str) -> None:

@@ -16,6 +16,7 @@ from domain.instant import Instant
 from domain.invitation import AcceptInvitation, InvitationCommand, InvitationEvent, Invitations, InviteMember
 from domain.member import (
     ChangeMemberLevel,
+    GrantLevel,
     LeaveForGood,
     MemberAdded,
     MemberCommand,
@@ -79,7 +80,7 @@ def decide(org: Organization, command: OrganizationCommand, at: Instant) -> Sequ
     if not org.exists:
         raise member.no_organization()
     match command:
-        case ChangeMemberLevel() | RemoveMember() | LeaveForGood():
+        case ChangeMemberLevel() | RemoveMember() | LeaveForGood() | GrantLevel():
             return member.decide(org.members, command, at)
         case RenameOrganization(name_sealed=name):
             member.require_admin(org.members, command.by)
@@ -120,7 +121,7 @@ def answer(org: Organization, command: OrganizationCommand, _events: Sequence[Ev
             return {"name_sealed": org.name_sealed}
         case InviteMember(invitation_id=invitation_id):
             return {"invitation_id": invitation_id, "expires_at": org.invitations.open[invitation_id].expires_at}
-        case AcceptInvitation(user_id=user_id) | ChangeMemberLevel(user_id=user_id):
+        case AcceptInvitation(user_id=user_id) | ChangeMemberLevel(user_id=user_id) | GrantLevel(user_id=user_id):
             return {"user_id": user_id, "level": org.members[user_id]}
         case _:
             return {}

@@ -12,8 +12,7 @@ from eventstore.command_topic import TopicUnusable
 from eventstore.errors import StoreError
 from telemetry import logs
 from telemetry.environment import SettingsError
-from worker import adopt_log, dead_letters, grant_role, heads, quarantine, rebuild, show, verify
-from worker.grant_role import NotGranted
+from worker import adopt_log, dead_letters, grant_level, grant_role, heads, quarantine, rebuild, show, verify
 from worker.migrate import migrate
 from worker.operating import NotDone
 from worker.run import run
@@ -55,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
     granting = commands.add_parser("grant-role", help="give a user a role; the only way to the first admin")
     grant_role.add_words(granting)
     granting.set_defaults(act=grant_role.grant_role)
+    granting = commands.add_parser("grant-level", help="put somebody into an organization that has lost its admins")
+    grant_level.add_words(granting)
+    granting.set_defaults(act=grant_level.grant_level)
     return top
 
 
@@ -75,7 +77,7 @@ def main() -> int:
     except NotDone as error:
         print(error, file=sys.stderr)
         return 1
-    except (StoreError, TopicUnusable, KafkaError, LogUnavailable, NotGranted, OSError) as error:
+    except (StoreError, TopicUnusable, KafkaError, LogUnavailable, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -26,7 +26,7 @@ from domain.aggregate import Aggregate, Answer
 from domain.instant import HOUR, MINUTE
 from domain.invitation import AcceptInvitation, InviteMember, RevokeInvitation
 from domain.mailed_tokens import MailedToken, MailToken, ResetPassword, VerifyEmail
-from domain.member import ChangeMemberLevel, LeaveForGood, RemoveMember
+from domain.member import ChangeMemberLevel, GrantLevel, LeaveForGood, RemoveMember
 from domain.message import Command
 from domain.organization import AGGREGATE as ORGANIZATION
 from domain.organization import CreateOrganization, RenameOrganization
@@ -146,6 +146,7 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             ChangeMemberLevel(by="ada", user_id="bob", level="admin"),
             RemoveMember(by="bob", user_id="ada"),
             LeaveForGood(user_id="bob"),
+            GrantLevel(user_id="cyd", level="admin"),
         ),
     ),
     (

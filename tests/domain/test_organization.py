@@ -20,6 +20,7 @@ from domain.member import (
     LEVELS,
     MEMBERS_MAX,
     ChangeMemberLevel,
+    GrantLevel,
     LeaveForGood,
     Level,
     MemberAdded,
@@ -243,6 +244,18 @@ def test_who_is_erased_leaves() -> None:
     assert scenario.state.members == {}
     assert scenario.refused(invite()).code == "organization_not_found"
     assert scenario.replayed() == scenario.state == scenario.snapshot()
+
+
+def test_an_operator_can_put_somebody_in() -> None:
+    """Also where nobody is left; the last admin stays one."""
+    scenario = organization()
+    scenario.when(LeaveForGood(user_id="ada"))
+    assert scenario.when(GrantLevel(user_id="bob", level="admin")) == [member("bob", "admin")]
+    assert scenario.when(GrantLevel(user_id="bob", level="admin")) == []
+    assert scenario.refused(GrantLevel(user_id="bob", level="read")).code == "last_admin"
+    scenario.when(GrantLevel(user_id="cyd", level="read"))
+    assert scenario.when(GrantLevel(user_id="cyd", level="write")) == [MemberLevelChanged(user_id="cyd", level="write")]
+    assert scenario.answer == {"user_id": "cyd", "level": "write"}
 
 
 def test_levels_include_each_other() -> None:

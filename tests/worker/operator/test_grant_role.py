@@ -9,7 +9,8 @@ from devnet.servers import unique_topic
 from projections.postgres import PostgresDocuments
 from projections.users import get_user
 from tests.worker.operator.yard import SHARDS, kafka_yard, register
-from worker.grant_role import NotGranted, grant_role
+from worker.grant_role import grant_role
+from worker.operating import NotDone
 
 
 async def test_a_role_is_granted(database_url: str, kafka: str, logged: list[MutableMapping[str, Any]]) -> None:
@@ -22,5 +23,5 @@ async def test_a_role_is_granted(database_url: str, kafka: str, logged: list[Mut
         assert found.role == "admin"
         (row,) = await yard.rows("SELECT metadata FROM events_readable WHERE type = 'user.role_granted'")
         assert '"operator"' in row["metadata"]
-        with pytest.raises(NotGranted, match="There is no such user"):
+        with pytest.raises(NotDone, match="There is no such user"):
             await grant_role(yard.settings, user_id="user_2", role="admin")
