@@ -20,7 +20,9 @@ from api.routes.plans import PlanLimits
 from domain.account.holds import Sweep
 from domain.account.subscription import SEATS_MAX, ConfirmSubscription, SubscriptionStatus, check
 from domain.instant import MINUTE, Instant
+from domain.money import format_credits
 from eventstore.records import Outcome
+from projections.credits import get_credits
 from projections.subscriptions import SubscriptionView
 
 AHEAD_MAX: Instant = 5 * MINUTE
@@ -69,18 +71,39 @@ class SubscriptionShown(Struct, frozen=True, kw_only=True):
     limits: PlanLimits
 
 
+class Remaining(Struct, frozen=True, kw_only=True):
+    """What is left right now; null is unlimited. Requests as far as this process knows, at most 0.1 s old."""
+
+    credits: str
+    requests_per_minute: int | None
+    requests_per_day: int | None
+
+
+class SubscriptionStanding(SubscriptionShown, frozen=True, kw_only=True):
+    """The subscription, and what is left of what it allows."""
+
+    remaining: Remaining
+
+
 class SubscriptionConfirmation(SubscriptionShown, frozen=True, kw_only=True):
     """The subscription after the news. `applied` is false where newer ones were known already."""
 
     applied: bool
 
 
-async def show(call: Call[None, None]) -> SubscriptionShown:
+async def show(call: Call[None, None]) -> SubscriptionStanding:
     """The subscription of the caller's account."""
     services = call.services
     account_id = call.caller.account_id
     view = await subscription_in_force(services.documents, services.shards, account_id)
-    return SubscriptionShown(**_fields(services.plans, replace(view, account_id=account_id)))
+    credits = await get_credits(services.documents, services.shards, account_id)
+    left = {state.rule.name: state.remaining for state in services.rate_limits.standing(call.caller)}
+    remaining = Remaining(
+        credits=format_credits(credits.available),
+        requests_per_minute=left.get("account-minute"),
+        requests_per_day=left.get("account-day"),
+    )
+    return SubscriptionStanding(remaining=remaining, **_fields(services.plans, replace(view, account_id=account_id)))
 
 
 async def confirm(call: Call[SubscriptionNews, None]) -> SubscriptionConfirmation:
@@ -170,7 +193,7 @@ ROUTES = (
         summary="Show the subscription",
         tag="billing",
         access=needs("billing:read", while_suspended=True),
-        answers={200: SubscriptionShown},
+        answers={200: SubscriptionStanding},
     ),
     Route(
         method="PUT",

@@ -67,6 +67,15 @@ async def test_the_plans_requests_a_minute(app: Running) -> None:
     assert refused.headers["x-ratelimit-reset"] == refused.headers["retry-after"]
 
 
+async def test_what_is_left_can_be_asked(app: Running) -> None:
+    """The subscription tells what is left of its limits, the request that asks included."""
+    person = await app.register()
+    for left in (9, 8):
+        answer = await app.ask("GET", "/billing/subscription", token=person.token)
+        assert answer.json["remaining"]["requests_per_minute"] == left == limits_of(answer)[1]
+        assert answer.json["remaining"]["requests_per_day"] == 90 + left
+
+
 async def test_refused_before_the_body_is_read(app: Running) -> None:
     """What is too often is refused whatever it asks for, and has no effect."""
     person = await app.register()
