@@ -3,7 +3,9 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from time import monotonic
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -158,18 +160,53 @@ async def test_other_processes_forget_within_a_second(app: Running) -> None:
         await other.stop()
 
 
-def elsewhere(app: Running) -> Identities:
-    """The identities of another process on the same stores."""
+def elsewhere(app: Running, *, now_s: Callable[[], float] = monotonic, documents: Any = None) -> Identities:
+    """The identities of another process on the same stores, or behind a connection of its own."""
     services = app.services
     return Identities(
         store=services.store,
-        documents=services.documents,
+        documents=documents or services.documents,
         shards=SHARDS,
         keys=services.identities.keys,
         tokens=services.tokens,
         plans=services.plans,
         clock=services.clock,
+        now_s=now_s,
     )
+
+
+class Connection:
+    """The way to the documents, which can break."""
+
+    def __init__(self, documents: Any) -> None:
+        self._documents = documents
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.broken:
+            raise Unavailable("away")
+        return getattr(self._documents, name)
+
+
+async def test_what_is_cached_lives_for_half_a_minute_without_the_store(app: Running) -> None:
+    """With the store away keys and tokens that were seen go on for 30 s, unseen ones are 503; after that all are."""
+    person, clock, way = await app.register(), Clock(), Connection(app.services.documents)
+    seen, unseen = [(await app.key(person))["key"] for _ in range(2)]
+    identities = elsewhere(app, now_s=clock, documents=way)
+    await identities.stamps.poll()
+    callers = [await ask(identities, api_key=seen), await ask(identities, f"Bearer {person.token}")]
+    way.broken = True
+    clock.now += CONFIRMED_S - 0.1
+    with pytest.raises(Unavailable):
+        await identities.stamps.poll()
+    assert [await ask(identities, api_key=seen), await ask(identities, f"Bearer {person.token}")] == callers
+    assert await refused(identities, api_key=unseen) == "auth_unavailable"
+    clock.now += 0.1
+    assert await refused(identities, api_key=seen) == "auth_unavailable"
+    assert await refused(identities, f"Bearer {person.token}") == "auth_unavailable"
+    way.broken = False
+    await identities.stamps.poll()
+    assert await ask(identities, api_key=seen) == callers[0]
 
 
 async def test_warm_authentication_takes_microseconds(app: Running) -> None:
