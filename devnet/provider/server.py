@@ -10,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.server import listening_socket
 from devnet.provider.app import Provider, create_app
 from devnet.provider.exchange import CONNECTION
 from devnet.provider.ledger import Ledger
@@ -74,7 +75,9 @@ def config(app: Starlette, *, log_level: str | None = None) -> uvicorn.Config:
 
 def listening(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises OSError when the port is taken."""
-    return socket.create_server((host, port), backlog=BACKLOG, reuse_port=False)
+    listener = listening_socket(host, port)
+    listener.listen(BACKLOG)
+    return listener
 
 
 @contextlib.asynccontextmanager

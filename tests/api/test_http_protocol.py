@@ -246,3 +246,21 @@ async def test_a_taken_port_is_an_error() -> None:
     """A port that somebody has is refused at once."""
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         listening_socket("127.0.0.1", taken.getsockname()[1])
+
+
+async def test_an_answer_is_not_held_back() -> None:
+    """Connections have Nagle's algorithm off in asyncio's own loop too: no body waits until its headers are read."""
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[socket.socket] = loop.create_future()
+
+    class Accepting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.set_result(transport.get_extra_info("socket"))
+
+    listener = listening_socket("127.0.0.1", 0)
+    async with await loop.create_server(Accepting, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        connection = await asyncio.wait_for(accepted, 10)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+        await writer.wait_closed()
