@@ -7,6 +7,7 @@ minute, since its process was killed, is any process's to report. Several report
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import monotonic
 from typing import TypeAlias
 
 import structlog
@@ -19,6 +20,8 @@ from projections.api_keys import find_api_key
 from projections.documents import DocumentReader
 
 EVERY_S = 5.0
+SERVED_S = 90.0
+"""How long a key counts as served at least: longer than its minute lasts, and takes to settle."""
 AT_ONCE = 200
 CALLERS_MAX = 20_000
 """Keys whose last caller is remembered: from where a key was used last is told by a process that saw it."""
@@ -38,6 +41,9 @@ class KeyMinutes:
         self._store = store
         self._documents = documents
         self._callers: dict[str, Caller] = {}
+        self._served: tuple[set[str], set[str]] = (set(), set())
+        """Keys that were served lately, and those before them."""
+        self._turned_at = monotonic()
         self._task: asyncio.Task[None] | None = None
 
     def seen(self, caller: Caller) -> None:
@@ -46,6 +52,8 @@ class KeyMinutes:
         if key_id is None:
             return
         self._callers[key_id] = caller
+        if len(self._served[0]) < CALLERS_MAX:
+            self._served[0].add(key_id)
         if len(self._callers) > CALLERS_MAX:
             del self._callers[next(iter(self._callers))]
 
@@ -63,10 +71,13 @@ class KeyMinutes:
 
     async def report(self, record: Record) -> int:
         """Reports what is over, a bounded number; answers how many are on record now."""
-        ended = await self._store.ended_minutes([KEY + key_id for key_id in self._callers], AT_ONCE)
+        served = self._served[0] | self._served[1]
+        ended = await self._store.ended_minutes([KEY + key_id for key_id in served], AT_ONCE)
         done = [minute for minute in ended if await self._reported(minute, record)]
         if done:
             await self._store.minutes_reported(done)
+        if monotonic() - self._turned_at > SERVED_S:
+            self._served, self._turned_at = (set(), self._served[0]), monotonic()
         return len(done)
 
     async def _reported(self, minute: RateMinute, record: Record) -> bool:
