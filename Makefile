@@ -25,7 +25,7 @@ RUNTIME := $(VENV)/.runtime
 ALL := $(VENV)/.all
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help devnet stack test check format openapi docs bench chaos lock venv clean
+.PHONY: help devnet stack test coverage check format openapi docs bench chaos lock venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ devnet: $(RUNTIME) ## Everything in one process, in memory, with demo data
 stack: $(ALL) ## Real Kafka and PostgreSQL, api and worker processes, seeded
 	@exec $(PY) -m devnet.stack $(value ARGS)
 
-test: $(ALL) ## All tests, two at a time, with branch coverage (ARGS: pytest options)
+test: $(ALL) ## All tests, two at a time (ARGS: pytest options)
+	@$(PY) -m pytest -n 2 --dist loadfile $(value ARGS)
+
+coverage: $(ALL) ## The same, and which branches no test takes
 	@$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered $(value ARGS)
 
 check: $(ALL) ## Formatting, ruff, mypy strict, import contracts, size limits
