@@ -17,7 +17,7 @@ from telemetry import logs, metrics
 
 WAITERS_MAX = 10_000
 FIRST_READ_S = 0.001
-READ_EVERY_MIN_S = 0.0015
+READ_EVERY_MIN_S = 0.0007
 READ_EVERY_MAX_S = 0.020
 BACKOFF = 0.15
 """The next read of a waiter comes after this part of its age."""
@@ -136,11 +136,11 @@ class OutcomePoller:
             self._wake.clear()
             now = loop.time()
             due = min((waiter.due for waiter in self._waiters), default=math.inf)
-            if max(due, read_at + FIRST_READ_S) <= now:
+            if max(due, read_at + READ_EVERY_MIN_S) <= now:
                 read_at = now
                 await self._read(now)
             else:
-                await self._sleep(loop, max(due, read_at + FIRST_READ_S))
+                await self._sleep(loop, max(due, read_at + READ_EVERY_MIN_S))
 
     async def _sleep(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
         """Until that time, or until somebody who is due earlier waits."""
