@@ -6,7 +6,6 @@ several workers may share the folder, and days that no worker was there for are 
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from eventstore.postgres.store import PostgresStore
 from projections.audit import AuditEntry
 from projections.audit_trail import before, trail
 from projections.postgres import PostgresDocuments
-from worker.heads import LAST, heads_of, write_heads
+from worker.heads import LAST, begun_name, heads_of, write_heads
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +105,7 @@ class AuditExport:
         log.info("audit_trails_exported", day=day_name(start), accounts=len(accounts))
 
     async def _export_trail(self, account: str, start: Instant, path: Path) -> None:
-        begun = path.with_name(f".{path.name}.{os.getpid()}")
+        begun = begun_name(path)
         lines: list[bytes] = []
         begun.write_bytes(b"")
         async for placed in trail(self._documents, self._store, account, before(start + DAY)):

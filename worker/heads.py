@@ -7,6 +7,7 @@ no gaps and are covered by the macs, so the last event of each shard stands for 
 import argparse
 import asyncio
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,12 +94,17 @@ def write_heads(path: Path, found: Heads, macs: MacChain) -> None:
     """Writes a new file, whole or not at all. `FileExistsError` if there is one."""
     body = msgspec.json.encode(found)
     signed = msgspec.json.encode(Signed(heads=body, mac=macs.seal(PLACE, body)))
-    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    begun = begun_name(path)
     begun.write_bytes(signed + b"\n")
     try:
         os.link(begun, path)
     finally:
         begun.unlink()
+
+
+def begun_name(path: Path) -> Path:
+    """Where a file is written until it is whole. Not by pid: in containers, all workers of a folder have the same."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def read_heads(path: Path, macs: MacChain) -> Heads:

@@ -1,5 +1,6 @@
 """The daily export: heads of the log, and trails of accounts whose plan has it."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -65,3 +66,17 @@ async def test_each_day_is_exported_once(yard: Yard, tmp_path: Path) -> None:
     await exporting(yard, tmp_path, today + DAY + 2 * HOUR).catch_up()
     assert file.stat() == before
     assert len(list((tmp_path / "heads").iterdir())) == 2
+
+
+async def test_workers_of_one_pid_share_a_folder(yard: Yard, tmp_path: Path) -> None:
+    """In containers each worker is process 1: two that export at once leave one whole file."""
+    tomorrow = system_clock() + DAY + HOUR
+    async with yard.working():
+        await yard.apply("user:user_1", register("user_1"))
+        await yard.apply("account:user_1", confirm("audit_logs"))
+    await asyncio.gather(*(exporting(yard, tmp_path, tomorrow).catch_up() for _ in range(2)))
+    file = tmp_path / "accounts" / "user_1" / f"{day_name(tomorrow - DAY)}.ndjson"
+    actions = [msgspec.json.decode(line)["action"] for line in file.read_bytes().splitlines()]
+    assert actions == ["subscription.confirm", "user.register"]
+    begun = [path.name for path in tmp_path.rglob(".*") if not path.name.endswith(".done")]
+    assert begun == []
