@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Struct
 
 from api.errors import ApiError
 from api.json_door import check_json, check_text
@@ -175,11 +174,3 @@ def _invalid(error: msgspec.ValidationError, code: str) -> ApiError:
         name = field[1] or field[2]
         param = f"{param}.{name}" if param else name
     return ApiError(code, f"{message}.", param=param[:128] or None)
-
-
-def encode_struct(value: Struct) -> bytes:
-    """An answer as JSON."""
-    return _encode(value)
-
-
-_encode = msgspec.json.Encoder().encode

@@ -10,7 +10,6 @@ from domain.account.usage import Usage
 from domain.instant import Instant
 from domain.money import MicroCredits
 from domain.recorded import Recorded
-from eventstore.shards import shard_of
 from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, read_page
 from projections.projection import Projection
@@ -173,13 +172,3 @@ async def list_transactions(
 ) -> Page[Transaction]:
     """The account's movements, newest first."""
     return await read_page(documents, PROJECTION, shards, f"account:{account_id}", limit=limit, after=after)
-
-
-async def get_transaction(
-    documents: DocumentReader, shards: int, account_id: str, transaction: str
-) -> Transaction | None:
-    """One movement of the account."""
-    shard = shard_of(f"account:{account_id}", shards)
-    doc = await documents.get(PROJECTION.collection, shard, transaction)
-    found = None if doc is None else PROJECTION.decode(doc)
-    return found if found is not None and found.account_id == account_id else None

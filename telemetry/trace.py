@@ -27,8 +27,3 @@ def new() -> str:
     """A sampled `traceparent` with random ids."""
     raw = f"{_ids.getrandbits(192):048x}"
     return f"00-{raw[:32]}-{raw[32:]}-01"
-
-
-def trace_id(traceparent: str) -> str:
-    """The 32 hexadecimal digits that all spans of a trace share; for log lines."""
-    return traceparent[3:35]
