@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from api.settings import read_settings as read_api_settings
+from tests.docs.markdown import table_of
 from worker.settings import read_settings as read_worker_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,15 @@ def test_variables_are_all_that_the_process_needs(service: str) -> None:
     code = "".join(path.read_text("utf-8") for path in ROOT.glob("[atw]*/**/*.py"))
     for name in _environment(service):
         assert f'"{name.removeprefix("FORMSTATE_")}"' in code, name
+
+
+@pytest.mark.parametrize("service", ["api", "worker"])
+def test_no_setting_is_left_out(service: str) -> None:
+    """What an operator puts into `.env` reaches the process: each setting that there is, but for ports of their own."""
+    listed = {row[0].strip("`") for row in table_of("docs/operating.md", "## Settings") if row[1] in (service, "both")}
+    assert listed - set(COMPOSE["services"][service]["environment"]) <= {"FORMSTATE_METRICS_PORT"}
+    for name, value in COMPOSE["services"][service]["environment"].items():
+        assert "${" not in str(value) or f"${{{name}:" in str(value) or name == "FORMSTATE_DATABASE_URL"
 
 
 @pytest.mark.parametrize("service", OWN)
