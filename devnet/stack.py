@@ -25,6 +25,7 @@ from devnet.child import descendants, spawn
 from devnet.issuer import IssuerOptions, write_issuers_file
 from devnet.issuer.example_tokens import issue
 from devnet.local_model import MODEL, START_S, answers, model_file
+from devnet.mailbox import mailbox
 from devnet.models_file import UPSTREAM_KEY_ENV, local_upstream, write_models
 from devnet.printout import show
 from devnet.scratch import ServerStartError, ServerUnavailableError, free_port, scratch_folder
@@ -50,7 +51,8 @@ examples:
   make stack ARGS="--api 2 --worker 2 --port 8000"
   make stack ARGS="--local-model --json"
 
-Data and secrets are new each time and gone at the end. Logs of all processes go to standard error.
+Data and secrets are new each time and gone at the end. Logs of all processes go to standard error, and mails with
+them, unless FORMSTATE_MAILER_URL names a mailer.
 """
 
 
@@ -72,8 +74,9 @@ def parser() -> argparse.ArgumentParser:
 class Stack:
     """Everything that was started, in order, so that it can be stopped in the other order."""
 
-    def __init__(self, folder: Path, chosen: Common, apis: int, workers: int) -> None:
+    def __init__(self, folder: Path, chosen: Common, apis: int, workers: int, mailer: Mapping[str, str]) -> None:
         self._folder = folder
+        self._mailer = mailer
         self._chosen = chosen
         self._workers = workers
         first = chosen.port
@@ -113,7 +116,8 @@ class Stack:
         database_url = await create_database(postgres.url)
         provider_port, model_port = free_port(), free_port()
         models_file = self._models(provider_port, model_port)
-        self.environment = _environment(database_url, kafka.bootstrap_servers, models_file, self._chosen)
+        environment = _environment(database_url, kafka.bootstrap_servers, models_file, self._chosen)
+        self.environment = environment | dict(self._mailer)
         self._start_issuer()
         await self._once([sys.executable, "-m", "worker", "migrate"])
         self._run("provider", ["devnet.provider", "--port", str(provider_port)])
@@ -241,10 +245,20 @@ def _stop_server(server: Server) -> None:
         server.kill()
 
 
-def _environment(database_url: str, kafka: str, models_file: Path, chosen: Common) -> dict[str, str]:
-    def secret() -> str:
-        return f"stack:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+def _secret(value: bytes) -> str:
+    return f"stack:{base64.b64encode(value).decode()}"
 
+
+async def _mailer(stack: AsyncExitStack) -> dict[str, str]:
+    """What tells the APIs of a mailer that prints; nothing where the environment names one."""
+    if os.environ.get("FORMSTATE_MAILER_URL"):
+        return {}
+    secret = secrets.token_bytes(32)
+    url = await stack.enter_async_context(mailbox(secret))
+    return {"FORMSTATE_MAILER_URL": url, "FORMSTATE_MAILER_SECRET": _secret(secret)}
+
+
+def _environment(database_url: str, kafka: str, models_file: Path, chosen: Common) -> dict[str, str]:
     environment = dict(os.environ) | {
         "FORMSTATE_DATABASE_URL": database_url,
         "FORMSTATE_KAFKA_BOOTSTRAP_SERVERS": kafka,
@@ -254,7 +268,7 @@ def _environment(database_url: str, kafka: str, models_file: Path, chosen: Commo
         "FORMSTATE_LIMITS": "on" if chosen.limits else "off",
     }
     for name in ("JWT_SECRETS", "API_KEY_PEPPERS", "LOG_MAC_KEYS", "MASTER_KEYS"):
-        environment[f"FORMSTATE_{name}"] = secret()
+        environment[f"FORMSTATE_{name}"] = _secret(secrets.token_bytes(32))
     if chosen.plans_file is not None:
         environment["FORMSTATE_PLANS_FILE"] = str(chosen.plans_file)
     if chosen.upstream and chosen.upstream.api_key:
@@ -267,7 +281,7 @@ async def run(chosen: Common, apis: int, workers: int) -> None:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(scratch_folder("stack"))
         stopping = stop_signals(lambda number: _end_at_once(number, folder))
-        running = Stack(folder, chosen, apis, workers)
+        running = Stack(folder, chosen, apis, workers, await _mailer(stack))
         stack.push_async_callback(running.stop)
         stop = asyncio.create_task(stopping.wait())
         up = asyncio.create_task(_come_up(running, chosen))

@@ -108,6 +108,24 @@ async def test_each_api_answers_and_charges(stack: Started) -> None:
         assert (await response.json())["role"] == "admin"
 
 
+async def test_mails_are_printed(stack: Started) -> None:
+    """What goes to an address can be tried out here as on devnet: the token of an invitation is in the log."""
+    said = stack.said
+    async with _session(said["user_token"]) as http:
+        async with http.post(f"{said['urls'][0]}/orgs", json={"name": "Analytical Engines"}) as response:
+            org = (await response.json())["id"]
+        invited = {"email": "charles@example.com", "level": "write"}
+        async with http.post(f"{said['urls'][1]}/orgs/{org}/invite", json=invited) as response:
+            assert response.status == 201, await response.text()
+
+    async def printed() -> bool:
+        lines = stack.log.read_text("utf-8").splitlines()
+        mails = [json.loads(line)["mail"] for line in lines if line.startswith('{"mail"')]
+        return any(mail["to"] == invited["email"] and mail["data"]["token"] for mail in mails)
+
+    await until(printed, 10, "the mail of the invitation")
+
+
 async def _me(url: str, token: str) -> Any:
     async with _session(token) as http, http.get(f"{url}/users/me") as response:
         return await response.json() | {"status": response.status}

@@ -1,0 +1,54 @@
+"""The stack's mailer: takes the webhook, holds it against its signature, and prints the mail as devnet does."""
+
+import hmac
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.mailer import SIGNATURE, signature
+from api.server import Server
+from devnet.provider.server import config, listening
+
+HOST = "127.0.0.1"
+BODY_SIZE_MAX = 64 * 1024
+
+
+@asynccontextmanager
+async def mailbox(secret: bytes) -> AsyncIterator[str]:
+    """Serves in this event loop until the block ends; yields the address for `FORMSTATE_MAILER_URL`."""
+    listener = listening(HOST, 0)
+    url = f"http://{HOST}:{listener.getsockname()[1]}/"
+    server = Server(config(create_app(secret)))
+    async with server.serving(listener):
+        try:
+            yield url
+        finally:
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+
+
+def create_app(secret: bytes) -> Starlette:
+    """204 for a mail that was printed, 403 for a signature of another secret, 413 for what is too large for a mail."""
+
+    async def take(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_SIZE_MAX:
+                return Response(status_code=413)
+        given = request.headers.get(SIGNATURE, "")
+        at_s = given.partition(",")[0].removeprefix("t=")
+        if not (at_s.isascii() and at_s.isdigit() and len(at_s) < 16):  # noqa: PLR2004  # digits of any instant
+            return Response(status_code=403)
+        if not hmac.compare_digest(given.encode(), signature([secret], int(at_s), bytes(body)).encode()):
+            return Response(status_code=403)
+        sys.stderr.write(f'{{"mail":{body.decode()}}}\n')
+        sys.stderr.flush()
+        return Response(status_code=204)
+
+    return Starlette(routes=[Route("/", take, methods=["POST"])])
