@@ -85,9 +85,13 @@ class Endpoint:
         route = self.route
         if self._process.services is None and not route.early:
             raise ApiError("starting")
-        if len(exchange.headers) < len(exchange.scope["headers"]):
-            check_single(exchange.scope["headers"])
-        caller = exchange.caller = await self._authenticate(exchange)
+        try:
+            if len(exchange.headers) < len(exchange.scope["headers"]):
+                check_single(exchange.scope["headers"])
+            caller = exchange.caller = await self._authenticate(exchange)
+        except ApiError as error:
+            await self._limit_refused(exchange, error)
+            raise
         if caller.account_id:
             logs.bind_contextvars(account_id=caller.account_id)
         if self._billable and caller.subscription is not None:
@@ -114,18 +118,24 @@ class Endpoint:
         if services is None:
             raise ApiError("starting")
         organization = headers.get(b"x-organization")
-        try:
-            return await services.identities.authenticate(
-                None if authorization is None else authorization.decode("latin-1"),
-                None if key is None else key.decode("latin-1"),
-                address=exchange.address,
-                user_agent=agent,
-                organization=None if organization is None else organization.decode("latin-1"),
-            )
-        except ApiError as error:
-            if error.kind == "unauthenticated":  # who that is, nobody knows: guessing counts by address
-                await services.rate_limits.admit_address(exchange.sender, exchange.address)
-            raise
+        return await services.identities.authenticate(
+            None if authorization is None else authorization.decode("latin-1"),
+            None if key is None else key.decode("latin-1"),
+            address=exchange.address,
+            user_agent=agent,
+            organization=None if organization is None else organization.decode("latin-1"),
+        )
+
+    async def _limit_refused(self, exchange: Exchange, error: ApiError) -> None:
+        """Who may not act as it asks still counts as itself. Who that is, nobody knows: guessing counts by address."""
+        services = self._process.services
+        if services is None or self.route.unlimited or error.kind == "unavailable":
+            return
+        if error.about is None or error.kind == "unauthenticated":
+            await services.rate_limits.admit_address(exchange.sender, exchange.address)
+        else:
+            exchange.caller = error.about
+            await services.rate_limits.admit_caller(exchange.sender, error.about)
 
     async def _limit(self, exchange: Exchange, caller: Caller) -> None:
         """The caller is known, and nothing of the body has been read."""

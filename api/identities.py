@@ -137,25 +137,12 @@ class Identities:
                 _refuse("invalid_api_key", replaced, about=of_key)
             _refuse("invalid_token", EXPIRED)
         if organization is not None and organization != identity.account_id:
-            identity = await self._acting_for(organization, identity, digest, generation)
-        return Caller(
-            kind="key" if identity.key_id else "user",
-            user_id=identity.user_id,
-            account_id=identity.account_id,
-            key_id=identity.key_id,
-            role=identity.role,
-            scopes=identity.scopes,
-            mode=identity.mode,
-            expires_at=identity.expires_at if identity.key_id else None,
-            limits=identity.limits,
-            project_id=identity.project_id,
-            level=identity.level,
-            subscription=identity.subscription,
-            suspended=identity.suspended,
-            claims_json=identity.claims_json,
-            address=address,
-            user_agent=user_agent,
-        )
+            try:
+                identity = await self._acting_for(organization, identity, digest, generation)
+            except ApiError as error:
+                error.about = _caller(identity, address, user_agent)
+                raise
+        return _caller(identity, address, user_agent)
 
     async def _identified(self, credential: str, digest: bytes, address: str, user_agent: str) -> Identity:
         generation = self.cache.generation
@@ -260,6 +247,28 @@ class Identities:
         self._unknown[key_id] = self._now_s() + UNKNOWN_S
         if len(self._unknown) > UNKNOWN_MAX:
             self._unknown.popitem(last=False)
+
+
+def _caller(identity: Identity, address: str, user_agent: str) -> Caller:
+    """Who asks, from where."""
+    return Caller(
+        kind="key" if identity.key_id else "user",
+        user_id=identity.user_id,
+        account_id=identity.account_id,
+        key_id=identity.key_id,
+        role=identity.role,
+        scopes=identity.scopes,
+        mode=identity.mode,
+        expires_at=identity.expires_at if identity.key_id else None,
+        limits=identity.limits,
+        project_id=identity.project_id,
+        level=identity.level,
+        subscription=identity.subscription,
+        suspended=identity.suspended,
+        claims_json=identity.claims_json,
+        address=address,
+        user_agent=user_agent,
+    )
 
 
 def _earlier(expires_at: Instant | None, old: KeyDigest | None) -> Instant | None:

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import uvicorn
 from msgspec import Struct
+from multidict import CIMultiDict
 
 from api.app import create_app
 from api.issuers import NO_ISSUERS, Issuers
@@ -84,10 +85,10 @@ class Running:
         token: str | None = None,
         api_key: str | None = None,
         idempotency_key: str | None = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request. `token` goes as `Authorization: Bearer`, `api_key` as `X-API-Key`."""
-        sent = dict(headers or {})
+        sent = CIMultiDict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         if api_key is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from multidict import CIMultiDict
 
 from tests.api.running import Answer, Person, Running, application
 
@@ -171,6 +172,35 @@ async def test_addresses_have_a_limit() -> None:
             refused = await app.ask(method, path)
             assert (refused.code, refused.json["error"]["limit_name"]) == ("rate_limited", "address-minute")
         assert (await app.ask("GET", "/users/me", token=person.token)).status == 200
+
+
+async def test_who_names_a_wrong_organization_counts_as_itself(app: Running) -> None:
+    """What is refused for the account that it names is counted all the same: nobody searches for organizations free."""
+    person = await app.register()
+    key = await app.key(person)
+    for number in range(9):
+        organization = {"X-Organization": f"org_{number:032x}"}
+        if number % 2:
+            answer = await app.ask("GET", "/users/me", token=person.token, headers=organization)
+            assert (answer.code, limits_of(answer)) == ("organization_not_found", (10, 8 - number))
+        else:
+            answer = await app.ask("GET", "/users/me", api_key=key["key"], headers=organization)
+            assert (answer.code, limits_of(answer)) == ("key_bound", (10, 8 - number))
+    for asked in ({"X-Organization": "org_none"}, {}):
+        refused = await app.ask("GET", "/users/me", token=person.token, headers=asked)
+        assert (refused.code, limits_of(refused)) == ("rate_limited", (10, 0))
+
+
+async def test_contradicting_headers_count_by_address() -> None:
+    """Two credentials, or one header twice, say nothing for sure about who asks: the address has a limit."""
+    async with application(limits=True, anonymous_requests_per_minute=3) as app:
+        person = await app.register()
+        one = await app.ask("GET", "/users/me", token=person.token, api_key="fs_live_other")
+        assert (one.code, limits_of(one)) == ("conflicting_credentials", (3, 1))
+        two = CIMultiDict([("X-Organization", person.id), ("X-Organization", person.id)])
+        for code, left in (("invalid_header", 0), ("rate_limited", 0)):
+            answer = await app.ask("GET", "/users/me", token=person.token, headers=two)
+            assert (answer.code, limits_of(answer)) == (code, (3, left))
 
 
 async def test_without_limits() -> None:
