@@ -24,7 +24,7 @@ SERVED_S = 90.0
 """How long a key counts as served at least: longer than its minute lasts, and takes to settle."""
 AT_ONCE = 200
 CALLERS_MAX = 20_000
-"""Keys whose last caller is remembered: from where a key was used last is told by a process that saw it."""
+"""Keys whose last caller is remembered, the least recently used go first: a process that saw it tells from where."""
 
 Record: TypeAlias = Callable[[KeyUse], Awaitable[bool]]
 
@@ -37,9 +37,10 @@ class KeyMinutes:
     What it is started with puts one minute on record and answers whether the log has it.
     """
 
-    def __init__(self, store: RateStore, documents: DocumentReader) -> None:
+    def __init__(self, store: RateStore, documents: DocumentReader, *, callers_max: int = CALLERS_MAX) -> None:
         self._store = store
         self._documents = documents
+        self._callers_max = callers_max
         self._callers: dict[str, Caller] = {}
         self._served: tuple[set[str], set[str]] = (set(), set())
         """Keys that were served lately, and those before them."""
@@ -51,10 +52,11 @@ class KeyMinutes:
         key_id = caller.key_id
         if key_id is None:
             return
+        self._callers.pop(key_id, None)  # what is put in again stands last
         self._callers[key_id] = caller
-        if len(self._served[0]) < CALLERS_MAX:
+        if len(self._served[0]) < self._callers_max:
             self._served[0].add(key_id)
-        if len(self._callers) > CALLERS_MAX:
+        if len(self._callers) > self._callers_max:
             del self._callers[next(iter(self._callers))]
 
     def start(self, record: Record) -> None:

@@ -4,10 +4,11 @@ from functools import partial
 from typing import Any
 
 from api.api_key_use import KeyUse, record_key_use
+from api.caller import Caller
 from api.rate_limits.minutes import KeyMinutes
 from api.rate_limits.rules import KEY
 from domain.instant import MINUTE, SECOND
-from eventstore.rates import MINUTE_S, RateDelta
+from eventstore.rates import MINUTE_S, RateDelta, RateMinute
 from tests.api.running import Running, application
 
 LATER = MINUTE + 3 * SECOND
@@ -78,3 +79,16 @@ async def test_minutes_of_a_process_that_is_gone() -> None:
         assert {(use.key_id, use.account_id, use.user_id, use.count) for use in told} == {
             (key["id"], person.id, person.id, 7)
         }
+
+
+async def test_the_busiest_key_is_forgotten_last() -> None:
+    """Beyond the bound goes the key that was used longest ago, not the one that was used first."""
+    async with application() as app:
+        minutes = KeyMinutes(app.store, app.services.documents, callers_max=2)
+        for key_id in ("key_1", "key_2", "key_1", "key_3"):
+            minutes.seen(Caller(kind="key", user_id="user_1", account_id="user_1", key_id=key_id, address="192.0.2.1"))
+        told = [
+            await minutes._use(RateMinute(subject=KEY + key_id, minute=0, admitted=1, refused=0, last_at=1))
+            for key_id in ("key_1", "key_2", "key_3")
+        ]
+    assert [None if use is None else use.address for use in told] == ["192.0.2.1", None, "192.0.2.1"]
