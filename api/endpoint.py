@@ -145,7 +145,7 @@ class Endpoint:
         if caller.kind == "anonymous":
             await services.rate_limits.admit_address(exchange.sender, exchange.address)
         else:
-            await services.rate_limits.admit_caller(exchange.sender, caller)
+            await services.rate_limits.admit_caller(exchange.sender, caller, self.route.access.scope)
 
     async def _decode(self, exchange: Exchange, caller: Caller, path: Mapping[str, str]) -> Call[Any, Any]:
         route, headers = self.route, exchange.headers

@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from api.scopes import INCLUDED
 from api.toml_file import TomlFile
 from domain.errors import Invalid
 from domain.money import MicroCredits, parse_credits
@@ -32,6 +33,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seats: int | Unlimited
     features: tuple[str, ...]
     per_seat: bool = False
+    scope_requests_per_minute: Mapping[str, int] = {}  # msgspec copies the default
 
 
 LIMITS = ("messages_per_day", "requests_per_minute", "requests_per_day", "agent_slots", "api_keys", "seats")
@@ -52,6 +54,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     api_keys: int | None
     seats: int | None
     features: tuple[str, ...]
+    scope_requests_per_minute: Mapping[str, int] = {}  # msgspec copies the default
+    """Further limits for requests that need a scope, such as `models:invoke`; other scopes have none."""
 
 
 class Plans(Mapping[str, Plan]):
@@ -91,6 +95,13 @@ def _plan(file: TomlFile, name: str, table: _Table) -> Plan:
         if value != "unlimited" and value < 0:
             raise file.wrong(("plans", name, limit), 'expected a whole number from 0, or "unlimited"')
         limits[limit] = None if value == "unlimited" else value
+    for scope, value in table.scope_requests_per_minute.items():
+        if INCLUDED.get(scope) != () or value < 0:
+            known = ", ".join(each for each, included in INCLUDED.items() if not included)
+            raise file.wrong(
+                ("plans", name, "scope_requests_per_minute", scope),
+                f"expected a whole number from 0, for one of {known}",
+            )
     return Plan(
         id=name,
         title=table.title,
@@ -98,6 +109,7 @@ def _plan(file: TomlFile, name: str, table: _Table) -> Plan:
         per_seat=table.per_seat,
         monthly_credits=_amount(file, name, "monthly_credits", table.monthly_credits),
         features=table.features,
+        scope_requests_per_minute=table.scope_requests_per_minute,
         **limits,
     )
 

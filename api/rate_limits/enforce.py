@@ -55,7 +55,7 @@ class RateLimits:
         self._free = free
         self._anonymous_per_minute = anonymous_per_minute
         self._addresses: OrderedDict[str, Allowance] = OrderedDict()
-        self._callers: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._callers: OrderedDict[tuple[str, str, str | None], _Known] = OrderedDict()
 
     async def start(self) -> None:
         """Begins to share counts; does not wait for a store that is away."""
@@ -80,10 +80,10 @@ class RateLimits:
             _refusals.labels(verdict.refused.rule.name).inc()
             raise refusal_of(verdict.refused)
 
-    async def admit_caller(self, sender: Sender, caller: Caller) -> None:
-        """The same for an authenticated caller, by its account's plan and its key's own limits."""
+    async def admit_caller(self, sender: Sender, caller: Caller, scope: str | None = None) -> None:
+        """The same for an authenticated caller, by its account's plan, the scope needed, and its key's own limits."""
         self.minutes.seen(caller)
-        await self.admit(sender, self.of_caller(caller))
+        await self.admit(sender, self.of_caller(caller, scope))
 
     async def admit_address(self, sender: Sender, address: str) -> None:
         """The same for somebody who is not known, by address; of IPv6 by its /64."""
@@ -94,16 +94,18 @@ class RateLimits:
         """How a caller's limits stand, counting nothing."""
         return self.limiter.peek(self.of_caller(caller))
 
-    def of_caller(self, caller: Caller) -> Allowance:
+    def of_caller(self, caller: Caller, scope: str | None = None) -> Allowance:
         """The caller's rules; made anew when its plan or its key's limits were read anew."""
-        who = (caller.account_id, caller.principal)
+        plan = self._free if caller.subscription is None else caller.subscription.plan
+        if scope not in plan.scope_requests_per_minute:
+            scope = None
+        who = (caller.account_id, caller.principal, scope)
         known = self._callers.get(who)
         if known is not None and known.subscription is caller.subscription and known.limits is caller.limits:
             self._callers.move_to_end(who)
             return known.allowance
-        plan = self._free if caller.subscription is None else caller.subscription.plan
         enforced = self._anonymous_per_minute is not None
-        made = caller_allowance(caller.account_id, plan, caller.key_id, caller.limits, enforced=enforced)
+        made = caller_allowance(caller.account_id, plan, caller.key_id, caller.limits, enforced=enforced, scope=scope)
         self._callers[who] = _Known(subscription=caller.subscription, limits=caller.limits, allowance=made)
         if len(self._callers) > CALLERS_MAX:
             self._callers.popitem(last=False)

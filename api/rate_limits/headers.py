@@ -23,6 +23,7 @@ declare(
 NAMES = {
     "account-minute": "requests a minute of the account's plan",
     "account-day": "requests a day of the account's plan",
+    "scope-minute": "requests a minute with this scope of the account's plan",
     "key-minute": "requests a minute of this API key",
     "key-day": "requests a day of this API key",
     "address-minute": "requests a minute of one address without credentials",

@@ -48,14 +48,20 @@ def allowance(rules: Sequence[Rule]) -> Allowance:
 
 
 def caller_allowance(
-    account_id: str, plan: Plan, key_id: str | None, limits: KeyLimits, *, enforced: bool
+    account_id: str, plan: Plan, key_id: str | None, limits: KeyLimits, *, enforced: bool, scope: str | None = None
 ) -> Allowance:
-    """The rules of an authenticated caller. Not `enforced`: its key's uses are counted, and nothing is refused."""
+    """The rules of an authenticated caller whose request needs a scope that the plan limits, or none such.
+
+    Not `enforced`: its key's uses are counted, and nothing is refused.
+    """
     account, key = f"account {account_id}", f"{KEY}{key_id}"
     found = [
         Rule(name="account-minute", subject=account, window_s=MINUTE_S, limit=plan.requests_per_minute),
         Rule(name="account-day", subject=account, window_s=DAY_S, limit=plan.requests_per_day),
     ]
+    if scope is not None:
+        limit = plan.scope_requests_per_minute[scope]
+        found.append(Rule(name="scope-minute", subject=f"{account} {scope}", window_s=MINUTE_S, limit=limit))
     if key_id is not None:
         found += [
             Rule(name="key-minute", subject=key, window_s=MINUTE_S, limit=limits.requests_per_minute, reported=True),

@@ -20,7 +20,7 @@ from api.issuers import NO_ISSUERS, Issuers
 from api.llm_models import LlmModels, load_llm_models
 from api.parts import Services
 from api.passwords import Passwords
-from api.plans import load_plans
+from api.plans import Plans, load_plans
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.log import MemoryLog
@@ -161,6 +161,7 @@ async def application(
     *,
     clock: Callable[[], Instant] = system_clock,
     llm_models: LlmModels | None = None,
+    plans: Plans | None = None,
     issuers: Issuers = NO_ISSUERS,
     iterations: int = 10,
     mailer_url: str = "",
@@ -180,7 +181,7 @@ async def application(
         store=store,
         documents=documents,
         bus=log,
-        plans=load_plans(),
+        plans=plans or load_plans(),
         llm_models=llm_models or load_llm_models(),
         issuers=issuers,
         clock=clock,

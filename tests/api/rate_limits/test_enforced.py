@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from multidict import CIMultiDict
+from msgspec.structs import replace
 
+from api.plans import Plans, load_plans
 from tests.api.running import Answer, Person, Running, application
 
 POLICY = re.compile(r'"[a-z-]+";q=\d+;w=\d+(, "[a-z-]+";q=\d+;w=\d+)*')
@@ -219,3 +221,18 @@ async def test_addresses_are_not_in_the_store() -> None:
         await app.ask("GET", "/billing/plans")
         await app.until(lambda: bool(app.store._rate_cells))
         assert not [subject for subject, _, _ in app.store._rate_cells if "127.0.0.1" in subject]
+
+
+async def test_a_scope_can_have_a_limit_of_its_own() -> None:
+    """Requests that need it meet the smaller limit, whoever of the account asks; others do not."""
+    plans = load_plans()
+    limited = replace(plans.free, scope_requests_per_minute={"billing:read": 2})
+    async with application(limits=True, plans=Plans({**plans, "free": limited})) as app:
+        person = await app.register()
+        for left in (1, 0):
+            answer = await app.ask("GET", "/billing/credits", token=person.token)
+            assert (answer.status, limits_of(answer)) == (200, (2, left))
+        refused = await app.ask("GET", "/billing/holds", token=person.token)
+        assert (refused.status, refused.json["error"]["limit_name"]) == (429, "scope-minute")
+        answer = await app.ask("GET", "/users/me", token=person.token)
+        assert (answer.status, limits_of(answer)) == (200, (10, 7))
