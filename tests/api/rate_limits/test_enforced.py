@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from multidict import CIMultiDict
 from msgspec.structs import replace
+from multidict import CIMultiDict
 
 from api.plans import Plans, load_plans
 from tests.api.running import Answer, Person, Running, application
