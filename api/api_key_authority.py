@@ -1,5 +1,7 @@
 """A key never exceeds whoever makes, changes or rotates it: each rule refuses one way round that."""
 
+from collections.abc import Iterable
+
 from api.caller import Caller
 from api.errors import ApiError, declare
 from api.scopes import expand
@@ -9,7 +11,7 @@ from projections.api_keys import ApiKeyView
 declare(
     "mode_exceeded",
     "forbidden",
-    "A key of mode test cannot make a key of mode live.",
+    "A key of mode test cannot make a key of mode live, or let one do more.",
     "Use a live key or a login token, or ask for mode test.",
 )
 declare(
@@ -68,11 +70,16 @@ def require_secret_of(caller: Caller, view: ApiKeyView) -> None:
     """403 where the caller must not have a secret of this key: it would gain rights or time by it."""
     if view.created_by != caller.user_id:
         raise ApiError("not_key_owner")
-    require_mode(caller, view.mode)
     require_no_later(caller, view.expires_at)
     require_project(caller, view.project_id)
-    lacking = sorted(expand(view.scopes) - caller.scopes)
-    if lacking and caller.key_id != view.id:
-        raise ApiError("scope_exceeded", f"The key has scopes that yours lack: {', '.join(lacking)}.")
+    require_reach(caller, view, view.scopes)
     if caller.key_id != view.id:
         require_no_limits(caller)
+
+
+def require_reach(caller: Caller, view: ApiKeyView, scopes: Iterable[str]) -> None:
+    """403 where the key, with these scopes, may do what the caller may not: it would do more of that, or for longer."""
+    require_mode(caller, view.mode)
+    lacking = sorted(expand(scopes) - caller.scopes)
+    if lacking and caller.key_id != view.id:
+        raise ApiError("scope_exceeded", f"The key has scopes that yours lack: {', '.join(lacking)}.")

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import UNSET, structs
 
 from api.account_plan import plan_of
-from api.api_key_authority import require_mode, require_no_later, require_no_limits, require_project
+from api.api_key_authority import require_mode, require_no_later, require_no_limits, require_project, require_reach
 from api.api_key_made import as_decided, key_made, seal_key
 from api.api_key_shown import (
     ApiKeyChange,
@@ -117,7 +117,7 @@ async def show(call: Call[None, None]) -> ApiKeyShown:
 
 
 async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
-    """Changes name, scopes, limits or end."""
+    """Changes name, scopes, limits or end; the name also of a key that may do more than the caller."""
     body, services, caller = call.body, call.services, call.caller
     view = await own_key(call)
     if body.name is not None:
@@ -126,8 +126,11 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
     expires_at = UNSET if body.expires_at is UNSET else _expiry(body.expires_at)
     if expires_at is not UNSET:
         require_no_later(caller, expires_at)
-    if not (body.rate_limit is UNSET and body.credit_limit is UNSET):
+    limited = not (body.rate_limit is UNSET and body.credit_limit is UNSET)
+    if limited:
         require_no_limits(caller)
+    if limited or scopes is not None or expires_at is not UNSET:
+        require_reach(caller, view, view.scopes if scopes is None else scopes)
     draft = call.draft(f"account:{view.account_id}")
     outcome = await draft.submit(
         UpdateApiKey(
@@ -265,6 +268,7 @@ ROUTES = (
             "invalid_expiry",
             "invalid_amount",
             "scope_exceeded",
+            "mode_exceeded",
             "expiry_exceeded",
             "limits_exceeded",
             "api_key_not_found",

@@ -154,6 +154,25 @@ async def test_403_for_a_key_with_limits(app: Running) -> None:
         assert renamed.status == 200
 
 
+@pytest.mark.parametrize(
+    ("lesser", "code"), [({"scopes": ["api_keys:write"]}, "scope_exceeded"), ({"mode": "test"}, "mode_exceeded")]
+)
+async def test_403_for_a_key_that_may_do_less(app: Running, lesser: dict[str, Any], code: str) -> None:
+    """Who holds a bounded key and one that cannot spend does not free the first with the second."""
+    person = await app.register()
+    weak = await app.key(person, **lesser)
+    limits: dict[str, Any] = {"rate_limit": RATES, "credit_limit": CREDITS, "expires_at": "2100-01-01T00:00:00Z"}
+    bounded = await app.key(person, **limits)
+    for name in limits:
+        answer = await app.ask("PATCH", f"/api-keys/{bounded['id']}", {name: None}, api_key=weak["key"])
+        assert (answer.status, answer.code) == (403, code), name
+    shown = await app.ask("GET", f"/api-keys/{bounded['id']}", token=person.token)
+    assert (shown.json["expires_at"], shown.json["limits"]) == (bounded["expires_at"], bounded["limits"])
+    for method, body in (("PATCH", {"name": "n"}), ("DELETE", None)):
+        answer = await app.ask(method, f"/api-keys/{bounded['id']}", body, api_key=weak["key"])
+        assert answer.status == 200
+
+
 async def test_403_for_a_key_that_ends(app: Running, clock: Clock) -> None:
     """It moves no key's end beyond its own."""
     person = await app.register()
