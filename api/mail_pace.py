@@ -38,3 +38,11 @@ class MailPace:
             wait_s = max(1, math.ceil(sent[0] + WINDOW_S - now))
             raise ApiError("mail_too_soon", headers={"Retry-After": str(wait_s)})
         sent.append(now)
+
+    def admits(self, key: str) -> bool:
+        """The same for a mail that may be left out."""
+        try:
+            self.admit(key)
+        except ApiError:
+            return False
+        return True

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from api.mail_pace import MAILS_MAX
 from domain.instant import DAY, SECOND
 from tests.api.clock import Clock
 from tests.api.mailbox import Mailbox, mailbox
@@ -60,6 +61,19 @@ async def test_verify_200(app: Running, box: Mailbox) -> None:
         answer = await verify(app, token)
         assert (answer.status, answer.json) == (200, {"user_id": person.id, "email_verified": True})
     assert await is_verified(app, person)
+
+
+async def test_registering_over_and_over_fills_no_mailbox(app: Running, box: Mailbox) -> None:
+    """Who registers somebody else's address and erases the user, again and again, has few mails sent there."""
+    for _ in range(MAILS_MAX + 3):
+        person = await app.register(email="victim@example.com")
+        assert (await app.ask("DELETE", "/users/me", token=person.token)).status == 200
+    owner = await app.register(email="Victim@example.com")
+    other = await app.register()
+    await token_to(box, other)  # mails are taken in order
+    assert sum(mail["to"].lower() == "victim@example.com" for mail in box.mails) == MAILS_MAX
+    assert (await app.ask("POST", "/users/me/email/verify", token=owner.token)).status == 202
+    assert (await verify(app, await token_to(box, owner))).status == 200
 
 
 async def test_a_repeated_registration_mails_once(app: Running, box: Mailbox) -> None:
