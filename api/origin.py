@@ -26,9 +26,7 @@ _decode = msgspec.json.Decoder(Origin).decode
 
 async def seal_origin(sealer: Sealer, subject: str, address: str, user_agent: str) -> str:
     """Seals it under the data key of `user:{id}`. `Erased` when the user was."""
-    return await sealer.seal_repeated(
-        subject, PLACE, msgspec.json.encode(Origin(address=address, user_agent=user_agent))
-    )
+    return await sealer.seal(subject, PLACE, msgspec.json.encode(Origin(address=address, user_agent=user_agent)))
 
 
 async def open_origin(services: "Services", actor: Actor, stream: str = "") -> Origin:

@@ -66,25 +66,6 @@ class Sealer:
         self._clock = clock
         self._cached_max = cached_max
         self._keys: OrderedDict[str, _Key] = OrderedDict()
-        self._repeated: OrderedDict[tuple[str, str, bytes], tuple[_Key, str]] = OrderedDict()
-
-    async def seal_repeated(self, subject: str, place: str, plaintext: bytes) -> str:
-        """As `seal`, but the same text for the same value for as long as the data key is at hand, up to 60 s.
-
-        For what comes with every request, such as its address: that two of them are equal can be told then.
-        """
-        what = (subject, place, plaintext)
-        known = self._repeated.get(what)
-        if known is not None and known[0] is self._cached(subject):
-            return known[1]
-        sealed = await self.seal(subject, place, plaintext)
-        key = self._keys.get(subject)
-        if key is not None:
-            self._repeated[what] = key, sealed
-            self._repeated.move_to_end(what)
-            if len(self._repeated) > self._cached_max:
-                self._repeated.popitem(last=False)
-        return sealed
 
     async def seal(self, subject: str, place: str, plaintext: bytes) -> str:
         """The sealed text; makes the subject's data key if there is none yet. `Erased` if there must be none again."""

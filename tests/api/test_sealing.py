@@ -157,18 +157,3 @@ def test_the_key_id_tells_nothing() -> None:
     """The id that sealed values carry is a hash of the data key, cut short."""
     key = OLD.unwrap(OLD.new_data_key("user:1"))
     assert hashlib.sha256(key).hexdigest()[:12] not in repr(OLD.new_data_key("user:1"))
-
-
-async def test_what_repeats_is_sealed_once_for_as_long_as_its_key_is_at_hand() -> None:
-    """The same text for the same value, another for every other, and a new one with the next data key."""
-    now = 0.0
-    sealer = Sealer(store(), OLD, clock=lambda: now)
-    first = await sealer.seal_repeated("user:1", "origin", b"here")
-    assert await sealer.seal_repeated("user:1", "origin", b"here") == first
-    assert await sealer.open("user:1", "origin", first) == b"here"
-    others = [("user:2", "origin", b"here"), ("user:1", "place", b"here"), ("user:1", "origin", b"there")]
-    assert len({await sealer.seal_repeated(*other) for other in others} | {first}) == 4
-    now += CACHED_S + 1
-    again = await sealer.seal_repeated("user:1", "origin", b"here")
-    assert again != first
-    assert await sealer.open("user:1", "origin", again) == b"here"
