@@ -7,13 +7,13 @@ what they name; where they cannot be read for 30 s nothing cached may be trusted
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from time import monotonic
 
 import structlog
 from msgspec import Struct
 
 from api.account_plan import AccountPlan
+from api.background import ended
 from api.caller import Mode
 from domain.account.api_key_limits import NO_LIMITS, KeyLimits
 from domain.instant import Instant
@@ -157,11 +157,8 @@ class StampsPoller:
 
     async def stop(self) -> None:
         """Ends the polling."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await ended(self._task)
+        self._task = None
 
     async def poll(self) -> None:
         """Reads what was stamped since the last time and drops it. `StoreError` leaves the position where it was."""

@@ -7,12 +7,12 @@ made-up keys costs the provider nothing. Nobody waits longer than a bound.
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from time import monotonic
 
 import aiohttp
 import structlog
 
+from api.background import ended
 from api.issuers import Issuer
 from api.jwks_document import UnusableKeySet, VerificationKey, read_key_set
 from telemetry import metrics
@@ -66,10 +66,7 @@ class Jwks:
     async def stop(self) -> None:
         """Ends the fetching."""
         for task in (self._refreshing, self._flight):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await ended(task)
 
     async def key(self, kid: str) -> VerificationKey | None:
         """The key of this name. For an unknown one it waits, with a bound, where a fetch is due or under way."""

@@ -21,6 +21,7 @@ from aiokafka.errors import (
     NotEnoughReplicasError,
 )
 
+from api.background import ended
 from api.bus import Ack, BusUnavailable, BusUncertain
 from api.errors import ApiError
 from eventstore.codec import COMMAND_SIZE_BYTES_MAX
@@ -69,10 +70,7 @@ class KafkaBus:
 
     async def stop(self) -> None:
         """Delivers what was handed over, within a bound, and disconnects."""
-        if self._rebuilder is not None:
-            self._rebuilder.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._rebuilder
+        await ended(self._rebuilder)
         await self._drop_probe()
         producer, self._producer = self._producer, None
         self._why = "stopped"

@@ -4,9 +4,9 @@ The number is renewed in the background, so that asking costs nothing; while log
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
+from api.background import ended
 from api.bus import BusError, BusOverloaded, CommandBus
 from eventstore.errors import StoreError
 from eventstore.store import Store
@@ -59,10 +59,7 @@ class Lag:
 
     async def stop(self) -> None:
         """Ends the reading."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

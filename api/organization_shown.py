@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from api.plain_text import PATTERN
+from api.plain_text import Name
 from api.profile import Email
 from api.rfc3339 import format_instant, maybe_instant
 from domain.instant import DAY, SECOND, Instant
@@ -18,15 +18,6 @@ NAME_PLACE = "org.name"
 EMAIL_PLACE = "org.invited_email"
 EXPIRES_IN_S = 7 * DAY // SECOND
 
-Name: TypeAlias = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=100,
-        description="At most 100 characters, no control characters.",
-        extra_json_schema={"pattern": PATTERN},
-    ),
-]
 MemberLevel: TypeAlias = Annotated[
     Level,
     Meta(description="`read` sees, `write` also changes and spends, `admin` also administers the organization itself."),

@@ -5,10 +5,10 @@ is not asked harder than a fast one. Where the worker lives in the same process 
 """
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Iterable
 
+from api.background import ended
 from api.errors import ApiError
 from eventstore.errors import StoreError
 from eventstore.records import Outcome
@@ -72,10 +72,7 @@ class OutcomePoller:
 
     async def stop(self) -> None:
         """Ends the polling; whoever still waits gets `None`, as if the time had passed."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
         for waiter in self._waiters:
             if not waiter.done.done():
                 waiter.done.set_result(None)

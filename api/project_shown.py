@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.errors import ApiError, declare
 from api.parts import Services
-from api.plain_text import PATTERN
+from api.plain_text import Name
 from api.profile import PROJECT_NAME_PLACE as NAME_PLACE
 from api.profile import PROJECT_SETTINGS_PLACE as SETTINGS_PLACE
 from api.profile import subject_of
@@ -25,15 +25,6 @@ declare(
     "Keep them under `limit_bytes` of JSON.",
 )
 
-ProjectName: TypeAlias = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=100,
-        description="At most 100 characters, no control characters.",
-        extra_json_schema={"pattern": PATTERN},
-    ),
-]
 Settings: TypeAlias = Annotated[
     dict[str, Any], Meta(description="Any JSON object, at most 16 kB; Form-State keeps it and never looks into it.")
 ]
@@ -42,14 +33,14 @@ Settings: TypeAlias = Annotated[
 class NewProject(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A project to be made."""
 
-    name: ProjectName
+    name: Name
     settings: Settings = {}  # msgspec copies the default
 
 
 class ProjectChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is left out stays; `settings` are replaced as a whole."""
 
-    name: ProjectName | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
     settings: Settings | UnsetType = UNSET
     status: (
         Annotated[ProjectStatus, Meta(description="Keys and tokens of an archived project do not work.")] | UnsetType

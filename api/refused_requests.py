@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 from msgspec import Struct
 
+from api.background import ended
 from api.bus import BusError
 from api.caller import Caller
 from api.errors import ApiError, declare
@@ -68,10 +69,7 @@ class RefusedRequests:
 
     async def stop(self) -> None:
         """Flushes what is left and ends."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
         try:
             async with asyncio.timeout(STOP_S):
                 await self.flush()

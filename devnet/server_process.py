@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -9,7 +10,7 @@ from devnet.child import kill_tree
 from devnet.scratch import free_port
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """A server on loopback; subclasses say how it starts."""
 
     NAME: ClassVar[str]
@@ -35,9 +36,9 @@ class ServerProcess:
             raise RuntimeError(f"{self.NAME} is not running")
         return self._child.pid
 
+    @abstractmethod
     def start(self) -> Self:
         """Starts it and waits until it serves."""
-        raise NotImplementedError
 
     def stop(self, timeout_s: float = 20) -> None:
         """Ends all sessions and shuts down cleanly; killed if that takes longer. Nothing to do when stopped."""

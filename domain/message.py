@@ -50,9 +50,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """Tells what happened, with results and never inputs, so that a replay looks nothing up."""
 
     schema_version: ClassVar[int] = 1
-    erasing: ClassVar[bool] = False
-    """It has an `erasure`."""
 
-    def erasure(self, entity_id: str) -> Erasure:
-        """What an event that is `erasing` makes unreadable and gives up; its stream is that of `entity_id`."""
-        raise NotImplementedError
+    def erasure(self, entity_id: str) -> Erasure | None:  # noqa: ARG002  # only those that erase need it
+        """What the event makes unreadable and gives up, if anything; its stream is that of `entity_id`."""
+        return None

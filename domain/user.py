@@ -5,7 +5,7 @@ neither, and the role is what the provider's newest token said, capped by the op
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -149,7 +149,6 @@ class IdentityLinked(Event, frozen=True, kw_only=True, tag="user.identity_linked
 class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
     """The user is gone: no data key, no address, no credentials. The account's balance and its trail stay."""
 
-    erasing: ClassVar[bool] = True
     email_hash: str
     erased_at: Instant
 

@@ -242,6 +242,8 @@ class Decisions(Struct, kw_only=True):
     def _erase(self, recorded: Recorded) -> None:
         """The keys and claims that an event takes with it; in its own transaction, so that nothing can be forgotten."""
         erasure = recorded.event.erasure(recorded.entity_id)
+        if erasure is None:
+            return
         self.batch.keys_erased += erasure.subjects
         self.batch.claims_released += [
             ClaimRow(kind=kind, value=value, shard=recorded.shard, stream=recorded.stream, command_id="")
@@ -266,8 +268,7 @@ class Decisions(Struct, kw_only=True):
     def close(self) -> None:
         """Adds what was erased and the new heads of all touched streams, with a snapshot where one is due."""
         for each in self.recorded:
-            if each.event.erasing:
-                self._erase(each)
+            self._erase(each)
         freed = self.batch.claims_freed
         self.batch.claims_freed = [row for row in freed if (row.kind, row.value) not in self.claims_kept]
         for name, version in self.versions.items():

@@ -72,9 +72,7 @@ class RateLimits:
 
     async def admit(self, sender: Sender, allowance: Allowance) -> None:
         """Counts one request; 429 `rate_limited` if a limit is used up. Every answer carries the headers."""
-        verdict = self.limiter.take(allowance)
-        if verdict.unsure:
-            verdict = await self.exchanger.settle(allowance)
+        verdict = await self.exchanger.admit(allowance)
         sender.add(*verdict_headers(allowance, verdict))
         if verdict.refused is not None:
             _refusals.labels(verdict.refused.rule.name).inc()

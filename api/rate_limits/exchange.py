@@ -11,6 +11,7 @@ from time import monotonic
 
 import structlog
 
+from api.background import ended
 from api.ids import random_hex
 from api.rate_limits.limiter import RateLimiter, Verdict
 from api.rate_limits.rules import Allowance
@@ -70,9 +71,7 @@ class RateExchanger:
     async def stop(self) -> None:
         """Ends the rhythm with a last exchange."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
             self._task = None
             await self._try()
 

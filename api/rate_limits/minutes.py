@@ -6,13 +6,13 @@ minute, since its process was killed, is any process's to report. Several report
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from time import monotonic
 from typing import TypeAlias
 
 import structlog
 
 from api.api_key_use import KeyUse
+from api.background import ended
 from api.caller import Caller
 from api.rate_limits.rules import KEY
 from eventstore.rates import RateMinute, RateStore
@@ -65,11 +65,8 @@ class KeyMinutes:
 
     async def stop(self) -> None:
         """Ends it; what is not reported yet another process will report."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await ended(self._task)
+        self._task = None
 
     async def report(self, record: Record) -> int:
         """Reports what is over, a bounded number; answers how many are on record now."""

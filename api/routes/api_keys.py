@@ -24,7 +24,7 @@ from api.commands import data_of
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
-from api.plain_text import is_plain
+from api.plain_text import check_name
 from api.rfc3339 import parse_instant
 from api.route import Route, needs
 from api.routes.projects import require_active_project
@@ -48,13 +48,12 @@ declare(
 )
 declare("api_key_expired", "conflict", "The API key has expired.", "Create a new key.")
 declare("invalid_limit", "invalid", "A limit is out of range.", "A rate is 1 to 1000000000 requests, or null.")
-declare("invalid_name", "invalid", "The name is empty or holds control characters.", "Send 1 to 100 characters.")
 
 
 async def create(call: Call[NewApiKey, None]) -> ApiKeyMade:
     """Makes a key; a repeat under one `Idempotency-Key` answers the same key while its outcome still holds it."""
     body, services, caller = call.body, call.services, call.caller
-    _check_name(body.name)
+    check_name(body.name)
     scopes = requested(body.scopes, caller.scopes)
     require_mode(caller, body.mode)
     require_no_limits(caller)
@@ -121,7 +120,7 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
     body, services, caller = call.body, call.services, call.caller
     view = await own_key(call)
     if body.name is not None:
-        _check_name(body.name)
+        check_name(body.name)
     scopes = None if body.scopes is None else requested(body.scopes, caller.scopes)
     expires_at = UNSET if body.expires_at is UNSET else _expiry(body.expires_at)
     if expires_at is not UNSET:
@@ -181,11 +180,6 @@ async def _project(call: Call[Any, Any], project_id: str | None) -> str | None:
     if wanted is not None:
         await require_active_project(call.services, caller.account_id, wanted)
     return wanted
-
-
-def _check_name(name: str) -> None:
-    if not is_plain(name):
-        raise ApiError("invalid_name", param="name")
 
 
 def _expiry(text: str | None) -> Instant | None:

@@ -15,7 +15,7 @@ from api.organization_shown import (
 from api.own_organization import OwnOrganization, open_name, own_organization
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
-from api.plain_text import is_plain
+from api.plain_text import check_name
 from api.profile import subject_of
 from api.rfc3339 import format_instant
 from api.route import Route, needs
@@ -54,7 +54,7 @@ declare(
 async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
     """Makes an organization with the caller as its first admin; it has an account of its own."""
     services, caller, name = call.services, call.caller, call.body.name
-    _check_name(name)
+    check_name(name)
     if caller.account_id != caller.user_id:
         raise ApiError("organization_person_required")
     plan = await plan_of(services, caller.account_id)
@@ -115,7 +115,7 @@ async def change(call: Call[OrganizationChange, None]) -> OrganizationShown:
     if name is None and call.idempotency_key is None:
         return await _shown(services, own)
     if name is not None:
-        _check_name(name)
+        check_name(name)
     sealed = own.view.name_sealed if name is None else await _sealed_name(services, own.id, name)
     draft = call.draft(f"org:{own.id}", account=own.id)
     outcome = await draft.submit(RenameOrganization(by=call.caller.user_id, name_sealed=sealed))
@@ -130,11 +130,6 @@ async def _shown(services: Services, own: OwnOrganization) -> OrganizationShown:
 
 async def _sealed_name(services: Services, org_id: str, name: str) -> str:
     return await services.sealer.seal(subject_of(org_id), NAME_PLACE, name.encode())
-
-
-def _check_name(name: str) -> None:
-    if not is_plain(name):
-        raise ApiError("invalid_name", param="name")
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ from api.commands import data_of
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
-from api.plain_text import is_plain
+from api.plain_text import check_name
 from api.profile import PROJECT_NAME_PLACE as NAME_PLACE
 from api.profile import PROJECT_SETTINGS_PLACE as SETTINGS_PLACE
 from api.profile import subject_of
@@ -35,7 +35,7 @@ declare("project_exists", "conflict", "There is a project with this id.", "Repea
 async def create(call: Call[NewProject, None]) -> ProjectShown:
     """Makes a project of the acting account."""
     services, caller, body = call.services, call.caller, call.body
-    _check_name(body.name)
+    check_name(body.name)
     draft = call.draft()
     project_id = draft.new_id("project")
     subject = subject_of(caller.account_id)
@@ -91,7 +91,7 @@ async def change(call: Call[ProjectChange, None]) -> ProjectShown:
     name: str | UnsetType = UNSET
     settings: str | UnsetType = UNSET
     if body.name is not UNSET:
-        _check_name(body.name)
+        check_name(body.name)
         name = await services.sealer.seal(subject, NAME_PLACE, body.name.encode())
     if body.settings is not UNSET:
         settings = await services.sealer.seal(subject, SETTINGS_PLACE, settings_bytes(body.settings))
@@ -121,11 +121,6 @@ async def require_active_project(services: Services, account_id: str, project_id
     if view is None or view.account_id != account_id or view.status == "archived":
         raise ApiError("project_not_found", param="project_id")
     return view
-
-
-def _check_name(name: str) -> None:
-    if not is_plain(name):
-        raise ApiError("invalid_name", param="name")
 
 
 ROUTES = (

@@ -12,26 +12,15 @@ from api.scopes import INCLUDED
 from devnet.issuer import DevIssuer
 from domain.account.api_keys import RevokeApiKey
 from domain.account.standing import SuspendAccount
-from domain.instant import HOUR, MINUTE, SECOND, Instant
+from domain.instant import HOUR, MINUTE, SECOND
 from domain.invitation import AcceptInvitation, InviteMember
 from domain.member import Level
 from domain.user import GrantRole, Role
-from eventstore.clock import system_clock
+from tests.api.clock import Clock
 from tests.api.company import as_org, founder, organization
 from tests.api.running import Person, Running
 
 Headers = dict[str, str]
-
-
-class Clock:
-    """The wall clock, put forward when told to."""
-
-    def __init__(self) -> None:
-        self.ahead: Instant = 0
-
-    def __call__(self) -> Instant:
-        """Now."""
-        return system_clock() + self.ahead
 
 
 class World(Struct, kw_only=True):

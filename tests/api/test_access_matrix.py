@@ -18,7 +18,8 @@ from api.issuers import Issuers
 from api.route import Route, all_routes
 from api.scopes import INCLUDED
 from devnet.issuer import DevIssuer, running
-from tests.api.access_world import Clock, Headers, World, world
+from tests.api.access_world import Headers, World, world
+from tests.api.clock import Clock
 from tests.api.identity_provider import issuers_of
 from tests.api.running import Running, application
 from tests.docs.markdown import table_of

@@ -15,16 +15,9 @@ from domain.project import UpdateProject
 from domain.user import GrantRole
 from projections.documents import DocumentReader
 from tests.api.company import as_org, founder, joined, organization, subscribe
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import SHARDS, Running, application
 from tests.api.test_identities import elsewhere
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,12 +15,6 @@ RATES = {"requests_per_minute": 60, "requests_per_day": 1_000}
 CREDITS = {"amount": "5.500000", "period": "month"}
 
 
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """The clock of API and worker."""
-    return Clock()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app(clock: Clock) -> AsyncIterator[Running]:
     """One application for this module's tests."""

@@ -16,12 +16,6 @@ from tests.api.running import Running, application
 NO_KEY = "key_" + "0" * 32
 
 
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """The clock of API and worker."""
-    return Clock()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app(clock: Clock) -> AsyncIterator[Running]:
     """One application for this module's tests."""

@@ -11,15 +11,8 @@ from api.rfc3339 import format_instant
 from domain.instant import MINUTE
 from projections.audit_trail import trail
 from tests.api.company import as_org, founder, joined, organization
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import Person, Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

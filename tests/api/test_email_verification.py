@@ -8,21 +8,8 @@ import pytest_asyncio
 from api.mail_pace import MAILS_MAX
 from domain.instant import DAY, SECOND
 from tests.api.clock import Clock
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import Answer, Person, Running, application
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """The clock of API and worker."""
-    return Clock()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

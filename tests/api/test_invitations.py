@@ -7,29 +7,11 @@ import pytest
 import pytest_asyncio
 
 from api.invitation_token import InvitationToken, verify
-from domain.instant import DAY, Instant
-from eventstore.clock import system_clock
+from domain.instant import DAY
+from tests.api.clock import Clock
 from tests.api.company import accept, founder, invited, joined, organization, stored, subscribe
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import Running, application
-
-
-class Clock:
-    """The wall clock, put forward when told to."""
-
-    def __init__(self) -> None:
-        self.ahead: Instant = 0
-
-    def __call__(self) -> Instant:
-        """Now."""
-        return system_clock() + self.ahead
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

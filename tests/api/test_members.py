@@ -8,15 +8,8 @@ import pytest_asyncio
 
 from domain.member import Level
 from tests.api.company import founder, joined, organization
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.routes.organizations import MEMBERSHIPS_MAX
 from tests.api.company import founder, joined, organization, subscribe
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import Running, application
 
 NAMES = [
@@ -27,13 +27,6 @@ NO_NAMES: list[object] = [
     1,
     [],
 ]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,23 +10,10 @@ from api.mailed_tokens import new_token
 from domain.instant import HOUR, SECOND
 from domain.mailed_tokens import OPEN_MAX
 from tests.api.clock import Clock
-from tests.api.mailbox import Mailbox, mailbox
+from tests.api.mailbox import Mailbox
 from tests.api.running import PASSWORD, Answer, Person, Running, application
 
 NEW = "a longer and better one"
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """The clock of API and worker."""
-    return Clock()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    """The operator's mailer."""
-    async with mailbox() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
