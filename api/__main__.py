@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 from api.app import Application
 from api.boot import Boot
 from api.error_pages import errors_page
-from api.issuers import Issuers, load_issuers
+from api.identity.issuers import Issuers, load_issuers
 from api.llm_models import LlmModels, load_llm_models
 from api.openapi import build_openapi
 from api.plans import Plans, load_plans

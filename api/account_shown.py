@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from api.own_organization import open_name
+from api.identity.own_organization import open_name
 from api.parts import Services
 from api.profile import EMAIL_PLACE, NAME_PLACE
 from api.rfc3339 import format_instant

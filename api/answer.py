@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from api.call import Reply
-from api.commands import Accepted
+from api.command_log.commands import Accepted
 from api.errors import ApiError
 
 Header = tuple[bytes, bytes]

@@ -3,7 +3,7 @@
 from msgspec import convert, structs
 
 from api.api_key_shown import ApiKeyMade, shown
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.parts import Services
 from domain.account.api_key_limits import KeyLimits
 from domain.account.api_keys import KeyDigest

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from api.bus import BusUnavailable
 from api.call import Call
-from api.commands import DEADLINE, Accepted, Draft, follow_up
+from api.command_log.bus import BusUnavailable
+from api.command_log.commands import DEADLINE, Accepted, Draft, follow_up
 from api.errors import ApiError, declare
 from domain.account.api_keys import CreateApiKey, RevokeApiKey
 from domain.envelope import Envelope

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from api.bus import BusError
+from api.command_log.bus import BusError
 from api.errors import ApiError
 from api.ids import derived, random_hex
 from api.sealing import Erased

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka.errors import KafkaError
 
-from api.issuers import Issuers
-from api.kafka_bus import KafkaBus
+from api.command_log.kafka_bus import KafkaBus
+from api.identity.issuers import Issuers
 from api.llm_models import LlmModels
 from api.master_keys import UnknownMasterKey, Unwrappable
 from api.parts import Services

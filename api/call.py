@@ -11,7 +11,7 @@ from api.route import Route
 from telemetry import trace
 
 if TYPE_CHECKING:
-    from api.commands import Draft
+    from api.command_log.commands import Draft
     from api.parts import Services
     from api.process import Process
 
@@ -142,12 +142,12 @@ class Call(Generic[B, Q]):
         command_id: str | None = None,
         fingerprint: str | None = None,
     ) -> "Draft":
-        """The command that this request will become; see `api.commands.Draft`.
+        """The command that this request will become; see `api.command_log.commands.Draft`.
 
         `stream` may be left out until `submit` where its id comes from `new_id`. `account` is the acting account if it
         is not the caller's; `principal` is the HMAC of the email on public routes; `command_id` replaces the derived
         one where something else makes the command unique, such as a reference.
         """
-        from api.commands import Draft
+        from api.command_log.commands import Draft
 
         return Draft(self, stream, account=account, principal=principal, command_id=command_id, fingerprint=fingerprint)

@@ -66,7 +66,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 class Authenticator(Protocol):
-    """What the endpoint asks of `api.identities.Identities`."""
+    """What the endpoint asks of `api.identity.identities.Identities`."""
 
     async def authenticate(
         self,

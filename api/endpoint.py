@@ -10,10 +10,10 @@ from msgspec import Struct, structs
 from starlette.responses import Response
 
 from api.answer import Sender
-from api.bus import BusError, BusOverloaded, BusUncertain
 from api.call import Call, Reply
 from api.caller import Caller
-from api.commands import Accepted
+from api.command_log.bus import BusError, BusOverloaded, BusUncertain
+from api.command_log.commands import Accepted
 from api.decode import (
     body_decoder,
     check_encoding,

@@ -9,22 +9,22 @@ from domain.instant import Instant
 if TYPE_CHECKING:
     import aiohttp
 
-    from api.commands import Commands
+    from api.command_log.commands import Commands
     from api.errands import Errands
     from api.gateway.metering import Metering
-    from api.identities import Identities
+    from api.identity.identities import Identities
+    from api.identity.login_throttle import LoginThrottle
+    from api.identity.passwords import Passwords
+    from api.identity.tokens import Tokens
     from api.llm_models import LlmModels
-    from api.login_throttle import LoginThrottle
     from api.lookup import LookupHash
-    from api.mail_pace import MailPace
-    from api.mailer import Mailer
-    from api.passwords import Passwords
+    from api.mail.mail_pace import MailPace
+    from api.mail.mailer import Mailer
     from api.plans import Plans
     from api.rate_limits.enforce import RateLimits
     from api.refused_requests import RefusedRequests
     from api.sealing import Sealer
     from api.settings import ApiSettings
-    from api.tokens import Tokens
     from eventstore.store import Store
     from projections.documents import DocumentReader
 

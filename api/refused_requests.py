@@ -13,8 +13,8 @@ import structlog
 from msgspec import Struct
 
 from api.background import ended
-from api.bus import BusError
 from api.caller import Caller
+from api.command_log.bus import BusError
 from api.errors import ApiError, declare
 from api.ids import random_hex, uuid7
 from api.origin import seal_origin
@@ -26,7 +26,7 @@ from eventstore.errors import StoreError
 from telemetry import metrics
 
 if TYPE_CHECKING:
-    from api.commands import Commands
+    from api.command_log.commands import Commands
 
 FLUSH_S = 60.0
 STOP_S = 5.0

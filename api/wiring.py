@@ -6,37 +6,37 @@ from functools import partial
 
 import aiohttp
 
-from api.acting import Acting
-from api.api_key_format import ApiKeyFormat
 from api.api_key_use import record_key_use
-from api.bus import CommandBus
-from api.commands import Commands
+from api.command_log.bus import CommandBus
+from api.command_log.commands import Commands
+from api.command_log.lag import Lag
+from api.command_log.outcomes import OutcomePoller
 from api.errands import Errands
-from api.external_commands import ExternalCommands
-from api.external_identities import ExternalIdentities
-from api.external_projects import ExternalProjects
-from api.external_tokens import ExternalTokens
-from api.external_users import ExternalUsers
 from api.gateway.metering import Metering
-from api.identities import Identities
-from api.identity_cache import IdentityCache
-from api.issuers import NO_ISSUERS, Issuers
-from api.lag import Lag
+from api.identity.acting import Acting
+from api.identity.api_key_format import ApiKeyFormat
+from api.identity.external_commands import ExternalCommands
+from api.identity.external_identities import ExternalIdentities
+from api.identity.external_projects import ExternalProjects
+from api.identity.external_tokens import ExternalTokens
+from api.identity.external_users import ExternalUsers
+from api.identity.identities import Identities
+from api.identity.identity_cache import IdentityCache
+from api.identity.issuers import NO_ISSUERS, Issuers
+from api.identity.login_throttle import LoginThrottle
+from api.identity.passwords import Passwords
+from api.identity.tokens import Tokens
 from api.llm_models import LlmModels
-from api.login_throttle import LoginThrottle
 from api.lookup import LookupHash
-from api.mail_pace import MailPace
-from api.mailer import Mailer, NoMailer, PrintedMailer, WebhookMailer
+from api.mail.mail_pace import MailPace
+from api.mail.mailer import Mailer, NoMailer, PrintedMailer, WebhookMailer
 from api.master_keys import MasterKeys
-from api.outcomes import OutcomePoller
 from api.parts import ProcessMode, Services
-from api.passwords import Passwords
 from api.plans import Plans
 from api.rate_limits.enforce import RateLimits
 from api.refused_requests import RefusedRequests
 from api.sealing import Sealer
 from api.settings import ApiSettings
-from api.tokens import Tokens
 from domain.instant import Instant
 from eventstore.clock import system_clock
 from eventstore.store import Store

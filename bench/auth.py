@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from api.answer import Sender
-from api.identities import Identities
+from api.identity.identities import Identities
 from api.parts import Services
 from bench.benchmark import Bench, Benchmark
 from bench.deployment import PLANS

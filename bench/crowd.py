@@ -9,7 +9,7 @@ import msgspec
 import psutil
 
 from api.account_plan import AccountPlan
-from api.identity_cache import Identity, IdentityCache
+from api.identity.identity_cache import Identity, IdentityCache
 from api.plans import load_plans
 from api.rate_limits.limiter import RateLimiter
 from api.rate_limits.rules import caller_allowance

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 
-from api.kafka_bus import BATCH_BYTES_MAX, REQUEST_TIMEOUT_MS
+from api.command_log.kafka_bus import BATCH_BYTES_MAX, REQUEST_TIMEOUT_MS
 from eventstore.command_topic import create_topic
 from eventstore.shards import SHARDS_DEFAULT
 

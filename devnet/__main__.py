@@ -11,7 +11,7 @@ from typing import get_args
 import structlog
 import uvloop
 
-from api.tokens import ISSUER
+from api.identity.tokens import ISSUER
 from api.toml_file import BadFile
 from devnet.arguments import Common, add_common, common
 from devnet.issuer.example_tokens import issue

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from api.bus import Ack
+from api.command_log.bus import Ack
 from worker.source import LogBounds, Record
 
 
@@ -24,7 +24,7 @@ class MemoryLog:
         return Ack(shard=shard, offset=len(self.records[shard]) - 1)
 
     async def ends(self) -> Mapping[int, int]:
-        """See `api.bus.CommandBus`."""
+        """See `api.command_log.bus.CommandBus`."""
         return {shard: len(records) for shard, records in enumerate(self.records)}
 
     def source(self) -> "MemorySource":

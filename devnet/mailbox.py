@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.mailer import SIGNATURE, signature
+from api.mail.mailer import SIGNATURE, signature
 from api.server import Server
 from devnet.provider.server import config, listening
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from api.app import create_app
-from api.issuers import NO_ISSUERS, Issuers
+from api.identity.issuers import NO_ISSUERS, Issuers
 from api.llm_models import LlmModels
 from api.parts import Services
 from api.plans import load_plans

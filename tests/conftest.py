@@ -22,7 +22,10 @@ from devnet.servers import (
 )
 
 # No deadline: a shared machine pauses. The blob lets a failing example be run again alone.
-hypothesis.settings.register_profile("formstate", deadline=None, print_blob=True)
+# CI tries the same examples each time, so that a red run speaks of its change; a developer's runs look for new ones.
+hypothesis.settings.register_profile(
+    "formstate", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
+)
 hypothesis.settings.load_profile("formstate")
 
 _MARKED_BY_FIXTURE = {"postgres": {"postgres_server", "database_url"}, "kafka": {"kafka_server", "kafka"}}

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from api.bus import Ack, BusUnavailable, BusUncertain
-from api.commands import data_of, follow_up
+from api.command_log.bus import Ack, BusUnavailable, BusUncertain
+from api.command_log.commands import data_of, follow_up
 from api.errors import ApiError, declare
 from api.gateway.metering import Metering
 from api.gateway.settlement import Placed, Settlement
@@ -18,7 +18,7 @@ from eventstore.records import Outcome
 from telemetry import logs
 
 if TYPE_CHECKING:
-    from api.commands import Draft
+    from api.command_log.commands import Draft
 
 DECIDED_S = 10.0
 """How long the decision on a hold is waited for."""

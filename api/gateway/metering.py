@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from api.bus import Ack, BusError
-from api.commands import Commands
+from api.command_log.bus import Ack, BusError
+from api.command_log.commands import Commands
 from api.errors import ApiError, declare
 from api.gateway.client_watch import ClientWatch
 from api.gateway.undecided import Undecided

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from api.call import Reply
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError, declare
 from api.gateway.answers import Keeping, Kept
 from api.gateway.job import ChatJob

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from api.commands import Commands, follow_up
+from api.command_log.commands import Commands, follow_up
 from domain.envelope import Envelope
 from domain.instant import SECOND, Instant
 from eventstore.errors import StoreError

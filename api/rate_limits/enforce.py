@@ -9,7 +9,7 @@ from api.account_plan import AccountPlan
 from api.answer import Sender
 from api.api_key_use import KeyUse
 from api.caller import Caller
-from api.login_throttle import network_of
+from api.identity.login_throttle import network_of
 from api.lookup import LookupHash
 from api.plans import Plan
 from api.rate_limits.exchange import RateExchanger

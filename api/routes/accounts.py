@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from api.account_shown import AccountList, AccountShown, shown_account
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError, declare
 from api.pagination import PageQuery, encode_cursor
 from api.parts import Services

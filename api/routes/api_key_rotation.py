@@ -1,12 +1,12 @@
 """A new secret for an API key: the old one works on for a while, so that nothing has to change over at once."""
 
-from api.api_key_authority import require_secret_of
 from api.api_key_made import as_decided, key_made, seal_key
 from api.api_key_shown import ApiKeyMade, Rotation
 from api.api_key_unseen import UNSEEN
 from api.call import Call
-from api.commands import Accepted, Draft
+from api.command_log.commands import Accepted, Draft
 from api.errors import ApiError, declare
+from api.identity.api_key_authority import require_secret_of
 from api.route import Route, needs
 from api.routes.api_keys import own_key
 from domain.account.api_keys import RotateApiKey

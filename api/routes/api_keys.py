@@ -6,7 +6,6 @@ from typing import Any
 from msgspec import UNSET, structs
 
 from api.account_plan import plan_of
-from api.api_key_authority import require_mode, require_no_later, require_no_limits, require_project, require_reach
 from api.api_key_made import as_decided, key_made, seal_key
 from api.api_key_shown import (
     ApiKeyChange,
@@ -20,8 +19,15 @@ from api.api_key_shown import (
 )
 from api.api_key_unseen import submit_seen
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError, declare
+from api.identity.api_key_authority import (
+    require_mode,
+    require_no_later,
+    require_no_limits,
+    require_project,
+    require_reach,
+)
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.plain_text import check_name

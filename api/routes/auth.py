@@ -4,11 +4,12 @@ import structlog
 from msgspec import Struct, structs
 
 from api.call import Call
-from api.commands import Accepted, data_of
+from api.command_log.commands import Accepted, data_of
 from api.errors import ApiError, declare
-from api.mailed_tokens import can_mail, mail_token, new_token
+from api.identity.passwords import check_password
+from api.identity.tokens import LoginToken
+from api.mail.mailed_tokens import can_mail, mail_token, new_token
 from api.parts import Services
-from api.passwords import check_password
 from api.profile import (
     EMAIL_PLACE,
     NAME_PLACE,
@@ -24,7 +25,6 @@ from api.profile import (
 from api.rfc3339 import format_instant
 from api.route import PUBLIC, Route
 from api.sealing import Erased
-from api.tokens import LoginToken
 from domain.user import RegisterUser, RehashPassword
 from projections.emails import find_user_id
 from projections.users import UserView, get_user

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from api import command_token
 from api.call import Call
 from api.caller import Caller
-from api.command_token import CommandToken
-from api.commands import data_of
+from api.command_log import command_token
+from api.command_log.command_token import CommandToken
+from api.command_log.commands import data_of
 from api.errors import ApiError, public, refusal
 from api.rfc3339 import format_instant
 from api.route import ANYONE, Route

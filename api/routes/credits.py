@@ -4,7 +4,7 @@ from typing import Any
 
 from api.accounts import require_account
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.credits_shown import Added, Addition, CreditsShown, grant_shown
 from api.errors import ApiError, declare
 from api.ids import derived

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from api.call import Call
 from api.errors import ApiError, declare
-from api.mailed_tokens import mail_token, new_token, token_hash, user_of
+from api.mail.mailed_tokens import mail_token, new_token, token_hash, user_of
 from api.profile import EMAIL_PLACE, open_text
 from api.route import PUBLIC, Route, needs
 from api.routes.password_reset import MailedText, MailOnItsWay

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError
 from api.leaving import leave_organizations
 from api.rfc3339 import format_instant

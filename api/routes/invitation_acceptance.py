@@ -1,12 +1,12 @@
 """Accepting an invitation: `POST /orgs/invitations/accept`."""
 
-from api import invitation_token
 from api.account_plan import seats_of
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError
+from api.identity.own_organization import open_name
+from api.mail import invitation_token
 from api.organization_shown import Acceptance, OrganizationShown, organization_shown
-from api.own_organization import open_name
 from api.route import Route, needs
 from domain.invitation import AcceptInvitation
 from projections.organizations import get_organization

@@ -4,9 +4,10 @@ from typing import Any
 
 from api.account_plan import seats_of
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError, declare
-from api.invitation_delivery import admit_mail, open_email, send_invitation
+from api.identity.own_organization import OwnOrganization, own_organization
+from api.mail.invitation_delivery import admit_mail, open_email, send_invitation
 from api.organization_shown import (
     EMAIL_PLACE,
     InvitationList,
@@ -14,7 +15,6 @@ from api.organization_shown import (
     NewInvitation,
     invitation_shown,
 )
-from api.own_organization import OwnOrganization, own_organization
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.profile import check_email, subject_of

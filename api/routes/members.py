@@ -5,10 +5,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from api.call import Call
-from api.commands import Draft, data_of
+from api.command_log.commands import Draft, data_of
 from api.errors import ApiError, declare
+from api.identity.own_organization import own_organization
 from api.organization_shown import LevelChange, MemberList, MemberRemoved, MemberShown, member_shown
-from api.own_organization import own_organization
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.profile import NAME_PLACE, open_text

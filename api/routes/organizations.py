@@ -2,8 +2,9 @@
 
 from api.account_plan import plan_of
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.errors import ApiError, declare
+from api.identity.own_organization import OwnOrganization, open_name, own_organization
 from api.organization_shown import (
     NAME_PLACE,
     NewOrganization,
@@ -12,7 +13,6 @@ from api.organization_shown import (
     OrganizationShown,
     organization_shown,
 )
-from api.own_organization import OwnOrganization, open_name, own_organization
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
 from api.plain_text import check_name

@@ -7,10 +7,10 @@ import structlog
 from msgspec import Meta, Struct
 
 from api.call import Call
-from api.commands import Accepted, Draft, data_of
+from api.command_log.commands import Accepted, Draft, data_of
 from api.errors import ApiError
-from api.mailed_tokens import TEXT_MAX, mail_token, new_token, token_hash, user_of
-from api.passwords import check_password
+from api.identity.passwords import check_password
+from api.mail.mailed_tokens import TEXT_MAX, mail_token, new_token, token_hash, user_of
 from api.profile import EMAIL_PLACE, PASSWORD_PLACE, NewPassword, open_text, seal_text
 from api.route import PUBLIC, Route
 from api.routes.auth import Session, session

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from api.account_plan import AccountPlan, account_plan, subscription_in_force, terms_of
 from api.accounts import require_account
 from api.call import Call
-from api.commands import data_of
+from api.command_log.commands import data_of
 from api.credits_shown import Reference
 from api.errors import ApiError, declare
 from api.ids import derived

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from api.account_plan import plan_of
 from api.call import Call
-from api.commands import Draft, data_of
+from api.command_log.commands import Draft, data_of
 from api.errors import ApiError, declare
+from api.identity.passwords import check_password
 from api.parts import Services
-from api.passwords import check_password
 from api.profile import (
     EMAIL_PLACE,
     IDENTITY_PLACE,

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import get_args
 
-from api.issuers import Algorithm
+from api.identity.issuers import Algorithm
 from devnet.issuer.issuer import AUDIENCE, IssuerOptions
 from devnet.issuer.server import HOST, on_port, serve
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from api.issuers import Algorithm
+from api.identity.issuers import Algorithm
 from devnet.issuer.keys import SigningKeys
 
 AUDIENCE = "form-state"

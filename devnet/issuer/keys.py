@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from msgspec import Struct
 
-from api.issuers import Algorithm
+from api.identity.issuers import Algorithm
 
 RSA_BITS = 2_048
 

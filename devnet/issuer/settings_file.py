@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from api.issuers import Algorithm, Issuers, load_issuers
+from api.identity.issuers import Algorithm, Issuers, load_issuers
 from devnet.issuer.issuer import AUDIENCE
 
 TEXT = """\

@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from api.acting import Acting
-from api.commands import Commands
-from api.external_commands import ExternalCommands
-from api.external_identities import ExternalIdentities
-from api.external_projects import ExternalProjects
-from api.external_tokens import ExternalTokens
-from api.external_users import ExternalUsers
-from api.identities import Identities
-from api.identity_cache import IdentityCache
-from api.issuers import Issuer, Issuers
+from api.command_log.commands import Commands
+from api.identity.acting import Acting
+from api.identity.external_commands import ExternalCommands
+from api.identity.external_identities import ExternalIdentities
+from api.identity.external_projects import ExternalProjects
+from api.identity.external_tokens import ExternalTokens
+from api.identity.external_users import ExternalUsers
+from api.identity.identities import Identities
+from api.identity.identity_cache import IdentityCache
+from api.identity.issuers import Issuer, Issuers
 from devnet.issuer import AUDIENCE, DevIssuer, running
 from tests.api.running import Answer, Running, application
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from api.mailer import DELIVERY, SIGNATURE, signature
+from api.mail.mailer import DELIVERY, SIGNATURE, signature
 
 SECRET = b"q" * 32
 

@@ -16,10 +16,10 @@ from msgspec import Struct
 from multidict import CIMultiDict
 
 from api.app import create_app
-from api.issuers import NO_ISSUERS, Issuers
+from api.identity.issuers import NO_ISSUERS, Issuers
+from api.identity.passwords import Passwords
 from api.llm_models import LlmModels, load_llm_models
 from api.parts import Services
-from api.passwords import Passwords
 from api.plans import Plans, load_plans
 from api.settings import ApiSettings
 from api.wiring import running_services

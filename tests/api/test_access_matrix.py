@@ -14,7 +14,7 @@ import pytest_asyncio
 from msgspec import Struct
 
 from api.errors import CODES
-from api.issuers import Issuers
+from api.identity.issuers import Issuers
 from api.route import Route, all_routes
 from api.scopes import INCLUDED
 from devnet.issuer import DevIssuer, running

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.api.command_log.test_commands import Place, place
 from tests.api.gateway.account import until
-from tests.api.test_commands import Place, place
 
 __all__ = ["place"]
 
@@ -13,7 +13,7 @@ IMPATIENT = {"stream": None, "wait_s": 0.05}
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes wait for their outcomes no longer than a moment."""
-    monkeypatch.setattr("api.commands.Draft.submit.__kwdefaults__", IMPATIENT)
+    monkeypatch.setattr("api.command_log.commands.Draft.submit.__kwdefaults__", IMPATIENT)
 
 
 async def _statuses(place: Place, token: str) -> list[str]:

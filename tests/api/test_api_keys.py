@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from api.api_key_format import checksum
+from api.identity.api_key_format import checksum
 from api.rfc3339 import format_instant
 from domain.instant import DAY, SECOND
 from eventstore.clock import system_clock

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from api import passwords as passwords_module
-from api.passwords import derive
+from api.identity import passwords as passwords_module
+from api.identity.passwords import derive
 from api.profile import PASSWORD_PLACE, open_text, seal_text
 from api.rfc3339 import parse_instant
 from domain.instant import HOUR
 from domain.user import RehashPassword
 from projections.users import get_user
+from tests.api.identity.test_passwords import imported
 from tests.api.running import PASSWORD, Running, application
-from tests.api.test_passwords import imported
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

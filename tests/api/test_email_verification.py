@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from api.mail_pace import MAILS_MAX
+from api.mail.mail_pace import MAILS_MAX
 from domain.instant import DAY, SECOND
 from tests.api.clock import Clock
 from tests.api.mailbox import Mailbox

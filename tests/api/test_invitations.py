@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from api.invitation_token import InvitationToken, verify
+from api.mail.invitation_token import InvitationToken, verify
 from domain.instant import DAY
 from tests.api.clock import Clock
 from tests.api.company import accept, founder, invited, joined, organization, stored, subscribe

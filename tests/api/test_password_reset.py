@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from api.mailed_tokens import new_token
+from api.mail.mailed_tokens import new_token
 from domain.instant import HOUR, SECOND
 from domain.mailed_tokens import OPEN_MAX
 from tests.api.clock import Clock

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from api.bus import Ack, BusUnavailable
 from api.caller import Caller
+from api.command_log.bus import Ack, BusUnavailable
 from api.errors import ApiError, refusal
 from api.master_keys import MasterKeys
 from api.refused_requests import COUNTS_MAX, RefusedRequests
@@ -28,7 +28,7 @@ class Outbox:
         self.away = False
 
     async def send(self, envelope: Envelope) -> Ack:
-        """See `api.commands.Commands`."""
+        """See `api.command_log.commands.Commands`."""
         if self.away:
             raise BusUnavailable("away")
         self.sent.append(envelope)

@@ -9,9 +9,9 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from api.bus import BusError
+from api.command_log.bus import BusError
+from api.command_log.kafka_bus import KafkaBus
 from api.ids import derived, random_hex
-from api.kafka_bus import KafkaBus
 from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
 from domain.account.usage import Price, Usage

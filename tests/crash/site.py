@@ -11,7 +11,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
-from api.kafka_bus import KafkaBus
+from api.command_log.kafka_bus import KafkaBus
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from tests.crash.audit import Findings, audit

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from api.bus import Ack
+from api.command_log.bus import Ack
 from devnet.log import MemoryLog, MemorySource
 from tests.simulation.schedule import Task
 from worker.source import LogBounds, Record

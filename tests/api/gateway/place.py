@@ -12,11 +12,11 @@ from msgspec import structs
 from openai import AsyncOpenAI
 
 from api.app import create_app
-from api.bus import Ack, BusUncertain
+from api.command_log.bus import Ack, BusUncertain
+from api.identity.passwords import Passwords
 from api.ids import random_hex, uuid7
 from api.llm_models import LlmModel, LlmModels, load_llm_models
 from api.parts import Services
-from api.passwords import Passwords
 from api.plans import load_plans
 from api.settings import ApiSettings
 from api.wiring import running_services
@@ -49,7 +49,7 @@ class HeldUpLog(MemoryLog):
         self.open.set()
 
     async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
-        """See `api.bus.CommandBus`."""
+        """See `api.command_log.bus.CommandBus`."""
         self.seen.append(value)
         await self.open.wait()
         if self.lose(value):

@@ -1,0 +1,370 @@
+"""The chain from credentials to a caller: what is accepted, how fast, and that it fails closed."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from time import monotonic
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from msgspec import structs
+
+from api.caller import Caller
+from api.errors import ApiError
+from api.identity.api_key_format import ApiKeyFormat
+from api.identity.identities import UNKNOWN_S, Identities
+from api.identity.identity_cache import CONFIRMED_S, Identity, IdentityCache, StampsPoller
+from api.identity.tokens import Tokens
+from api.plans import load_plans
+from api.scopes import AUTHORITY
+from domain.account.api_keys import RevokeApiKey, UpdateApiKey
+from domain.instant import DAY, Instant
+from domain.user import GrantRole
+from eventstore.errors import Unavailable
+from eventstore.memory.store import MemoryStore
+from eventstore.records import Batch, Progress
+from projections.documents import Row
+from projections.memory import MemoryDocuments
+from tests.api.running import SHARDS, Running, application
+from tests.eventstore.rows import claimed, write
+
+
+class Documents(MemoryDocuments):
+    """Counts what is looked up, and is away when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.finds = 0
+
+    async def find(self, collection: str, key: str) -> tuple[int, bytes] | None:
+        """See `DocumentReader`."""
+        self.finds += 1
+        return await super().find(collection, key)
+
+    async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
+        """See `DocumentReader`."""
+        if self.away:
+            raise Unavailable("away")
+        return await super().newer(collection, positions, limit)
+
+
+class Clock:
+    """Monotonic seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app() -> AsyncIterator[Running]:
+    """One application for this module's tests."""
+    async with application() as running:
+        yield running
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def ask(identities: Identities, authorization: str | None = None, api_key: str | None = None) -> Caller:
+    """The caller of two headers."""
+    return await identities.authenticate(authorization, api_key, address="192.0.2.1", user_agent="test")
+
+
+async def refused(identities: Identities, authorization: str | None = None, api_key: str | None = None) -> str:
+    """The code with which two headers are refused."""
+    with pytest.raises(ApiError) as error:
+        await ask(identities, authorization, api_key)
+    if error.value.status == 401:
+        assert error.value.headers["WWW-Authenticate"].startswith("Bearer")
+    return error.value.code
+
+
+async def test_both_ways_and_both_kinds(app: Running) -> None:
+    """A key comes by either header or by both, a token as Bearer in any case; each says who is asking."""
+    person = await app.register()
+    key = await app.key(person, scopes=["read"])
+    identities, text = app.services.identities, key["key"]
+    for caller in (
+        await ask(identities, api_key=text),
+        await ask(identities, f"Bearer {text}"),
+        await ask(identities, f"Bearer {text}", text),
+        await ask(identities, "Basic dTpw", text),
+    ):
+        assert (caller.kind, caller.key_id, caller.user_id, caller.account_id) == (
+            "key",
+            key["id"],
+            person.id,
+            person.id,
+        )
+        assert "billing:read" in caller.scopes
+        assert "models:invoke" not in caller.scopes
+        assert (caller.address, caller.user_agent) == ("192.0.2.1", "test")
+    by_token = await ask(identities, f"bEaReR  {person.token} ")
+    assert (by_token.kind, by_token.key_id, by_token.scopes) == ("user", None, AUTHORITY["user"])
+
+
+async def test_missing_and_conflicting(app: Running) -> None:
+    """No credentials are 401, two different ones 400."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    identities = app.services.identities
+    for authorization in (None, "", "Bearer", "Bearer ", "Basic dTpw", person.token):
+        assert await refused(identities, authorization) == "missing_credentials"
+    assert await refused(identities, api_key=" ") == "missing_credentials"
+    assert await refused(identities, f"Bearer {person.token}", key) == "conflicting_credentials"
+
+
+async def test_wrong_credentials(app: Running) -> None:
+    """What looks like a key is refused as a key, all else as a token; neither makes another error."""
+    person = await app.register()
+    identities = app.services.identities
+    foreign = Tokens({"test": b"x" * 32}).issue(person.id, 1, app.services.clock()).text
+    nobody = app.services.tokens.issue("user_0", 1, app.services.clock()).text
+    older = app.services.tokens.issue(person.id, 0, app.services.clock()).text
+    expired = app.services.tokens.issue(person.id, 1, app.services.clock() - DAY).text
+    for text in (foreign, nobody, older, expired, "x", "é" * 8, "\x00", "a" * 5_000, "eyJ" + "a" * 4_000):
+        assert await refused(identities, f"Bearer {text}") == "invalid_token"
+    for text in (person.token, "x", "a" * 200):
+        assert await refused(identities, api_key=text) == "invalid_api_key"
+    for text in ("fs_live_" + "a" * 5_000, "fs_eyJ.a.b"):
+        assert await refused(identities, f"Bearer {text}") in {"invalid_api_key", "invalid_token"}
+
+
+async def test_other_processes_forget_within_a_second(app: Running) -> None:
+    """What is revoked, changed or demoted elsewhere stops here within a second (C5)."""
+    person, admin = await app.register(), await app.admin()
+    keys = [await app.key(person), await app.key(person), await app.key(admin, scopes=["admin"])]
+    other = elsewhere(app)
+    await other.start()
+    try:
+        for key in keys:
+            assert (await ask(other, api_key=key["key"])).key_id == key["id"]
+        await app.command(f"account:{person.id}", RevokeApiKey(key_id=keys[0]["id"]))
+        await app.command(f"account:{person.id}", UpdateApiKey(key_id=keys[1]["id"], scopes=("billing:read",)))
+        await app.command(f"user:{admin.id}", GrantRole(role="user"))
+        async with asyncio.timeout(1):
+            while len(other.cache):
+                await asyncio.sleep(0.005)
+        assert await refused(other, api_key=keys[0]["key"]) == "invalid_api_key"
+        assert (await ask(other, api_key=keys[1]["key"])).scopes == {"billing:read"}
+        demoted = await ask(other, api_key=keys[2]["key"])
+        assert (demoted.role, demoted.scopes) == ("user", AUTHORITY["user"])
+    finally:
+        await other.stop()
+
+
+def elsewhere(app: Running, *, now_s: Callable[[], float] = monotonic, documents: Any = None) -> Identities:
+    """The identities of another process on the same stores, or behind a connection of its own."""
+    services = app.services
+    return Identities(
+        store=services.store,
+        documents=documents or services.documents,
+        shards=SHARDS,
+        keys=services.identities.keys,
+        tokens=services.tokens,
+        plans=services.plans,
+        clock=services.clock,
+        now_s=now_s,
+    )
+
+
+class Connection:
+    """The way to the documents, which can break."""
+
+    def __init__(self, documents: Any) -> None:
+        self._documents = documents
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.broken:
+            raise Unavailable("away")
+        return getattr(self._documents, name)
+
+
+async def test_what_is_cached_lives_for_half_a_minute_without_the_store(app: Running) -> None:
+    """With the store away keys and tokens that were seen go on for 30 s, unseen ones are 503; after that all are."""
+    person, clock, way = await app.register(), Clock(), Connection(app.services.documents)
+    seen, unseen = [(await app.key(person))["key"] for _ in range(2)]
+    identities = elsewhere(app, now_s=clock, documents=way)
+    await identities.stamps.poll()
+    callers = [await ask(identities, api_key=seen), await ask(identities, f"Bearer {person.token}")]
+    way.broken = True
+    clock.now += CONFIRMED_S - 0.1
+    with pytest.raises(Unavailable):
+        await identities.stamps.poll()
+    assert [await ask(identities, api_key=seen), await ask(identities, f"Bearer {person.token}")] == callers
+    assert await refused(identities, api_key=unseen) == "auth_unavailable"
+    clock.now += 0.1
+    assert await refused(identities, api_key=seen) == "auth_unavailable"
+    assert await refused(identities, f"Bearer {person.token}") == "auth_unavailable"
+    way.broken = False
+    await identities.stamps.poll()
+    assert await ask(identities, api_key=seen) == callers[0]
+
+
+async def test_warm_authentication_takes_microseconds(app: Running) -> None:
+    """A key that was seen lately costs at most 30 µs, a token 60 µs, measured as the median of many."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    identities = app.services.identities
+    for authorization, limit_us in ((f"Bearer {key}", 30), (f"Bearer {person.token}", 60)):
+        await ask(identities, authorization)
+        times = []
+        for _ in range(2_000):
+            begun = time.perf_counter()
+            await identities.authenticate(authorization, None, address="", user_agent="")
+            times.append(time.perf_counter() - begun)
+        assert statistics.median(times) * 1e6 <= limit_us
+
+
+def lonely(documents: MemoryDocuments, clock: Clock, at: Instant = 0) -> Identities:
+    """Identities over stores with nobody in them."""
+    return Identities(
+        store=MemoryStore(SHARDS, lambda: at),
+        documents=documents,
+        shards=SHARDS,
+        keys=ApiKeyFormat({"p": b"p" * 32}),
+        tokens=Tokens({"t": b"t" * 32}),
+        plans=load_plans(),
+        clock=lambda: at,
+        now_s=clock,
+    )
+
+
+async def test_fails_closed() -> None:
+    """With the stamps unread for 30 s nothing is trusted any more; once they are read, all goes on."""
+    documents, clock = Documents(), Clock()
+    identities = lonely(documents, clock)
+    key = identities.keys.make("key_" + "0" * 32, "live").text
+    assert await refused(identities, api_key=key) == "auth_unavailable"
+    await identities.stamps.poll()
+    assert await refused(identities, api_key=key) == "invalid_api_key"
+    documents.away = True
+    clock.now += CONFIRMED_S - 0.1
+    with pytest.raises(Unavailable):
+        await identities.stamps.poll()
+    assert await refused(identities, api_key=key) == "invalid_api_key"
+    clock.now += 0.1
+    assert await refused(identities, api_key=key) == "auth_unavailable"
+    assert await refused(identities) == "missing_credentials"
+    documents.away = False
+    await identities.stamps.poll()
+    assert await refused(identities, api_key=key) == "invalid_api_key"
+
+
+async def test_polling_survives_an_outage() -> None:
+    """The poller goes on when the store comes back, and starts without it."""
+    documents, cache = Documents(), IdentityCache()
+    documents.away = True
+    poller = StampsPoller(cache, MemoryStore(SHARDS, lambda: 0), documents, poll_s=0.001)
+    await poller.start()
+    try:
+        assert not poller.confirmed
+        documents.away = False
+        async with asyncio.timeout(5):
+            while not poller.confirmed:
+                await asyncio.sleep(0.001)
+    finally:
+        await poller.stop()
+
+
+async def test_a_restored_database_begins_the_stamps_anew() -> None:
+    """Where an older database was put in place under a running API, nothing cached stays, and new stamps are seen."""
+    store, cache = MemoryStore(SHARDS, lambda: 0), IdentityCache()
+    poller = StampsPoller(cache, store, Documents())
+    leases = await claimed(store, "w")
+
+    async def reaches(seq: int) -> None:
+        progress = Progress(shard=leases[0].shard, next_offset=seq, seq=seq, last_digest=b"")
+        await write(store, "w", leases, Batch(progress=[progress]))
+
+    await reaches(50)
+    await poller.poll()
+    cache.keep(b"digest", identity("key_1"), cache.generation)
+    await reaches(51)
+    await poller.poll()
+    assert cache.get(b"digest") is not None
+    await reaches(10)
+    await poller.poll()
+    assert cache.get(b"digest") is None
+    cache.keep(b"digest", identity("key_1"), cache.generation)
+    await poller.poll()
+    assert cache.get(b"digest") is not None
+
+
+async def test_unknown_keys_are_looked_up_once_for_a_while() -> None:
+    """A key that does not exist costs one look-up in five seconds, and is looked up again after them."""
+    documents, clock = Documents(), Clock()
+    identities = lonely(documents, clock)
+    await identities.stamps.poll()
+    key = identities.keys.make("key_" + "0" * 32, "live").text
+    for _ in range(10):
+        assert await refused(identities, api_key=key) == "invalid_api_key"
+    assert documents.finds == 1
+    clock.now += UNKNOWN_S
+    await refused(identities, api_key=key)
+    assert documents.finds == 2
+    for mistyped in (key[:-1], key + "0", "fs_live_x"):
+        await refused(identities, api_key=mistyped)
+    assert documents.finds == 2
+
+
+def identity(*principals: str) -> Identity:
+    """An identity of some principals."""
+    return Identity(
+        principals=principals,
+        user_id="u",
+        account_id="a",
+        key_id=None,
+        role="user",
+        scopes=frozenset(),
+        mode="live",
+        expires_at=None,
+    )
+
+
+async def test_stamped_while_being_read() -> None:
+    """An identity read before a stamp and kept after it is not kept: it may be of before the change."""
+    cache = IdentityCache()
+    generation = cache.generation
+    cache.stamped(["key_1"])
+    cache.keep(b"digest", identity("key_1"), generation)
+    assert cache.get(b"digest") is None
+    cache.keep(b"digest", identity("key_1"), cache.generation)
+    assert cache.get(b"digest") is not None
+
+
+async def test_claims_of_cached_tokens_are_bounded() -> None:
+    """By their bytes: a few large tokens push out others, and what is too large for the cache is not kept."""
+    cache = IdentityCache(claims_bytes_max=100)
+    for number in range(10):
+        heavy = structs.replace(identity("user_1"), claims_json=b"x" * 30)
+        cache.keep(b"%d" % number, heavy, cache.generation)
+    assert len(cache) == 3
+    cache.keep(b"again", structs.replace(identity("user_1"), claims_json=b"x" * 90), cache.generation)
+    assert (len(cache), cache.get(b"again") is not None) == (1, True)
+    cache.keep(b"huge", structs.replace(identity("user_1"), claims_json=b"x" * 101), cache.generation)
+    assert (len(cache), cache._of, cache._claims_bytes) == (0, {}, 0)
+    cache.keep(b"small", identity("user_1"), cache.generation)
+    cache.clear()
+    assert cache._claims_bytes == 0
+
+
+async def test_cache_is_bounded_and_leaves_nothing_behind() -> None:
+    """The least recently used goes first, and no index outlives its entries."""
+    cache = IdentityCache(cached_max=3)
+    for number in range(5):
+        cache.keep(b"%d" % number, identity(f"key_{number}", "user_1"), cache.generation)
+        cache.get(b"0")
+    assert len(cache) == 3
+    assert cache.get(b"0") is not None
+    assert cache.get(b"1") is None
+    cache.stamped(["user_1"])
+    assert (len(cache), cache._of) == (0, {})
