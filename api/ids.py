@@ -11,16 +11,18 @@ NAMESPACE: Final = uuid.UUID("7c1b6a0e-5b0f-5d5e-9a57-0f4ddc6f5f5e")
 """The name space of every derived id; never changed, or repeats would no longer meet their first try."""
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
 
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""A random digit as the one that carries the variant: its two high bits are 10."""
+
 _ids = random.Random()  # noqa: S311  # ids that tell requests apart; nothing depends on their being secret
 
 
 def uuid7() -> str:
     """A UUIDv7 (RFC 9562, 5.7): milliseconds of the clock, then random bits."""
     millis = time.time_ns() // 1_000_000
-    raw = int.from_bytes(os.urandom(10), "big")
-    value = (millis & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (raw >> 62 & 0xFFF) << 64 | 0b10 << 62 | raw & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = f"{millis & 0xFFFF_FFFF_FFFF:012x}{os.urandom(10).hex()}"
+    variant = _VARIANT[text[15]]
+    return f"{text[:8]}-{text[8:12]}-7{text[12:15]}-{variant}{text[16:19]}-{text[19:31]}"
 
 
 def derived(*parts: str) -> str:

@@ -89,12 +89,9 @@ class LlmModel(Struct, frozen=True, kw_only=True):
     max_output: int
     deployments: tuple[Deployment, ...]
     """The first, and its fallbacks in the order in which they are tried."""
+    timeout_s: float
+    """The longest that any deployment may take for a whole answer."""
     built_in: bool = False
-
-    @property
-    def timeout_s(self) -> float:
-        """The longest that any deployment may take for a whole answer."""
-        return max(deployment.timeout_s for deployment in self.deployments)
 
 
 class LlmModels(Mapping[str, LlmModel]):
@@ -184,6 +181,7 @@ class _Reader:
         if max_output > table.context:
             raise self._wrong("max_output", "expected at most the context")
         status, price = self._price()
+        deployments = tuple(self._deployment(each, api_key) for each in (first, *table.fallbacks))
         return LlmModel(
             id=self._name,
             title=table.title or self._name,
@@ -191,7 +189,8 @@ class _Reader:
             price=price,
             context=table.context,
             max_output=max_output,
-            deployments=tuple(self._deployment(each, api_key) for each in (first, *table.fallbacks)),
+            deployments=deployments,
+            timeout_s=max(each.timeout_s for each in deployments),
             built_in=table.built_in,
         )
 

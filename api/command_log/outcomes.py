@@ -59,6 +59,7 @@ class OutcomePoller:
         self._store = store
         self._waiters_max = waiters_max
         self._waiters: set[_Waiter] = set()
+        _waiting.set_function(lambda: len(self._waiters))
         self._by_command: dict[str, list[_Waiter]] = {}
         self._sleeps_until = math.inf
         """When the poller looks by itself; who is due earlier wakes it."""
@@ -97,7 +98,6 @@ class OutcomePoller:
         timer = loop.call_later(timeout_s, _give_up, done)
         self._waiters.add(waiter)
         self._by_command.setdefault(command_id, []).append(waiter)
-        _waiting.set(len(self._waiters))
         if waiter.due < self._sleeps_until:
             self._wake.set()
         try:
@@ -105,7 +105,6 @@ class OutcomePoller:
         finally:
             timer.cancel()
             self._remove(waiter)
-            _waiting.set(len(self._waiters))
 
     def _remove(self, waiter: _Waiter) -> None:
         self._waiters.discard(waiter)

@@ -21,6 +21,9 @@ EXPIRED_REMEMBERED: Instant = 7 * DAY
 """How long an expired one can: its API was away, and may come back with what it knows."""
 CLOSED_MAX = 10_000
 """Closed holds that are remembered at most, and expired ones as many: a busy account's state stays bounded."""
+MANY = 500
+FORGOTTEN_EVERY = 64
+"""Of more than `MANY` the old ones are looked for each time that so many have come together."""
 EXPIRING_SPARE = 64
 
 
@@ -158,11 +161,16 @@ def close_hold(ledger: Ledger, closed: ClosedHold) -> None:
 
 
 def _forget(kept: dict[str, ClosedHold], before: Instant) -> None:
-    while kept:
-        oldest = next(iter(kept.values()))
-        if oldest.closed_at >= before and len(kept) <= CLOSED_MAX:
-            return
-        del kept[oldest.hold.id]
+    """Drops the oldest; of many, several at a time: a dict's first entry is found behind all that was removed."""
+    if len(kept) > MANY and len(kept) % FORGOTTEN_EVERY:
+        return
+    past: list[str] = []
+    for closed in kept.values():
+        if closed.closed_at >= before and len(kept) - len(past) <= CLOSED_MAX:
+            break
+        past.append(closed.hold.id)
+    for hold_id in past:
+        del kept[hold_id]
 
 
 def first_to_expire(ledger: Ledger) -> Hold | None:
