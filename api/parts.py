@@ -9,6 +9,7 @@ from domain.instant import Instant
 if TYPE_CHECKING:
     import aiohttp
 
+    from api.billing.provider import BillingProvider
     from api.command_log.commands import Commands
     from api.errands import Errands
     from api.gateway.metering import Metering
@@ -59,5 +60,7 @@ class Services:
     refused_requests: "RefusedRequests"
     metering: "Metering"
     """Process-wide state of the gateway: open estimates, progress, the buffer of settles."""
+    billing: "BillingProvider"
+    """Who takes the money; asked by purchases and their news alone."""
     errands: "Errands"
     """Work that no request waits for."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from api.billing.settings import BillingSettings, read_billing
 from telemetry.environment import SHOWN_FOR_SECRETS, Environment
 
 TOPIC = "formstate.commands"
@@ -41,6 +42,8 @@ class ApiSettings:
     """The operator's mailer; without one nothing can be delivered to an email address."""
     mailer_secret: Mapping[str, bytes] | None = field(default=None, repr=False)
     """Signs what the mailer receives; all of them do, so that they can be rotated."""
+    billing: BillingSettings = field(default_factory=BillingSettings)
+    """Who takes the money; nobody by default."""
     drain_s: int = 30
     """How long open requests and streams may go on after the process was asked to stop."""
 
@@ -98,6 +101,7 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
             pattern=r"https?://[^\s@/][^\s@]*",
         ),
         mailer_secret=env.secrets("MAILER_SECRET", required=False) or None,
+        billing=read_billing(env),
         drain_s=env.number("DRAIN_S", default=30, low=0, high=600) or 0,
     )
     _check_mailer(env, settings)

@@ -53,6 +53,16 @@ class Environment:
             return default or ""
         return value
 
+    def credential(self, name: str, *, required: bool, expected: str, example: str, pattern: str) -> str:
+        """A secret text of somebody else's making, such as an API key; never shown again."""
+        value = self._variables.get(PREFIX + name, "").strip()
+        if not value and not required:
+            return ""
+        if re.fullmatch(pattern, value, re.ASCII) is None:
+            self.wrong(name, "is malformed" if value else "is missing", expected=expected, example=example)
+            return ""
+        return value
+
     def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
         """One of a few words."""
         value = self._variables.get(PREFIX + name, "").strip() or default

@@ -64,6 +64,10 @@ BAD = {
     "CORS_ORIGINS": ["*", "example.com", "https://a.example/path"],
     "PLANS_FILE": ["/does/not/exist.toml"],
     "ISSUERS_FILE": ["/does/not/exist.toml"],
+    "BILLING_PROVIDER": ["paddle"],
+    "STRIPE_SECRET_KEY": ["hunter2", "pk_live_12345678"],
+    "STRIPE_WEBHOOK_SECRETS": ["hunter2", "whsec_0123456789abcdef,,whsec_0123456789abcdef"],
+    "STRIPE_API_URL": ["http://api.stripe.com", "https://user@api.stripe.com", "api.stripe.com"],
     "DRAIN_S": ["-1", "x", "100000"],
 }
 
@@ -112,3 +116,18 @@ def test_a_mailer_needs_a_secret() -> None:
     assert list(settings.mailer_secret or {}) == ["a"]
     with pytest.raises(SettingsError, match="MAILER_URL"):
         read_settings(GOOD | {"FORMSTATE_MAILER_URL": "https://user:hunter2@mailer.example.com"})
+
+
+def test_a_billing_provider_needs_its_key() -> None:
+    """A provider without its key stops the process; the key shows nowhere, and all webhook secrets are taken."""
+    chosen = {"FORMSTATE_BILLING_PROVIDER": "stripe"}
+    with pytest.raises(SettingsError, match="FORMSTATE_STRIPE_SECRET_KEY is missing"):
+        read_settings(GOOD | chosen)
+    given = chosen | {
+        "FORMSTATE_STRIPE_SECRET_KEY": "sk_test_hunter2hunter2",
+        "FORMSTATE_STRIPE_WEBHOOK_SECRETS": "whsec_0123456789abcdef, whsec_fedcba9876543210",
+    }
+    settings = read_settings(GOOD | given)
+    assert len(settings.billing.stripe_webhook_secrets) == 2
+    assert "hunter2" not in repr(settings)
+    assert "whsec" not in repr(settings)

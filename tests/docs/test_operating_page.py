@@ -13,6 +13,7 @@ import pytest
 import api.app
 import api.wiring
 import worker.metrics
+from api.billing.settings import BillingSettings
 from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
 from telemetry.environment import PREFIX, SettingsError
@@ -68,6 +69,9 @@ def test_default_settings_are_the_real_ones() -> None:
 def test_defaults_are_the_real_ones(process: str, settings: type) -> None:
     """What the table says of a variable that is left out is what the process takes then."""
     fields = {field.name: field.default for field in dataclasses.fields(settings)}
+    if "billing" in fields:
+        fields |= {field.name: field.default for field in dataclasses.fields(BillingSettings)}
+        fields["billing_provider"] = fields.pop("provider")
     for row in table_of(DOCUMENT, "## Settings"):
         if row[1] not in (process, "both"):
             continue
@@ -89,6 +93,7 @@ def _told(name: str, default: object) -> set[str]:
         "trusted_proxies": {"nobody"},
     }
     nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}
+    nothing |= {"stripe_secret_key": {"none"}, "stripe_webhook_secrets": {"none"}}
     if name in files:
         assert (ROOT / files[name].strip("`")).is_file()
         assert default is None

@@ -1,0 +1,40 @@
+"""No provider: plans and credits come by `PUT /billing/subscription` and `POST /billing/credits/add` alone."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
+from api.errors import ApiError
+
+
+class NoProvider:
+    """Sells nothing, and believes nobody: each question is 503 `not_configured`."""
+
+    name: ProviderName = "none"
+
+    async def checkout(self, purchase: Purchase) -> Checkout:
+        """See `BillingProvider`."""
+        del purchase
+        _refuse()
+
+    async def portal(self, account_id: str, return_url: str) -> str:
+        """See `BillingProvider`."""
+        del account_id, return_url
+        _refuse()
+
+    async def paid(self, claim: Claim) -> Sequence[Told]:
+        """See `BillingProvider`."""
+        del claim
+        _refuse()
+
+    async def news(self, webhook: Webhook) -> Sequence[Told]:
+        """See `BillingProvider`."""
+        del webhook
+        _refuse()
+
+    async def close(self) -> None:
+        """See `BillingProvider`."""
+
+
+def _refuse() -> NoReturn:
+    raise ApiError("not_configured")

@@ -1,0 +1,108 @@
+"""What a billing provider is asked, whichever it is.
+
+None of it lies in the path of a metered request: a provider that is away stops purchases, and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from api.errors import declare
+from domain.instant import Instant
+from domain.message import Command
+from domain.money import MicroCredits
+
+ProviderName: TypeAlias = Literal["none", "stripe", "autumn"]
+
+declare(
+    "not_configured",
+    "unavailable",
+    "This server has no billing provider for that.",
+    "Ask the operator to set FORMSTATE_BILLING_PROVIDER and what it needs.",
+)
+declare(
+    "billing_unavailable",
+    "unavailable",
+    "The billing provider does not answer; nothing was bought.",
+    "Try again after the seconds in Retry-After. What was paid already is not lost.",
+)
+declare(
+    "not_for_sale",
+    "invalid",
+    "This cannot be bought here.",
+    "Choose a plan that GET /billing/plans prices, or ask the operator.",
+)
+
+
+class Purchase(Struct, frozen=True, kw_only=True):
+    """What somebody wants to buy: a plan (for so many seats) or a top-up, by their ids in the plan file."""
+
+    account_id: str
+    plan: str | None
+    top_up: str | None
+    seats: int
+    success_url: str
+    cancel_url: str
+    repeat_key: str
+    """The same for a repeat of the same request, so that it leads to the same page."""
+
+
+class Checkout(Struct, frozen=True, kw_only=True):
+    """A page on which the purchase is paid. The id is what `POST /billing/checkout/process` takes."""
+
+    url: str
+    session_id: str
+    expires_at: Instant | None
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What the provider stands for, as a command that has the same id however often it is told."""
+
+    account_id: str
+    command: Command
+    command_id: str
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A client says that it has paid: its account, the checkout, and what it believes to get, if it says so."""
+
+    account_id: str
+    session_id: str
+    amount: MicroCredits | None
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """A provider's message as it came: the body's bytes, since they are what is signed, and the headers by name."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class BillingProvider(Protocol):
+    """One provider. Every method may raise 503 `billing_unavailable` (with `Retry-After`) or 503 `not_configured`."""
+
+    name: ProviderName
+
+    async def checkout(self, purchase: Purchase) -> Checkout:
+        """Begins a purchase. 400 `not_for_sale` for what this provider does not sell."""
+        ...
+
+    async def portal(self, account_id: str, return_url: str) -> str:
+        """The address at which the customer changes cards and ends the subscription, good for a few minutes."""
+        ...
+
+    async def paid(self, claim: Claim) -> Sequence[Told]:
+        """What the provider knows of a checkout that a client says is paid.
+
+        403 for another account's or another amount, 402 for one that is unpaid or has expired.
+        """
+        ...
+
+    async def news(self, webhook: Webhook) -> Sequence[Told]:
+        """What a webhook was about, looked up; empty where it concerns nothing here. 400 `invalid_signature`."""
+        ...
+
+    async def close(self) -> None:
+        """Ends its connections."""
+        ...
