@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from api.plans import Plan, Plans
+from domain.account.preferences import TIME_ZONE
 from domain.account.subscription import PlanTerms, SubscriptionStatus
 from projections.documents import DocumentReader
 from projections.organizations import get_organization
@@ -22,6 +23,8 @@ class AccountPlan(Struct, frozen=True, kw_only=True):
     status: SubscriptionStatus
     seats: int | None
     """How many people the account has room for: what was paid for, else the plan's number; `None` is unlimited."""
+    time_zone: str = TIME_ZONE
+    """In which the acting account's days are counted; only a `Caller`'s is looked up."""
 
 
 def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:

@@ -2,7 +2,7 @@
 
 admin
 ├── read    billing:read  models:read  api_keys:read  users:read  audit:read  orgs:read  projects:read
-├── write   models:invoke  api_keys:write  users:write  orgs:write  projects:write
+├── write   models:invoke  api_keys:write  users:write  orgs:write  projects:write  billing:manage
 └── billing:write  accounts:read  accounts:write
 
 Writing does not include reading: a key that only sends requests cannot list what its account has.
@@ -27,7 +27,7 @@ declare(
 )
 
 READ = ("billing:read", "models:read", "api_keys:read", "users:read", "audit:read", "orgs:read", "projects:read")
-WRITE = ("models:invoke", "api_keys:write", "users:write", "orgs:write", "projects:write")
+WRITE = ("models:invoke", "api_keys:write", "users:write", "orgs:write", "projects:write", "billing:manage")
 PRIVILEGED = ("billing:write", "accounts:read", "accounts:write")
 """Adds credits, finds and suspends accounts: a service's or an admin's business."""
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from domain.account.api_keys import ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated
+from domain.account.preferences import PreferencesChanged
 from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
 from domain.member import MemberAdded, MemberLevelChanged, MemberRemoved
@@ -25,6 +26,7 @@ _EVENTS = (
     MemberLevelChanged,
     MemberRemoved,
     PasswordChanged,
+    PreferencesChanged,
     ProjectArchived,
     ProjectRestored,
     RoleGranted,
@@ -37,7 +39,7 @@ class Stamp(Struct, frozen=True, kw_only=True):
     """A principal and the place in its shard's log where its authority last changed."""
 
     principal: str
-    """The id of a key, a user, a membership or a project; `account:{id}` whose plan or standing has changed."""
+    """The id of a key, a user, a membership or a project; `account:{id}` whose plan, standing or settings changed."""
     seq: int
 
 
@@ -45,7 +47,7 @@ def _key(recorded: Recorded) -> str:
     match recorded.event:
         case ApiKeyRevoked(key_id=key_id) | ApiKeyRotated(key_id=key_id) | ApiKeyUpdated(key_id=key_id):
             return key_id
-        case SubscriptionConfirmed() | AccountSuspended() | AccountResumed():
+        case SubscriptionConfirmed() | PreferencesChanged() | AccountSuspended() | AccountResumed():
             return recorded.stream
         case MemberAdded() | MemberLevelChanged() | MemberRemoved():
             return member_key(recorded)

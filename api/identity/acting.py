@@ -18,6 +18,7 @@ from domain.member import Level
 from domain.user import Role
 from projections.documents import DocumentReader
 from projections.members import MemberView, get_member, membership_id
+from projections.preferences import get_preferences
 from projections.projects import get_project
 from projections.standings import get_standing
 from projections.users import UserView
@@ -127,8 +128,10 @@ class Acting:
         self._plans = plans
 
     async def subscription(self, account_id: str) -> AccountPlan:
-        """The plan in force."""
-        return await read_account_plan(self._documents, self._shards, self._plans, account_id)
+        """The plan in force, and the zone in which the account's days are counted."""
+        found = await read_account_plan(self._documents, self._shards, self._plans, account_id)
+        preferences = await get_preferences(self._documents, self._shards, account_id)
+        return structs.replace(found, time_zone=preferences.time_zone)
 
     async def suspended(self, account_id: str) -> bool:
         """Whether the account is."""

@@ -10,11 +10,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from domain.account import api_key_spending, api_key_use, api_keys, credits, holds, standing, subscription
+from domain.account import api_key_spending, api_key_use, api_keys, credits, holds, preferences, standing, subscription
 from domain.account.api_key_spending import ApiKeySpending
 from domain.account.api_key_use import ApiKeyUse
 from domain.account.api_keys import ApiKeys
 from domain.account.ledger import Ledger
+from domain.account.preferences import Preferences
 from domain.account.standing import Standing
 from domain.account.subscription import Subscription
 from domain.aggregate import Aggregate, Answer
@@ -31,6 +32,7 @@ class Account(Struct, kw_only=True):
     standing: Standing = field(default_factory=Standing)
     api_key_spending: ApiKeySpending = field(default_factory=ApiKeySpending)
     api_key_use: ApiKeyUse = field(default_factory=ApiKeyUse)
+    preferences: Preferences = field(default_factory=Preferences)
 
 
 PARTS: tuple[tuple[str, Any], ...] = (
@@ -40,6 +42,7 @@ PARTS: tuple[tuple[str, Any], ...] = (
     ("subscription", subscription),
     ("standing", standing),
     ("api_key_use", api_key_use),
+    ("preferences", preferences),
 )
 """The field that a part writes, and the part."""
 
@@ -102,5 +105,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=6,
+    state_version=7,
 )
