@@ -21,6 +21,8 @@ from tests.api.company import as_org, founder, organization
 from tests.api.running import Person, Running
 
 Headers = dict[str, str]
+_LATE = 4_000_000_000
+"""Seconds since 1970: each new world moves the clock, and a provider's token ends by that clock."""
 
 
 class World(Struct, kw_only=True):
@@ -51,7 +53,7 @@ async def world(app: Running, clock: Clock, provider: DevIssuer, binding: DevIss
     callers: dict[str, list[Headers]] = {
         "none": [{}],
         "bad": await _bad(app, clock, provider),
-        "user": [bearer(people["user"].token), bearer(provider.token(people["user"].id, role="user"))],
+        "user": [bearer(people["user"].token), bearer(provider.token(people["user"].id, role="user", exp=_LATE))],
         "developer": [bearer(people["developer"].token)],
         "admin": [bearer(people["admin"].token)],
         "key read": [bearer((await app.key(await _person(app, "user"), scopes=["read"]))["key"])],
@@ -64,7 +66,7 @@ async def world(app: Running, clock: Clock, provider: DevIssuer, binding: DevIss
         "other org": [bearer((await founder(app)).token, **org)],
         "project": [bearer((await _org_key(app, ada, org_id, project_id=first))["key"])],
         "other project": [bearer((await _org_key(app, ada, org_id, project_id=second))["key"])],
-        "bound token": [bearer(binding.token(f"{uuid.uuid4()}", role="user", project_id="p"))],
+        "bound token": [bearer(binding.token(f"{uuid.uuid4()}", role="user", project_id="p", exp=_LATE))],
         "suspended": [bearer((await _suspended(app)).token)],
     }
     return World(
