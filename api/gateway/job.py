@@ -79,7 +79,7 @@ class ChatJob:
         self.metering = services.metering
         price = price_for(call, self.model)
         self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)
-        account_id = call.caller.account_id
+        caller, account_id = call.caller, call.caller.account_id
         draft = call.draft(f"account:{account_id}", command_id=generation)
         expires_at = services.clock() + int((self.model.timeout_s + HOLD_MARGIN_S) * SECOND)
         place = PlaceHold(
@@ -89,7 +89,9 @@ class ChatJob:
             model=self.model.id,
             price=price,
             expires_at=expires_at,
-            key_id=call.caller.key_id,
+            key_id=caller.key_id,
+            user_id=None if caller.user_id == account_id else caller.user_id,
+            project_id=caller.project_id,
         )
         self.hold = Hold(services.metering, draft, place)
 

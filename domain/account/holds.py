@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from domain.account import ledger
 from domain.account.credits import balance_answer
-from domain.account.ledger import Burn, ClosedHold, Grant, Hold, Ledger, burn_plan
+from domain.account.ledger import Burn, ClosedHold, Grant, HeldFor, Hold, Ledger, burn_plan, held_for
 from domain.account.usage import Price, Usage, cost, require_price, require_usage
 from domain.aggregate import Answer
 from domain.errors import Conflict, Forbidden, Full, Invalid, NotFound, PaymentRequired
@@ -29,7 +29,7 @@ CORRECTION_PRIORITY = 0
 NOTHING_USED = Usage(source="none")
 
 
-class PlaceHold(Command, frozen=True, kw_only=True, tag="hold.place"):
+class PlaceHold(Command, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.place"):
     """Sets aside `amount`, or what is available if that is at least `amount_min`."""
 
     category = "account"
@@ -78,7 +78,7 @@ class Sweep(Command, frozen=True, kw_only=True, tag="account.sweep"):
     shed = False
 
 
-class HoldPlaced(Event, frozen=True, kw_only=True, tag="hold.placed"):
+class HoldPlaced(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.placed"):
     """`amount` is set aside until `expires_at`."""
 
     hold_id: str
@@ -97,7 +97,7 @@ class HoldProgressed(Event, frozen=True, kw_only=True, tag="hold.progressed"):
     usage: Usage
 
 
-class HoldClosed(Event, frozen=True, kw_only=True, tag="hold.closed"):
+class HoldClosed(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.closed"):
     """The one end of a hold. `cost` = `charged` + `owed`; `charged` was burnt from grants, `owed` became debt."""
 
     hold_id: str
@@ -119,7 +119,7 @@ class HoldClosed(Event, frozen=True, kw_only=True, tag="hold.closed"):
     debt: MicroCredits
 
 
-class HoldCorrected(Event, frozen=True, kw_only=True, tag="hold.corrected"):
+class HoldCorrected(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.corrected"):
     """The one late correction. `difference` is added to the cost: positive is charged, negative is given back."""
 
     hold_id: str
@@ -141,6 +141,8 @@ class HoldCorrected(Event, frozen=True, kw_only=True, tag="hold.corrected"):
     corrected_at: Instant
     balance: MicroCredits
     debt: MicroCredits
+    latency_ms: int = 0
+    """Of a settle that came late; 0 where it is not known."""
 
 
 COMMANDS = (PlaceHold, ReportProgress, SettleHold, ReleaseHold, Sweep)
@@ -196,6 +198,7 @@ def _place(account: "Account", command: PlaceHold, at: Instant) -> Sequence[Hold
             placed_at=at,
             expires_at=command.expires_at,
             key_id=command.key_id,
+            **held_for(command),
         )
     ]
 
@@ -233,7 +236,7 @@ def _settle(credits: Ledger, command: SettleHold, at: Instant) -> Sequence[HoldE
         return []
     if closed.how != "expired":
         raise Conflict("hold_closed", "The hold was closed before.")
-    return _correction(credits, closed, command.usage, at)
+    return _correction(credits, closed, command.usage, at, command.latency_ms)
 
 
 def _release(credits: Ledger, command: ReleaseHold, at: Instant) -> Sequence[HoldEvent]:
@@ -283,10 +286,13 @@ def _closing(
         closed_at=at,
         balance=credits.balance - charged,
         debt=credits.debt + total - charged,
+        **held_for(hold),
     )
 
 
-def _correction(credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant) -> Sequence[HoldEvent]:
+def _correction(
+    credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant, latency_ms: int = 0
+) -> Sequence[HoldEvent]:
     if usage == (closed.usage or NOTHING_USED):
         return []
     total = cost(usage, closed.hold.price)
@@ -313,6 +319,8 @@ def _correction(credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant) 
             corrected_at=at,
             balance=credits.balance - charged + returned - repaid,
             debt=credits.debt + owed - repaid,
+            latency_ms=latency_ms,
+            **held_for(closed.hold),
         )
     ]
 
@@ -352,6 +360,7 @@ def _hold(event: HoldPlaced) -> Hold:
         placed_at=event.placed_at,
         expires_at=event.expires_at,
         key_id=event.key_id,
+        **held_for(event),
     )
 
 
@@ -388,6 +397,4 @@ def answer(account: "Account", command: HoldCommand, events: Sequence[Event]) ->
                 data |= {"cost": event.cost, "charged": event.charged, "owed": event.owed}
             case HoldCorrected():
                 data |= {"difference": event.difference}
-            case _:
-                pass
     return data

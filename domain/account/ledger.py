@@ -5,7 +5,7 @@ Owned by the fold of the account: the functions here that change a ledger say so
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from msgspec import Struct, field
 
@@ -15,6 +15,8 @@ from domain.money import MicroCredits
 
 Closing: TypeAlias = Literal["settled", "released", "expired"]
 
+CHAT = "chat.completions"
+"""The operation of a hold that names no other."""
 REMEMBERED: Instant = 15 * MINUTE
 """How long a settled or released hold can still be corrected: as long as an API retries."""
 EXPIRED_REMEMBERED: Instant = 7 * DAY
@@ -42,7 +44,17 @@ class Grant(Struct, kw_only=True, gc=False):
         return (self.priority, self.expires_at is None, self.expires_at or 0, self.granted_at, self.id)
 
 
-class Hold(Struct, kw_only=True, gc=False):
+class HeldFor(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """For whom and what a hold is, beside the key: by this its usage can be told apart."""
+
+    user_id: str | None = None
+    """Who asked, where the account is not the user's own."""
+    project_id: str | None = None
+    operation: str = CHAT
+    agent_id: str | None = None
+
+
+class Hold(Struct, kw_only=True, omit_defaults=True, gc=False):
     """Credits set aside for one billable operation, until exactly one of settle, release or expiry closes it (I7)."""
 
     id: str
@@ -54,6 +66,27 @@ class Hold(Struct, kw_only=True, gc=False):
     key_id: str | None = None
     progress: Usage | None = None
     """What the operation had delivered when it last reported; charged if the hold expires."""
+    user_id: str | None = None
+    project_id: str | None = None
+    operation: str = CHAT
+    agent_id: str | None = None
+
+
+class _HeldFor(TypedDict):
+    user_id: str | None
+    project_id: str | None
+    operation: str
+    agent_id: str | None
+
+
+def held_for(it: HeldFor | Hold) -> _HeldFor:
+    """The same, for what comes next in the hold's life."""
+    return {
+        "user_id": it.user_id,
+        "project_id": it.project_id,
+        "operation": it.operation,
+        "agent_id": it.agent_id,
+    }
 
 
 class ClosedHold(Struct, kw_only=True, gc=False):
