@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from api.plans import Plan, Plans
+from domain.account.plan_terms import PlanTerms
 from domain.account.preferences import TIME_ZONE
-from domain.account.subscription import PlanTerms, SubscriptionStatus
+from domain.account.subscription import SubscriptionStatus
 from projections.documents import DocumentReader
 from projections.organizations import get_organization
 from projections.subscriptions import SubscriptionView, get_subscription
@@ -30,8 +31,9 @@ class AccountPlan(Struct, frozen=True, kw_only=True):
 def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:
     """The plan in force of a subscription.
 
-    The plan file has the last word on what a plan allows, so that an operator who changes it changes it for everybody;
-    a plan that is no longer in it goes on as it was confirmed.
+    The plan file has the last word on what a plan allows from now on, so that an operator who changes it changes it
+    for everybody; a plan that is no longer in it goes on as it was confirmed. What was decided stands: the periods and
+    credits of a subscription follow the terms in its events (decision 0023).
     """
     plan_id, terms = subscription.plan_in_force, subscription.terms
     plan = plans.get(plan_id)
@@ -47,7 +49,7 @@ def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:
 
 
 def _as_confirmed(free: Plan, plan_id: str, terms: PlanTerms) -> Plan:
-    return structs.replace(free, id=plan_id, title=plan_id, price=None, **structs.asdict(terms))
+    return structs.replace(free, id=plan_id, title=plan_id, **structs.asdict(terms))
 
 
 def terms_of(plan: Plan) -> PlanTerms:

@@ -1,5 +1,6 @@
 """Reads operators' TOML files into structs; what is wrong is told with file, line and key."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ import msgspec
 from msgspec import Struct
 
 T = TypeVar("T", bound=Struct)
+
+_HEADER = re.compile(r"\[\[?([^\[\]]+)\]\]?")
+_NAME = re.compile(r""" "([^"]*)" | '([^']*)' | ([A-Za-z0-9_-]+) """, re.VERBOSE)
 
 
 class BadFile(Exception):
@@ -28,15 +32,25 @@ class TomlFile:
         except tomllib.TOMLDecodeError as error:
             raise BadFile(f"{path}: {error}") from error
 
-    def tables(self, kind: str, shape: type[T]) -> dict[str, T]:
-        """All tables `[kind.name]` by name, in the file's order. There must be one, and nothing else in the file."""
+    def tables(self, kind: str, shape: type[T], *, beside: tuple[str, ...] = ()) -> dict[str, T]:
+        """All tables `[kind.name]` by name, in the file's order. There must be one.
+
+        There may be tables of the kinds `beside`, and nothing else in the file.
+        """
+        kinds = (kind, *beside)
         for name in self._content:
-            if name != kind:
-                raise self.wrong((name,), f"unknown; the file has tables [{kind}.…] only")
-        found = self._content.get(kind)
-        if not isinstance(found, Mapping) or not found:
+            if name not in kinds:
+                raise self.wrong((name,), f"unknown; the file has tables {', '.join(f'[{k}.…]' for k in kinds)} only")
+        if not self._content.get(kind):
             raise BadFile(f"{self.path}: there is no table [{kind}.…]")
-        return {name: self._converted((kind, name), table, shape) for name, table in found.items()}
+        return self.tables_if_any(kind, shape)
+
+    def tables_if_any(self, kind: str, shape: type[T]) -> dict[str, T]:
+        """The same for a kind that a file may leave out."""
+        found = self._content.get(kind, {})
+        if not isinstance(found, Mapping):
+            raise self.wrong((kind,), f"expected tables [{kind}.…]")
+        return {name: self.converted((kind, name), table, shape) for name, table in found.items()}
 
     def wrong(self, keys: tuple[str, ...], expected: str) -> BadFile:
         """The error that names the line of the last key, as far as it can be found."""
@@ -44,33 +58,36 @@ class TomlFile:
         place = f"{self.path}:{line}" if line else str(self.path)
         return BadFile(f"{place}: {'.'.join(keys)}: {expected}")
 
-    def _converted(self, keys: tuple[str, ...], table: Any, shape: type[T]) -> T:
+    def converted(self, keys: tuple[str, ...], table: Any, shape: type[T]) -> T:
+        """What is written at `keys`, as a struct."""
         try:
             return msgspec.convert(table, shape)
         except msgspec.ValidationError as error:
             expected, _, where = str(error).partition(" - at `$")
-            inner = tuple(part.partition("[")[0] for part in where.rstrip("`").split(".") if part)
+            inner = tuple(part for part in re.sub(r"\[[^\]]*\]", "", where.rstrip("`")).split(".") if part)
             raise self.wrong((*keys, *inner), expected) from error
 
     def _line(self, keys: tuple[str, ...]) -> int | None:
-        """Of the key behind its table's header; of the header if the key is not written there."""
-        headers = {f"[{'.'.join(names)}]" for names in _written(keys[:2])} | {
-            f"[[{'.'.join(names)}]]" for names in _written(keys)
-        }
-        at: int | None = None
-        for number, line in enumerate(self._text.splitlines(), 1):
-            text = line.partition("#")[0].strip()
+        """Of the key, in the table that is nearest to it; of that table's header if the key is not written there."""
+        headers = {_names(line): number for number, line in reversed([*enumerate(self._text.splitlines(), 1)])}
+        for depth in range(len(keys), 0, -1):
+            if keys[:depth] in headers:
+                at = headers[keys[:depth]]
+                return (self._line_behind(at, keys[depth]) if depth < len(keys) else None) or at
+        inner = [number for names, number in headers.items() if names[:1] == keys]
+        return min(inner, default=None)
+
+    def _line_behind(self, header: int, key: str) -> int | None:
+        for number, line in enumerate(self._text.splitlines()[header:], header + 1):
+            text = line.strip()
             if text.startswith("["):
-                if at is not None:
-                    return at
-                if text in headers:
-                    at = number
-            elif at is not None and len(keys) > 2 and text.partition("=")[0].strip() == keys[2]:  # noqa: PLR2004 - kind, name, key
+                return None
+            if text.partition("=")[0].strip() in (key, f'"{key}"', f"'{key}'"):
                 return number
-        return at
+        return None
 
 
-def _written(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The ways in which a header can be written: bare, or its last name in quotes."""
-    *first, last = keys
-    return [keys, (*first, f'"{last}"'), (*first, f"'{last}'")]
+def _names(line: str) -> tuple[str, ...]:
+    """The names in a table's header, bare or in quotes; none for any other line."""
+    header = _HEADER.fullmatch(line.partition("#")[0].strip())
+    return tuple("".join(names) for names in _NAME.findall(header[1])) if header else ()

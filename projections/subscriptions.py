@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from domain.account.subscription import FREE, PlanTerms, SubscriptionConfirmed, SubscriptionStatus
+from domain.account.plan_terms import FREE, PlanTerms
+from domain.account.subscription import SubscriptionConfirmed, SubscriptionStatus
 from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of

@@ -18,7 +18,8 @@ from api.rfc3339 import maybe_instant, parse_instant
 from api.route import Route, needs
 from api.routes.plans import PlanLimits
 from domain.account.holds import Sweep
-from domain.account.subscription import SEATS_MAX, ConfirmSubscription, SubscriptionStatus, check
+from domain.account.plan_terms import SEATS_MAX
+from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
 from domain.instant import MINUTE, Instant
 from domain.money import format_credits
 from eventstore.records import Outcome

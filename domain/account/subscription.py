@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
 
+from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
 from domain.aggregate import Answer
 from domain.errors import Invalid
 from domain.instant import Instant
@@ -18,21 +19,6 @@ if TYPE_CHECKING:
     from domain.account.account import Account
 
 SubscriptionStatus: TypeAlias = Literal["trialing", "active", "past_due", "canceled"]
-FREE = "free"
-"""The plan of an account that never subscribed."""
-SEATS_MAX = 100_000
-
-
-class PlanTerms(Struct, frozen=True, kw_only=True):
-    """What a plan allowed when it was confirmed; `None` is unlimited. Good for as long as no plan file says more."""
-
-    messages_per_day: int | None
-    requests_per_minute: int | None
-    requests_per_day: int | None
-    agent_slots: int | None
-    api_keys: int | None
-    seats: int | None
-    features: tuple[str, ...]
 
 
 class ConfirmSubscription(Command, frozen=True, kw_only=True, tag="subscription.confirm"):

@@ -9,6 +9,7 @@ from api.llm_models import Deployment, load_llm_models, upstream
 from api.plans import SHIPPED as PLANS
 from api.plans import load_plans
 from api.toml_file import BadFile
+from domain.account.plan_terms import FeatureLimit
 from domain.account.usage import Usage, cost
 
 MODEL = """
@@ -120,6 +121,28 @@ def test_wrong_models(tmp_path: Path, more: str, told: str) -> None:
             "plans.pro.scope_requests_per_minute.models:invoke: expected a whole number from 0",
         ),
         ("[plans.free]", "[plans.gratis]", "plans.free: missing; every account begins with it"),
+        ("[plans.pro]", '[plans."Pro Plan"]', "plans.Pro Plan: expected an id of at most 50"),
+        ('price = "0"', 'price = "1"', 'plans.free.price: expected "0"'),
+        ('monthly_credits = "0"', 'monthly_credits = "1"', 'plans.free.monthly_credits: expected "0"'),
+        ('price = "20"', 'price = "-20"', "plans.pro.price: price must be"),
+        ('price = "20"', 'price = "0.0000001"', "plans.pro.price: price must be"),
+        ('price = "20"', 'price = "1000000001"', "plans.pro.price: price must be at most 1000000000.000000"),
+        ("agent_slots = 5", "agent_slots = 5.5", "plans.pro.agent_slots: "),
+        ("agent_slots = 5", "agent_slots = 1_000_000_000_001", "plans.pro.agent_slots: expected a whole number from 0"),
+        ("agent_slots = 5", "agent_slots = 5\ntrial_days = 366", "plans.pro.trial_days: Expected `int` <= 365"),
+        ("agent_slots = 5", "agent_slots = 5\ngrace_days = -1", "plans.pro.grace_days: Expected `int` >= 0"),
+        ("agent_slots = 5", 'agent_slots = 5\nstripe_price = "a b"', "plans.pro.stripe_price: Expected"),
+        ('seats = 1\nfeatures = ["basic_models"]', 'seats = 0\nfeatures = ["basic_models"]', "plans.free.seats: exp"),
+        (
+            'features = ["basic_models"]',
+            'features = ["basic_model"]',
+            "plans.free.features: 'basic_model' is unknown; declare [features.",
+        ),
+        (
+            'features = ["basic_models"]',
+            'features = ["basic_models", "basic_models"]',
+            "plans.free.features: 'basic_models' is there twice",
+        ),
     ],
 )
 def test_wrong_plans(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -130,8 +153,95 @@ def test_wrong_plans(tmp_path: Path, old: str, new: str, told: str) -> None:
     with pytest.raises(BadFile) as wrong:
         load_plans(written(tmp_path, changed))
     assert told in str(wrong.value)
-    if new and "missing" not in told and "scope" not in told:
+    if new and "missing" not in told and "scope" not in told and "\n" not in new:
         assert changed.splitlines()[int(str(wrong.value).split(":")[1]) - 1] == new
+
+
+MORE = """
+[features.searches]
+title = "Web searches"
+metered = true
+[features.basic_models]
+title = "All the basics"
+[plans.free]
+title = "Free"
+price = "0"
+monthly_credits = "0"
+messages_per_day = 0
+requests_per_minute = "unlimited"
+requests_per_day = 1_000_000_000_000
+agent_slots = 0
+api_keys = 0
+seats = 1
+features = ["basic_models", "searches"]
+trial_days = 14
+grace_days = 0
+[plans.free.feature_limits]
+searches = { per_day = 0, per_month = "unlimited" }
+[top_ups.small]
+title = "Ten"
+price = "9.99"
+credits = "10"
+stripe_price = "price_1"
+"""
+
+
+def test_plans_with_features_and_top_ups_of_their_own(tmp_path: Path) -> None:
+    """An operator declares features, limits those that are metered, and sells credits beside the plans."""
+    plans = load_plans(written(tmp_path, MORE))
+    assert (plans.features["searches"].title, plans.features["searches"].metered) == ("Web searches", True)
+    assert plans.features["basic_models"].title == "All the basics"
+    assert plans.features["sso"].title == "Single sign-on"
+    free = plans.free
+    assert (free.messages_per_day, free.requests_per_minute, free.requests_per_day) == (0, None, 10**12)
+    assert (free.trial_days, free.grace_days, free.seats) == (14, 0, 1)
+    assert free.feature_limits == {"searches": FeatureLimit(per_day=0, per_month=None)}
+    small = plans.top_ups["small"]
+    assert (small.price, small.credits, small.stripe_price) == (9_990_000, 10_000_000, "price_1")
+    assert load_plans(PLANS).top_ups == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("metered = true", "metered = 1", "given.toml:4: features.searches.metered: Expected `bool`"),
+        ('title = "All the basics"', "metered = true", "given.toml:5: features.basic_models: Object missing"),
+        ('title = "All the basics"', 'title = "B"\nmetered = true', "given.toml:7: features.basic_models.metered: exp"),
+        ("[features.searches]", "[features.Searches]", "given.toml:2: features.Searches: expected an id"),
+        (
+            "{ per_day = 0",
+            "{ per_day = -1",
+            "given.toml:21: plans.free.feature_limits.searches.per_day: Expected",
+        ),
+        (
+            "{ per_day = 0",
+            "{ per_week = 1",
+            "given.toml:21: plans.free.feature_limits.searches: Object con",
+        ),
+        ("{ per_day = 0", "{ per_day = 0.5", "given.toml:21: plans.free.feature_limits."),
+        (
+            "searches = {",
+            "basic_models = {",
+            "given.toml:21: plans.free.feature_limits.basic_models: expected",
+        ),
+        ('price = "9.99"', 'price = "0"', "given.toml:24: top_ups.small.price: expected more than 0"),
+        ('price = "9.99"', "price = 9.99", "given.toml:24: top_ups.small.price: Expected `str`, got `float`"),
+        ('credits = "10"', 'credits = "0"', "given.toml:25: top_ups.small.credits: expected more than 0"),
+        ("[top_ups.small]", "[top_ups.SMALL]", "given.toml:22: top_ups.SMALL: expected an id"),
+        ("trial_days = 14", 'stripe_price = "price_1"', "given.toml:26: top_ups.small.stripe_price: expected a price"),
+        (
+            "[features.searches]",
+            "[extras.searches]",
+            "given.toml:2: extras: unknown; the file has tables [plans.…],",
+        ),
+    ],
+)
+def test_wrong_features_and_top_ups(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """What is wrong is told with its line, in tables within tables too."""
+    assert old in MORE
+    with pytest.raises(BadFile) as wrong:
+        load_plans(written(tmp_path, MORE.replace(old, new)))
+    assert told in str(wrong.value)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from api.account_plan import account_plan
 from api.plans import load_plans
 from api.rfc3339 import format_instant
-from domain.account.subscription import PlanTerms
+from domain.account.plan_terms import PlanTerms
 from domain.instant import HOUR
 from eventstore.clock import system_clock
 from projections.subscriptions import SubscriptionView

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.account.subscription import ConfirmSubscription, PlanTerms, SubscriptionConfirmed
+from domain.account.plan_terms import PlanTerms
+from domain.account.subscription import ConfirmSubscription, SubscriptionConfirmed
 from domain.instant import DAY
 from tests.domain.account.asking import account
 from tests.domain.scenario import T0, of_type

@@ -1,6 +1,7 @@
 """Where golden files lie, and made-up values for those that are still missing."""
 
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -53,6 +54,8 @@ def _value(name: str, hint: Any) -> Any:
         return arguments[0]
     if origin in (Union, types.UnionType):
         return _value(name, next(each for each in arguments if each is not type(None)))
+    if origin is Mapping:
+        return {"some key": _value(name, arguments[1])}
     if origin is tuple:
         return (_value(name, arguments[0]),)
     if isinstance(hint, type) and issubclass(hint, Struct):

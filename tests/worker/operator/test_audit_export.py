@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from domain.account.subscription import ConfirmSubscription, PlanTerms
+from domain.account.plan_terms import PlanTerms
+from domain.account.subscription import ConfirmSubscription
 from domain.instant import DAY, HOUR, Instant
 from eventstore.clock import system_clock
 from eventstore.codec import MacChain
