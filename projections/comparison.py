@@ -23,6 +23,15 @@ LIMIT $2
 """
 
 
+# A document's digest covers its columns; those of a shard are joined by XOR, which keys keep from cancelling out.
+DIGEST = """
+SELECT count(*), bit_xor(
+    jsonb_hash_extended(doc, hashtextextended(key, hashtextextended(owner, hashtextextended(sort, 0))))
+)
+FROM {table} WHERE shard = $1
+"""
+
+
 class Difference(Struct, frozen=True, kw_only=True):
     """Documents of one collection and shard that are not what the log makes of them."""
 
@@ -46,3 +55,16 @@ async def compare(
         count=rows[0]["total"],
         shown=tuple(f"{row['key']} ({row['how']})" for row in rows),
     )
+
+
+async def compare_digests(
+    connection: DirectConnection, collection: str, shard: int, *, live: str, made: str
+) -> Difference | None:
+    """The same in a third of the time where nothing differs: documents are joined only if the digests are not one.
+
+    Digests of 64 bits are for chance, not for an enemy: fit where a difference is reported, not where it is proven.
+    """
+    first, second = [await connection.fetchrow(DIGEST.format(table=table), shard) for table in (live, made)]
+    if first == second:
+        return None
+    return await compare(connection, collection, shard, live=live, made=made)

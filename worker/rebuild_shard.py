@@ -6,15 +6,17 @@ from itertools import takewhile
 from domain.recorded import Recorded
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.pool import DirectConnection
-from projections.comparison import Difference, compare
+from projections.comparison import Difference, compare_digests
 from projections.document_tables import table_of
 from projections.projection import AnyProjection
-from projections.rebuild_tables import Place, move, rebuild_table_of
+from projections.rebuild_tables import Place, add_primary_key, move, rebuild_table_of
 from worker.log_rows import recorded
 from worker.refold import Refold
 
 CHUNK = 5_000
-"""Events that are folded and committed together: what memory and an interruption cost at most."""
+"""Events that are folded and committed together, but for a stream's rest: what an interruption costs."""
+STREAM_MAX = 20_000
+"""Events of one stream that are folded at once. A longer one is folded by parts, which have to find its documents."""
 
 # The planner chooses between the index in this order and a sort: a cold disk reads the log in its own order faster.
 BULK = """
@@ -58,26 +60,39 @@ class ShardRebuild:
 
     async def bulk(self, reader: DirectConnection, writer: DirectConnection) -> None:
         """All streams up to the bound, each chunk with its progress in one transaction of `writer`."""
-        bound, read = self.place.bound, 0
         if not self.place.bulk:
             return
+        bound, read = self.place.bound, 0
+        waiting: list[Recorded] = []
         with translated():
             async with reader.transaction(readonly=True):
                 cursor = await reader.cursor(
                     BULK, self.shard, bound, self.place.stream, self.place.stream_version, self._types
                 )
                 while rows := await cursor.fetch(CHUNK):
-                    events = [recorded(row) for row in rows]
-                    last = events[-1]
-                    begun = takewhile(lambda event: event.stream == self.place.stream, events)
-                    after = Place(bound=bound, stream=last.stream, stream_version=last.version)
-                    async with writer.transaction():
-                        await self._take_in(writer, events, list(begun), after)
-                    self.place = after
-                    read += len(events)
-                    self._counted(len(events))
+                    waiting += [recorded(row) for row in rows]
+                    read += len(rows)
+                    ready = _whole_streams(waiting) or (len(waiting) if len(waiting) >= STREAM_MAX else 0)
+                    await self._take_in_streams(writer, waiting[:ready])
+                    waiting = waiting[ready:]
+            await self._take_in_streams(writer, waiting)
             await self._leave_bulk(writer)
         self._counted(bound - read)
+
+    async def _take_in_streams(self, writer: DirectConnection, events: Sequence[Recorded]) -> None:
+        """Whole streams, or a part of a long one, with the progress in one transaction."""
+        if not events:
+            return
+        begun = list(takewhile(lambda event: event.stream == self.place.stream, events))
+        if begun:
+            # From here on each document costs its place in the index; such streams are few.
+            for collection in self._collections:
+                await add_primary_key(writer, collection)
+        after = Place(bound=self.place.bound, stream=events[-1].stream, stream_version=events[-1].version)
+        async with writer.transaction():
+            await self._take_in(writer, events, begun, after)
+        self.place = after
+        self._counted(len(events))
 
     async def _leave_bulk(self, writer: DirectConnection) -> None:
         after = Place(bound=self.place.bound, seq=self.place.bound)
@@ -134,9 +149,17 @@ class ShardRebuild:
                 if await connection.fetchval(COUNT, self.shard, seq) != seq:
                     raise LogDamaged(f"shard {self.shard} has gaps: run `python -m worker verify`")
                 found = [
-                    await compare(connection, each, self.shard, live=table_of(each), made=rebuild_table_of(each))
+                    await compare_digests(
+                        connection, each, self.shard, live=table_of(each), made=rebuild_table_of(each)
+                    )
                     for each in self._collections
                 ]
             self._counted(after.seq - self.place.seq)
             self.place = after
         return [difference for difference in found if difference is not None]
+
+
+def _whole_streams(events: Sequence[Recorded]) -> int:
+    """How many of the events come before the last stream, whose rest may be still to come."""
+    last = events[-1].stream
+    return len(events) - sum(1 for _ in takewhile(lambda event: event.stream == last, reversed(events)))

@@ -50,10 +50,10 @@ class Pile:
 
     async def flush(self, connection: DirectConnection, shard: int) -> None:
         """Writes what the chunk has made of the documents, and forgets them."""
-        new = [self._row(shard, key, doc) for key, doc in self.documents.items() if doc and key not in self.stored]
+        new = self._rows(shard, [place for place in self.documents.items() if place[1] and place[0] not in self.stored])
         if new:
             await connection.copy_records_to_table(self.table, records=new, columns=COLUMNS)
-        changed = [self._row(shard, key, self.documents[key]) for key in self.stored if self.documents[key]]
+        changed = self._rows(shard, [(key, self.documents[key]) for key in self.stored if self.documents[key]])
         if changed:
             _, *columns = zip(*changed, strict=True)
             await connection.execute(CHANGE.format(table=self.table), shard, *columns)
@@ -63,10 +63,9 @@ class Pile:
         self.documents = {}
         self.stored = set()
 
-    def _row(self, shard: int, key: str, document: Any) -> tuple[int, str, str, str, str]:
-        projection = self.projection
-        owner, sort = projection.owner(document), projection.sort(document)
-        return (shard, key, owner, sort, projection.encode(document).decode())
+    def _rows(self, shard: int, documents: Iterable[tuple[str, Any]]) -> list[tuple[int, str, str, str, str]]:
+        owner, sort, encode = self.projection.owner, self.projection.sort, self.projection.encode
+        return [(shard, key, owner(each), sort(each), encode(each).decode()) for key, each in documents]
 
 
 class Refold:

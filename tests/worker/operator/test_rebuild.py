@@ -53,15 +53,16 @@ async def test_what_was_wrong_is_put_right(yard: Yard) -> None:
         assert await yard.documents() == before
 
 
-@pytest.mark.parametrize("cut", [1, 2, 6, 11, 17])
+@pytest.mark.parametrize(("cut", "stream_max"), [(1, 3), (2, 3), (6, 3), (6, 20), (11, 3), (11, 20), (17, 7)])
 async def test_an_interrupted_rebuild_goes_on_where_it_was(
-    yard: Yard, cut: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    yard: Yard, cut: int, stream_max: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Cut after any chunk, in the midst of a stream too, it resumes, and nothing is folded twice or left out."""
     async with yard.working():
         await yard.fill(accounts=5, operations=50)
         before = await yard.documents()
         monkeypatch.setattr(rebuild_shard, "CHUNK", 3)
+        monkeypatch.setattr(rebuild_shard, "STREAM_MAX", stream_max)
         left = iter(range(cut))
 
         async def failing_move(*arguments: object) -> None:
