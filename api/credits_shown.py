@@ -75,10 +75,27 @@ class GrantShown(Struct, frozen=True, kw_only=True):
     expires_at: str | None
 
 
+class CreditsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of when; now if left out."""
+
+    at: (
+        Annotated[
+            str,
+            Meta(max_length=40, description="RFC 3339, not in the future.", extra_json_schema={"format": "date-time"}),
+        ]
+        | None
+    ) = None
+
+
 class CreditsShown(Balance, frozen=True, kw_only=True):
-    """The account's figures, and its grants in the order in which they are used."""
+    """The account's figures, and its grants in the order in which they are used.
+
+    Of a moment `at` in the past `version` is that of the account's last event up to then; both are null for now.
+    """
 
     grants: list[GrantShown]
+    at: str | None = None
+    version: int | None = None
 
 
 def grant_shown(grant: GrantView) -> GrantShown:

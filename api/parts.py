@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.lookup import LookupHash
     from api.mail.mail_pace import MailPace
     from api.mail.mailer import Mailer
+    from api.past_reads import PastReads
     from api.plans import Plans
     from api.rate_limits.enforce import RateLimits
     from api.refused_requests import RefusedRequests
@@ -62,5 +63,6 @@ class Services:
     """Process-wide state of the gateway: open estimates, progress, the buffer of settles."""
     billing: "BillingProvider"
     """Who takes the money; asked by purchases and their news alone."""
+    past_reads: "PastReads"
     errands: "Errands"
     """Work that no request waits for."""

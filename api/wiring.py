@@ -34,6 +34,7 @@ from api.mail.mail_pace import MailPace
 from api.mail.mailer import Mailer, NoMailer, PrintedMailer, WebhookMailer
 from api.master_keys import MasterKeys
 from api.parts import ProcessMode, Services
+from api.past_reads import PastReads
 from api.plans import Plans
 from api.rate_limits.enforce import RateLimits
 from api.refused_requests import RefusedRequests
@@ -130,6 +131,7 @@ async def running_services(
             refused_requests=_refused_requests(stack, commands, sealer, clock),
             metering=_metering(stack, commands, documents, shards, clock),
             billing=_billing(stack, settings),
+            past_reads=PastReads(),
             errands=_errands(stack),
         )
         services.rate_limits.report_minutes(partial(record_key_use, services))

@@ -18,6 +18,7 @@ from eventstore.records import (
     ShardHead,
     StoredEvent,
     StoredStream,
+    StreamHead,
 )
 
 
@@ -125,6 +126,14 @@ class LogStore(Protocol):
 
     async def stream(self, shard: int, stream: str) -> StoredStream | None:
         """Head and all events of a stream, from the first."""
+        ...
+
+    async def head(self, shard: int, stream: str) -> StreamHead | None:
+        """The head of a stream alone; `None` for one that was never written."""
+        ...
+
+    async def stream_events(self, shard: int, stream: str, behind: int, limit: int) -> list[StoredEvent]:
+        """Up to `limit` events of a stream in its order, behind version `behind`: a long one is read page by page."""
         ...
 
     async def events_after(self, shard: int, seq: int, limit: int) -> list[StoredEvent]:

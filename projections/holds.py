@@ -35,6 +35,10 @@ class HoldView(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was used; of an open hold, what it last reported."""
     reason: str | None = None
     closed_at: Instant | None = None
+    placed_version: int = 0
+    """Where in its account's stream the hold was placed; by these three its events are found again."""
+    closed_version: int = 0
+    corrected_version: int = 0
 
 
 def _key(recorded: Recorded) -> str:
@@ -55,6 +59,7 @@ def _evolve(view: HoldView | None, recorded: Recorded) -> HoldView | None:
             expires_at=event.expires_at,
             price_version=event.price.version,
             key_id=event.key_id,
+            placed_version=recorded.version,
         )
     if view is None:
         return None
@@ -69,16 +74,23 @@ def _evolve(view: HoldView | None, recorded: Recorded) -> HoldView | None:
                 usage=event.usage,
                 reason=event.reason,
                 closed_at=event.closed_at,
+                closed_version=recorded.version,
             )
         case HoldCorrected():
-            return structs.replace(view, cost=view.cost + event.difference, usage=event.usage, corrected=True)
+            return structs.replace(
+                view,
+                cost=view.cost + event.difference,
+                usage=event.usage,
+                corrected=True,
+                corrected_version=recorded.version,
+            )
         case _:
             return view
 
 
 PROJECTION = Projection(
     collection="holds",
-    version=1,
+    version=2,
     document=HoldView,
     events=HOLD_EVENTS,
     key=_key,

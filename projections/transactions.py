@@ -10,6 +10,7 @@ from domain.account.usage import Usage
 from domain.instant import Instant
 from domain.money import MicroCredits
 from domain.recorded import Recorded
+from eventstore.shards import shard_of
 from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, read_page
 from projections.projection import Projection
@@ -46,10 +47,23 @@ def transaction_id(account_id: str, version: int) -> str:
     return f"txn_{account_id.rpartition('_')[2]}_{version}"
 
 
+def grant_transaction(grant_id: str) -> str:
+    """A grant's transaction is named after the grant: the answer that made it knows no place in the log."""
+    return f"txn_{grant_id.removeprefix('grant_')}"
+
+
+def _id(recorded: Recorded) -> str:
+    """What names the transaction that an event made, in the read model as for clients."""
+    event = recorded.event
+    if isinstance(event, CreditsGranted):
+        return grant_transaction(event.grant_id)
+    return transaction_id(recorded.entity_id, recorded.version)
+
+
 def _key(recorded: Recorded) -> str | None:
     event = recorded.event
     moved = not isinstance(event, HoldClosed) or event.cost > 0
-    return transaction_id(recorded.entity_id, recorded.version) if moved else None
+    return _id(recorded) if moved else None
 
 
 def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | None:
@@ -94,7 +108,7 @@ class _Place(TypedDict):
 def _place(recorded: Recorded) -> _Place:
     """What every movement takes from where its event stands."""
     return {
-        "id": transaction_id(recorded.entity_id, recorded.version),
+        "id": _id(recorded),
         "account_id": recorded.entity_id,
         "at": recorded.at,
         "version": recorded.version,
@@ -155,7 +169,7 @@ def _corrected(recorded: Recorded, event: HoldCorrected) -> Transaction:
 
 PROJECTION = Projection(
     collection="transactions",
-    version=1,
+    version=2,
     document=Transaction,
     events=[CreditsGranted, GrantExpired, DebtRepaid, HoldClosed, HoldCorrected],
     key=_key,
@@ -165,6 +179,15 @@ PROJECTION = Projection(
     begun_by=[CreditsGranted, GrantExpired, DebtRepaid, HoldClosed, HoldCorrected],
     done=lambda _transaction: True,
 )
+
+
+async def get_transaction(
+    documents: DocumentReader, shards: int, account_id: str, transaction_id: str
+) -> Transaction | None:
+    """One movement of the account; those of others are not found."""
+    doc = await documents.get(PROJECTION.collection, shard_of(f"account:{account_id}", shards), transaction_id)
+    found = None if doc is None else PROJECTION.decode(doc)
+    return found if found is not None and found.account_id == account_id else None
 
 
 async def list_transactions(

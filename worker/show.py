@@ -1,32 +1,32 @@
 """`python -m worker show`: an account or user as the log has it at a moment, and the events that led there."""
 
 import argparse
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
-
-import msgspec
 
 from domain.account.account import Account
 from domain.account.api_key_spending import KeySpending
 from domain.account.api_keys import ApiKey
 from domain.instant import SECOND, Instant
 from domain.money import format_credits
-from domain.recorded import Metadata
+from domain.recorded import Recorded
 from domain.registry import aggregates
 from domain.user import User
 from eventstore import codec
 from eventstore.clock import system_clock
+from eventstore.past import CannotFold, Past, read_past
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
-from eventstore.records import StoredEvent
+from eventstore.records import StreamHead
 from eventstore.shards import shard_of
-from worker.operating import NotDone
+from eventstore.store import LogStore
+from worker.operating import NotDone, ProgressLine
 from worker.settings import WorkerSettings
 
 EVENTS_SHOWN = 20
 LISTED_MAX = 50
-_metadata = msgspec.json.Decoder(Metadata)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,10 +47,9 @@ async def show(settings: WorkerSettings, *, subject: str, at: str | None = None,
         shards = await store.shards()
         shown: list[str] = []
         for stream in sorted(streams):
-            stored = await store.stream(shard_of(stream, shards), stream)
-            if stored is not None:
-                quarantined = stored.head.quarantined
-                shown += describe(stream, stored.events, moment, events_max=events, quarantined=quarantined)
+            head = await store.head(shard_of(stream, shards), stream)
+            if head is not None:
+                shown += await describe(store, head, moment, events_max=events)
     finally:
         await store.close()
     if not shown:
@@ -78,45 +77,41 @@ def format_instant(at: Instant | None) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def describe(
-    stream: str, stored: Sequence[StoredEvent], at: Instant, *, events_max: int, quarantined: bool = False
-) -> Iterator[str]:
-    """The state after the events up to `at` and what time alone has caused by then, and the last of the events."""
-    aggregate = aggregates()[stream.partition(":")[0]]
-    past = [event for event in stored if event.at <= at]
-    state = _fold(stream, past)
-    written = len(past)
-    yield f"{stream} at {format_instant(at)}, version {written} of {len(stored)}" + (
-        " (QUARANTINED)" if quarantined else ""
+async def describe(log: LogStore, head: StreamHead, at: Instant, *, events_max: int) -> list[str]:
+    """The state after the events up to `at` and what time alone has caused by then, and the last of the events.
+
+    However long the stream, it is read page by page, and no more than the last events are kept.
+    """
+    last: deque[Recorded] = deque(maxlen=max(events_max, 0))
+    line = ProgressLine("show", head.version)
+
+    def seen(recorded: Recorded) -> None:
+        last.append(recorded)
+        line.add(1)
+
+    try:
+        past = await read_past(log, head.shard, head.stream, at, seen=seen)
+    except CannotFold as error:
+        raise NotDone(f"this release cannot fold {error}") from error
+    return list(_described(head, at, past, last))
+
+
+def _described(head: StreamHead, at: Instant, past: Past, last: "deque[Recorded]") -> Iterator[str]:
+    yield f"{head.stream} at {format_instant(at)}, version {past.version} of {head.version}" + (
+        " (QUARANTINED)" if head.quarantined else ""
     )
-    unwritten: list[str] = []
-    while due := aggregate.due(state, at):
-        unwritten += [codec.tag_of(event) for event in due]
-        state = aggregate.fold(due, state)
-    yield from _state(state)
-    if unwritten:
-        yield f"  due by then and counted above, but not written before the next command: {', '.join(unwritten)}"
-    yield f"  last events ({min(events_max, written)} of {written}):"
-    for event in reversed(past[-events_max:] if events_max > 0 else []):
-        metadata = _metadata.decode(event.metadata)
-        actor = metadata.actor
+    yield from _state(past.state)
+    if past.due:
+        unwritten = ", ".join(codec.tag_of(each.event) for each in past.due)
+        yield f"  due by then and counted above, but not written before the next command: {unwritten}"
+    yield f"  last events ({len(last)} of {past.version}):"
+    for event in reversed(last):
+        actor = event.metadata.actor
         yield (
-            f"    {event.version:>6}  {format_instant(event.at)}  {event.type:<22}  "
-            f"by {actor.kind} {actor.key_id or actor.id}  command {metadata.command_id}"
+            f"    {event.version:>6}  {format_instant(event.at)}  {codec.tag_of(event.event):<22}  "
+            f"by {actor.kind} {actor.key_id or actor.id}  command {event.metadata.command_id}"
         )
     yield ""
-
-
-def _fold(stream: str, events: Sequence[StoredEvent]) -> Any:
-    """The state after the events. `NotDone` names the event that this release cannot fold."""
-    aggregate = aggregates()[stream.partition(":")[0]]
-    state = aggregate.initial()
-    for each in events:
-        try:
-            state = aggregate.evolve(state, codec.decode_event(each.type, each.schema_version, each.payload))
-        except Exception as error:
-            raise NotDone(f"this release cannot fold {each.type}, version {each.version} of {stream}") from error
-    return state
 
 
 def _state(state: Any) -> Iterator[str]:

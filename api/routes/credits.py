@@ -5,18 +5,22 @@ from typing import Any
 from api.accounts import require_account
 from api.call import Call
 from api.command_log.commands import data_of
-from api.credits_shown import Added, Addition, CreditsShown, grant_shown
+from api.credits_shown import Added, Addition, CreditsQuery, CreditsShown, grant_shown
 from api.errors import ApiError, declare
 from api.ids import derived
+from api.past_reads import EVENTS_MAX
 from api.plain_text import has_controls, is_plain
 from api.rfc3339 import format_instant, parse_instant
 from api.route import Route, needs
-from api.routes.transactions import REASONS, TransactionShown, grant_transaction
+from api.routes.transactions import REASONS, TransactionShown
 from domain.account.credits import AddCredits
 from domain.account.holds import Sweep
 from domain.money import format_credits, parse_credits
+from eventstore.past import TooLong
 from eventstore.records import Outcome
-from projections.credits import get_credits
+from projections.credits import CreditsView, get_credits
+from projections.past_credits import credits_at
+from projections.transactions import grant_transaction
 
 declare(
     "reference_conflict",
@@ -27,6 +31,12 @@ declare(
 declare("live_key_required", "forbidden", "A key of mode test cannot do this.", "Use a live key or a login token.")
 declare(
     "invalid_text", "invalid", "A text is blank, or holds control characters.", "`param` says which; send it without."
+)
+declare(
+    "invalid_moment",
+    "invalid",
+    "`at` is no moment that has been.",
+    "Use RFC 3339 with an offset, such as 2026-11-22T13:05:26Z, not in the future.",
 )
 declare("too_many_grants", "conflict", "The account holds too many grants that are not used up.", "Add fewer, larger.")
 declare("balance_too_large", "conflict", "The balance would exceed the largest that is supported.", "Add less.")
@@ -126,17 +136,38 @@ def _balance(account_id: str, figures: dict[str, int]) -> dict[str, Any]:
     }
 
 
-async def show(call: Call[None, None]) -> CreditsShown:
-    """What the account has."""
+async def show(call: Call[None, CreditsQuery]) -> CreditsShown:
+    """What the account has, or had at a moment."""
     services, account_id = call.services, call.caller.account_id
+    if call.query.at is not None:
+        return await _show_past(call, call.query.at)
     credits = await get_credits(services.documents, services.shards, account_id)
+    return _credits_shown(credits)
+
+
+async def _show_past(call: Call[None, CreditsQuery], text: str) -> CreditsShown:
+    """What it had at a moment, folded from the log. `invalid_moment`, `history_too_long`, `past_busy`."""
+    services, account_id = call.services, call.caller.account_id
+    at = parse_instant(text, name="at", code="invalid_moment")
+    if at > services.clock():
+        raise ApiError("invalid_moment", "at must not lie in the future.", param="at")
+    async with services.past_reads.turn():
+        try:
+            credits, past = await credits_at(services.store, services.shards, account_id, at, events_max=EVENTS_MAX)
+        except TooLong:
+            raise ApiError("history_too_long", param="at", limit=EVENTS_MAX) from None
+    return _credits_shown(credits, at=format_instant(at), version=past.version)
+
+
+def _credits_shown(credits: CreditsView, **past: Any) -> CreditsShown:
     return CreditsShown(
-        account_id=account_id,
+        account_id=credits.account_id,
         balance=format_credits(credits.balance),
         held=format_credits(credits.held),
         available=format_credits(credits.available),
         debt=format_credits(credits.debt),
         grants=[grant_shown(grant) for grant in credits.grants],
+        **past,
     )
 
 
@@ -175,7 +206,13 @@ ROUTES = (
         handler=show,
         summary="Show credits",
         tag="billing",
+        description=(
+            "With `at` as they were at that moment, read from the log: what time had caused by then counts, such as "
+            "the end of a hold, also where it was written later."
+        ),
         access=needs("billing:read"),
+        query=CreditsQuery,
         answers={200: CreditsShown},
+        errors=("invalid_moment", "history_too_long", "past_busy"),
     ),
 )

@@ -78,9 +78,8 @@ async def list_all(call: Call[None, PageQuery]) -> TransactionList:
 
 def transaction_shown(each: Transaction) -> TransactionShown:
     """The transaction as its account sees it."""
-    is_grant = each.kind == "grant" and each.grant_id is not None
     return TransactionShown(
-        id=grant_transaction(each.grant_id or "") if is_grant else each.id,
+        id=each.id,
         kind=each.kind,
         amount=format_credits(each.amount),
         balance=format_credits(each.balance),
@@ -99,11 +98,6 @@ def transaction_shown(each: Transaction) -> TransactionShown:
         price_version=each.price_version,
         request_id=each.request_id,
     )
-
-
-def grant_transaction(grant_id: str) -> str:
-    """A grant's transaction is named after the grant: the answer that made it knows no place in the log."""
-    return f"txn_{grant_id.removeprefix('grant_')}"
 
 
 def tokens_used(usage: Usage | None) -> TokensUsed | None:

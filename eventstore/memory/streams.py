@@ -69,6 +69,16 @@ class Streams(DataKeys):
         del shard
         return self.stored_stream(stream, whole=True)
 
+    async def head(self, shard: int, stream: str) -> StreamHead | None:
+        """See `store.LogStore`."""
+        del shard
+        return self.heads.get(stream)
+
+    async def stream_events(self, shard: int, stream: str, behind: int, limit: int) -> list[StoredEvent]:
+        """See `store.LogStore`."""
+        del shard
+        return self._streams.get(stream, [])[behind : behind + limit]
+
     async def events_after(self, shard: int, seq: int, limit: int) -> list[StoredEvent]:
         """See `store.LogStore`."""
         log = self._log[shard]

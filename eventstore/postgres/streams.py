@@ -37,6 +37,14 @@ CROSS JOIN LATERAL (
 ORDER BY event.stream, event.version
 """
 
+PAGE = """
+SELECT shard, stream, version, seq, at, type, schema_version, payload, metadata, mac
+FROM events
+WHERE shard = $1 AND stream = $2 AND version > $3
+ORDER BY version
+LIMIT $4
+"""
+
 # A head that was never written by an event, as of a stream in quarantine, may be there with version 0.
 NEW_HEADS = """
 INSERT INTO stream_head AS stored
@@ -186,6 +194,15 @@ class Streams(Part):
     async def quarantined(self) -> list[str]:
         """See `store.DeadLetterStore`."""
         return [row["stream"] for row in await self._pool.fetch(QUARANTINED)]
+
+    async def head(self, shard: int, stream: str) -> StreamHead | None:
+        """See `store.LogStore`."""
+        rows = await self._pool.fetch(HEADS, [shard], [stream])
+        return StreamHead(**rows[0]) if rows else None
+
+    async def stream_events(self, shard: int, stream: str, behind: int, limit: int) -> list[StoredEvent]:
+        """See `store.LogStore`."""
+        return [stored_event(row) for row in await self._pool.fetch(PAGE, shard, stream, behind, limit)]
 
     async def stream(self, shard: int, stream: str) -> StoredStream | None:
         """See `store.LogStore`."""

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 MORE = "…"
-ANY_NUMBER = ("created", "uptime_s", "latency_ms_mean", "remaining.requests_per_minute")
+ANY_NUMBER = (
+    *("created", "uptime_s", "latency_ms_mean", "remaining.requests_per_minute"),
+    *("latency_ms", "shard", "sequence", "version"),
+)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _ID = re.compile(r"(?<=[_-])[0-9A-Za-z]{4,8}…(?:[0-9A-Za-z]{4}\b)?")
 _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")

@@ -38,3 +38,25 @@ async def test_a_large_batch_is_written_whole(store: Store) -> None:
     stored = await store.stream(0, "thing:1")
     assert stored is not None
     assert stored.events == events
+
+
+async def test_a_stream_is_read_page_by_page(store: Store) -> None:
+    """`stream_events` gives a stream's events behind a version, in order, up to the limit, and no other stream's."""
+    leases = await claimed(store, "w", 1)
+    written = [event(0, "thing:a", number, number) for number in range(1, 6)]
+    await write(store, "w", leases, appending(written))
+    await write(store, "w", leases, appending([event(0, "thing:b", 1, 6)]))
+    assert await store.stream_events(0, "thing:a", 0, 2) == written[:2]
+    assert await store.stream_events(0, "thing:a", 2, 10) == written[2:]
+    assert await store.stream_events(0, "thing:a", 5, 10) == []
+    assert await store.stream_events(0, "thing:unknown", 0, 10) == []
+
+
+async def test_a_head_is_read_alone(store: Store) -> None:
+    """`head` tells where a stream ends, and `None` of one that was never written."""
+    leases = await claimed(store, "w", 1)
+    await write(store, "w", leases, appending([event(0, "thing:a", 1, 1), event(0, "thing:a", 2, 2)]))
+    head = await store.head(0, "thing:a")
+    assert head is not None
+    assert (head.stream, head.version) == ("thing:a", 2)
+    assert await store.head(0, "thing:unknown") is None

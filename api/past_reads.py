@@ -1,0 +1,45 @@
+"""Reads of the past: they fold a stream's log, so they take turns, and a longer log is for the operator's tool."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from api.errors import ApiError, declare
+
+EVENTS_MAX = 250_000
+"""Events that one request folds at most: a few seconds, in turns of milliseconds."""
+WAITING_MAX = 20
+"""Requests that wait for their turn at most; each of them is soon done, or refused before anything is read."""
+
+declare(
+    "past_busy",
+    "unavailable",
+    "Too many requests for the past wait for their turn.",
+    "Try again after the seconds in Retry-After. Reads of the present do not wait.",
+)
+declare(
+    "history_too_long",
+    "conflict",
+    "The account has more events before that moment than one request reads.",
+    "Ask for an earlier moment, or the operator for `python -m worker show ACCOUNT --at TIME`, which has no bound.",
+)
+
+
+class PastReads:
+    """One at a time in a process, so that reading the past never takes more than a share of what it can do."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Waits for its turn. 503 `past_busy` where too many wait already."""
+        if self._waiting >= WAITING_MAX:
+            raise ApiError("past_busy", headers={"Retry-After": "2"})
+        self._waiting += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._waiting -= 1
