@@ -90,8 +90,7 @@ async def running_services(
         lookup = await LookupHash.load(store, master_keys)
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
-        if http is None:
-            http = await stack.enter_async_context(outbound_http())
+        http = http or await stack.enter_async_context(outbound_http())
         commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
         tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
         external = ExternalTokens(issuers, http, removed=cache.stamped)
