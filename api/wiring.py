@@ -90,10 +90,10 @@ async def running_services(
         lookup = await LookupHash.load(store, master_keys)
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
-        http = http or await stack.enter_async_context(outbound_http())
+        if http is None:
+            http = await stack.enter_async_context(outbound_http())
         commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
         tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
-        external = ExternalTokens(issuers, http, removed=cache.stamped)
         identities = Identities(
             store=store,
             documents=documents,
@@ -102,7 +102,9 @@ async def running_services(
             tokens=tokens,
             plans=plans,
             clock=clock,
-            external=_external(external, ExternalCommands(commands, sealer, clock), lookup, documents, plans),
+            external=_external(
+                cache, issuers, http, ExternalCommands(commands, sealer, clock), lookup, documents, plans
+            ),
             cache=cache,
         )
         await identities.start()
@@ -147,9 +149,16 @@ def _refused_requests(
 
 
 def _external(
-    tokens: ExternalTokens, commands: ExternalCommands, lookup: LookupHash, documents: DocumentReader, plans: Plans
+    cache: IdentityCache,
+    issuers: Issuers,
+    http: aiohttp.ClientSession,
+    commands: ExternalCommands,
+    lookup: LookupHash,
+    documents: DocumentReader,
+    plans: Plans,
 ) -> ExternalIdentities:
     """The identities of identity providers' users."""
+    tokens = ExternalTokens(issuers, http, removed=cache.stamped)
     return ExternalIdentities(
         ExternalUsers(tokens, commands, lookup, documents),
         ExternalProjects(commands, lookup, documents),
