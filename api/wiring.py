@@ -93,6 +93,7 @@ async def running_services(
         if http is None:
             http = await stack.enter_async_context(outbound_http())
         commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
+        external = ExternalCommands(commands, sealer, clock)
         tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
         identities = Identities(
             store=store,
@@ -102,13 +103,10 @@ async def running_services(
             tokens=tokens,
             plans=plans,
             clock=clock,
-            external=_external(
-                cache, issuers, http, ExternalCommands(commands, sealer, clock), lookup, documents, plans
-            ),
+            external=_external(issuers, http, cache, external, lookup, documents, plans),
             cache=cache,
         )
-        await identities.start()
-        stack.push_async_callback(identities.stop)
+        await _start(stack, identities)
         services = Services(
             mode=mode,
             settings=settings,
@@ -148,10 +146,15 @@ def _refused_requests(
     return refused_requests
 
 
+async def _start(stack: AsyncExitStack, identities: Identities) -> None:
+    await identities.start()
+    stack.push_async_callback(identities.stop)
+
+
 def _external(
-    cache: IdentityCache,
     issuers: Issuers,
     http: aiohttp.ClientSession,
+    cache: IdentityCache,
     commands: ExternalCommands,
     lookup: LookupHash,
     documents: DocumentReader,
