@@ -2,6 +2,7 @@
 
 from msgspec import Struct, structs
 
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.account.ledger import Burn
@@ -69,6 +70,14 @@ def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
             return structs.replace(
                 view, balance=event.balance, debt=event.debt, grants=_burnt(view.grants, event.burns)
             )
+        case CreditsTakenBack() as event:
+            return structs.replace(
+                view, balance=event.balance, debt=event.debt, grants=_burnt(view.grants, event.burns)
+            )
+        case CreditsGivenBack() as event:
+            return structs.replace(
+                view, balance=event.balance, debt=event.debt, grants=_with_given_back(view.grants, event)
+            )
         case HoldCorrected() as event:
             grants = _with_grant(_burnt(view.grants, event.burns), _returned(event))
             return structs.replace(view, balance=event.balance, debt=event.debt, grants=grants)
@@ -103,6 +112,27 @@ def _returned(event: HoldCorrected) -> GrantView:
     )
 
 
+def _with_given_back(grants: tuple[GrantView, ...], event: CreditsGivenBack) -> tuple[GrantView, ...]:
+    """In the payment's own grant, or that grant made again where it was used up."""
+    amount = event.amount - event.repaid
+    if any(grant.id == event.grant_id for grant in grants):
+        return tuple(
+            structs.replace(grant, remaining=grant.remaining + amount) if grant.id == event.grant_id else grant
+            for grant in grants
+        )
+    grant = GrantView(
+        id=event.grant_id,
+        source=event.source,
+        priority=event.priority,
+        amount=amount,
+        remaining=amount,
+        granted_at=event.granted_at,
+        expires_at=event.expires_at,
+        reference=event.payment_id,
+    )
+    return _with_grant(grants, grant)
+
+
 def _with_grant(grants: tuple[GrantView, ...], grant: GrantView) -> tuple[GrantView, ...]:
     if grant.remaining <= 0:
         return grants
@@ -124,7 +154,16 @@ PROJECTION = Projection(
     collection="credits",
     version=1,
     document=CreditsView,
-    events=[CreditsGranted, GrantExpired, DebtRepaid, HoldPlaced, HoldClosed, HoldCorrected],
+    events=[
+        CreditsGranted,
+        GrantExpired,
+        DebtRepaid,
+        CreditsTakenBack,
+        CreditsGivenBack,
+        HoldPlaced,
+        HoldClosed,
+        HoldCorrected,
+    ],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.account_id,

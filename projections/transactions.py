@@ -4,6 +4,7 @@ from typing import Literal, TypedDict
 
 from msgspec import Struct
 
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.usage import Usage
@@ -21,7 +22,7 @@ class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
     id: str
     account_id: str
-    kind: Literal["grant", "expiry", "charge", "correction", "repayment"]
+    kind: Literal["grant", "expiry", "charge", "correction", "repayment", "claw_back", "give_back"]
     amount: MicroCredits
     balance: MicroCredits
     at: Instant
@@ -91,6 +92,10 @@ def _evolve(_document: Transaction | None, recorded: Recorded) -> Transaction | 
                 repaid=event.amount,
                 reason="debt repaid",
             )
+        case CreditsTakenBack() as event:
+            return _taken_back(recorded, event)
+        case CreditsGivenBack() as event:
+            return _given_back(recorded, event)
         case HoldCorrected() as event:
             return _corrected(recorded, event)
         case _:
@@ -149,6 +154,35 @@ def _charged(recorded: Recorded, event: HoldClosed) -> Transaction:
     )
 
 
+def _taken_back(recorded: Recorded, event: CreditsTakenBack) -> Transaction:
+    return Transaction(
+        **_place(recorded),
+        kind="claw_back",
+        amount=-event.charged,
+        balance=event.balance,
+        debt=event.debt,
+        owed=event.owed,
+        reason=event.reason,
+        reference=event.payment_id,
+        grant_id=event.grant_id,
+    )
+
+
+def _given_back(recorded: Recorded, event: CreditsGivenBack) -> Transaction:
+    return Transaction(
+        **_place(recorded),
+        kind="give_back",
+        amount=event.amount - event.repaid,
+        balance=event.balance,
+        debt=event.debt,
+        repaid=event.repaid,
+        reason=event.reason,
+        source=event.source,
+        reference=event.payment_id,
+        grant_id=event.grant_id,
+    )
+
+
 def _corrected(recorded: Recorded, event: HoldCorrected) -> Transaction:
     return Transaction(
         **_place(recorded),
@@ -167,16 +201,26 @@ def _corrected(recorded: Recorded, event: HoldCorrected) -> Transaction:
     )
 
 
+MOVEMENTS = (
+    CreditsGranted,
+    GrantExpired,
+    DebtRepaid,
+    CreditsTakenBack,
+    CreditsGivenBack,
+    HoldClosed,
+    HoldCorrected,
+)
+
 PROJECTION = Projection(
     collection="transactions",
     version=2,
     document=Transaction,
-    events=[CreditsGranted, GrantExpired, DebtRepaid, HoldClosed, HoldCorrected],
+    events=MOVEMENTS,
     key=_key,
     evolve=_evolve,
     owner=lambda transaction: transaction.account_id,
     sort=lambda transaction: f"{transaction.version:012d}",
-    begun_by=[CreditsGranted, GrantExpired, DebtRepaid, HoldClosed, HoldCorrected],
+    begun_by=MOVEMENTS,
     done=lambda _transaction: True,
 )
 

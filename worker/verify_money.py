@@ -3,6 +3,7 @@
 from typing import Any
 
 from domain.account.account import Account
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.message import Event
@@ -118,6 +119,10 @@ def movement(event: Event) -> tuple[int, int]:
             return -event.amount, -event.amount
         case HoldClosed():
             return -event.charged, event.owed
+        case CreditsTakenBack():
+            return -event.charged, event.owed
+        case CreditsGivenBack():
+            return event.amount - event.repaid, -event.repaid
         case HoldCorrected():
             return max(-event.difference, 0) - event.repaid - event.charged, event.owed - event.repaid
         case _:

@@ -33,6 +33,15 @@ declare(
     "This cannot be bought here.",
     "Choose a plan that GET /billing/plans prices, or ask the operator.",
 )
+declare(
+    "too_many_disputes", "conflict", "The payment has more disputes than are supported.", "Report it to the operator."
+)
+declare(
+    "too_many_providers",
+    "conflict",
+    "The account is known to more billing providers than are supported.",
+    "Report it to the operator.",
+)
 
 
 class Purchase(Struct, frozen=True, kw_only=True):

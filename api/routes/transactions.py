@@ -24,13 +24,15 @@ class TokensUsed(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
 
 
-TransactionKind: TypeAlias = Literal["grant", "expiry", "charge", "correction", "repayment"]
+TransactionKind: TypeAlias = Literal["grant", "expiry", "charge", "correction", "repayment", "claw_back", "give_back"]
 REASONS: dict[TransactionKind, str] = {
     "grant": "grant",
     "expiry": "expired",
     "charge": "usage",
     "correction": "late correction",
     "repayment": "debt repaid",
+    "claw_back": "payment taken back",
+    "give_back": "payment returned",
 }
 """Why the balance moved, where nobody gave another reason."""
 

@@ -10,11 +10,25 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from domain.account import api_key_spending, api_key_use, api_keys, credits, holds, preferences, standing, subscription
+from domain.account import (
+    api_key_spending,
+    api_key_use,
+    api_keys,
+    billing_customers,
+    claw_backs,
+    credits,
+    holds,
+    payments,
+    preferences,
+    standing,
+    subscription,
+)
 from domain.account.api_key_spending import ApiKeySpending
 from domain.account.api_key_use import ApiKeyUse
 from domain.account.api_keys import ApiKeys
+from domain.account.billing_customers import BillingCustomers
 from domain.account.ledger import Ledger
+from domain.account.payments import Payments
 from domain.account.preferences import Preferences
 from domain.account.standing import Standing
 from domain.account.subscription import Subscription
@@ -33,6 +47,8 @@ class Account(Struct, kw_only=True):
     api_key_spending: ApiKeySpending = field(default_factory=ApiKeySpending)
     api_key_use: ApiKeyUse = field(default_factory=ApiKeyUse)
     preferences: Preferences = field(default_factory=Preferences)
+    payments: Payments = field(default_factory=Payments)
+    billing_customers: BillingCustomers = field(default_factory=BillingCustomers)
 
 
 PARTS: tuple[tuple[str, Any], ...] = (
@@ -43,10 +59,12 @@ PARTS: tuple[tuple[str, Any], ...] = (
     ("standing", standing),
     ("api_key_use", api_key_use),
     ("preferences", preferences),
+    ("payments", payments),
+    ("billing_customers", billing_customers),
 )
 """The field that a part writes, and the part."""
 
-FOLLOWERS: tuple[tuple[str, Any], ...] = (("api_key_spending", api_key_spending),)
+FOLLOWERS: tuple[tuple[str, Any], ...] = (("api_key_spending", api_key_spending), ("credits", claw_backs))
 """Parts without commands and events of their own: their `EVENTS` are those of others that they write down as well."""
 
 _BEGINNINGS = frozenset({holds.PlaceHold, api_keys.CreateApiKey})

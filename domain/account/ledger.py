@@ -162,6 +162,17 @@ def put_grant(ledger: Ledger, grant: Grant) -> None:
     reckon_wake(ledger)
 
 
+def add_to_grant(ledger: Ledger, grant: Grant) -> None:
+    """Adds what `grant` has to the grant of its id, or makes it again where that is used up. Changes `ledger`."""
+    known = ledger.grants.get(grant.id)
+    if known is None:
+        put_grant(ledger, grant)
+    else:
+        known.remaining += grant.remaining
+        ledger.balance += grant.remaining
+    reckon_wake(ledger)
+
+
 def burn(ledger: Ledger, burns: Iterable[Burn]) -> None:
     """Takes what a plan says; a grant with nothing left is forgotten. Changes `ledger`."""
     for each in burns:

@@ -18,6 +18,7 @@ from domain.message import Command
 from domain.recorded import Metadata, Recorded
 from projections.projection import AnyProjection
 from tests.domain.account.asking import account, add, create_key, place, progress, release
+from tests.domain.account.test_payments import confirm, dispute, refund
 from tests.domain.scenario import Scenario
 
 ACCOUNT = "user_1"
@@ -56,6 +57,11 @@ def some_command(random: Random, number: int, at: int) -> Command:
         lambda: add(f"g_{number}", random.randrange(1, 60), priority=random.randrange(3), expires_at=expires_at),
         lambda: place(f"hold_{number}", 30, amount_min=0, expires_at=at + random.choice((SECOND, MINUTE, HOUR))),
         lambda: place(f"hold_{number}", 8, amount_min=1, expires_at=at + random.choice((SECOND, MINUTE, HOUR))),
+        lambda: confirm(some("pi"), random.randrange(1, 60), 100),
+        lambda: refund(random.randrange(101), number, some("pi")),
+        lambda: dispute(
+            random.choice(("open", "won", "lost")), number, cents=random.randrange(101), payment=some("pi")
+        ),
         lambda: progress(some("hold"), random.randrange(20)),
         lambda: SettleHold(hold_id=some("hold"), usage=usage, latency_ms=random.randrange(900)),
         lambda: SettleHold(hold_id=some("hold"), usage=usage, latency_ms=random.randrange(900)),
