@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from domain.instant import Instant
+from eventstore.outbox import OutboxStore
 from eventstore.rates import RateStore
 from eventstore.records import (
     Batch,
@@ -216,7 +217,7 @@ class DeadLetterStore(Protocol):
         ...
 
 
-class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, RateStore, Protocol):
+class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, RateStore, OutboxStore, Protocol):
     """All of it."""
 
     async def close(self) -> None:

@@ -12,14 +12,25 @@ from eventstore.command_topic import TopicUnusable
 from eventstore.errors import StoreError
 from telemetry import logs
 from telemetry.environment import SettingsError
-from worker import adopt_log, dead_letters, grant_level, grant_role, heads, quarantine, rebuild, show, verify
+from worker import (
+    adopt_log,
+    dead_letters,
+    deliveries,
+    grant_level,
+    grant_role,
+    heads,
+    quarantine,
+    rebuild,
+    show,
+    verify,
+)
 from worker.migrate import migrate
 from worker.operating import NotDone
 from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable
 
-NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, adopt_log)
+NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, deliveries, adopt_log)
 
 EPILOG = """\
 settings (environment; docs/operating.md explains each):

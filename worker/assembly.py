@@ -10,6 +10,8 @@ from eventstore.records import Outcome
 from eventstore.store import Store
 from projections.documents import DocumentStore
 from worker.lane import Lane
+from worker.outgoing.outgoing import Outgoing
+from worker.outgoing.target import Target
 from worker.rechecking import Rechecker
 from worker.round import Rounds
 from worker.source import CommandSink, CommandSource
@@ -26,10 +28,12 @@ async def build_worker(
     lanes: int = 2,
     clock: Callable[[], Instant] = system_clock,
     on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
+    targets: Sequence[Target] = (),
 ) -> Worker:
     """A worker with a random name; `source` makes the view of the log that one lane reads.
 
     `on_outcomes` is called after each commit with its outcomes: where API and worker share a process, nobody polls.
+    `targets` are places outside that are told of what happened.
     """
     name = f"worker-{uuid.uuid4().hex[:12]}"
     shards = await store.shards()
@@ -49,4 +53,5 @@ async def build_worker(
         clock=clock,
         shards=shards,
         rechecker=Rechecker(store, source(), working),
+        outgoing=Outgoing(store, targets, clock, name=name) if targets else None,
     )

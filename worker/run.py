@@ -18,6 +18,7 @@ from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
 from worker.audit_export import AuditExport
 from worker.kafka import KafkaSink, KafkaSource
+from worker.outgoing.targets import targets_of
 from worker.settings import WorkerSettings
 from worker.stopping import stop_signals
 from worker.worker import Worker
@@ -94,25 +95,27 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) ->
 
 async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
     documents, macs = PostgresDocuments(store.pool), MacChain(dict(settings.log_mac_keys))
-    worker = await build_worker(
-        store=store,
-        documents=documents,
-        source=lambda: KafkaSource(settings.kafka_bootstrap_servers, settings.kafka_topic),
-        sink=sink,
-        macs=macs,
-        lanes=settings.lanes,
-    )
-    log.info("worker_started", worker=worker.name, lanes=settings.lanes)
-    beside = [asyncio.create_task(_close_when(stopping, worker))]
-    if settings.audit_export_dir is not None:
-        export = AuditExport(settings.audit_export_dir, store, documents, macs)
-        beside.append(asyncio.create_task(export.run(), name="audit-export"))
-    try:
-        await worker.run()
-    finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+    async with targets_of(settings) as targets:
+        worker = await build_worker(
+            store=store,
+            documents=documents,
+            source=lambda: KafkaSource(settings.kafka_bootstrap_servers, settings.kafka_topic),
+            sink=sink,
+            macs=macs,
+            lanes=settings.lanes,
+            targets=targets,
+        )
+        log.info("worker_started", worker=worker.name, lanes=settings.lanes, targets=[each.name for each in targets])
+        beside = [asyncio.create_task(_close_when(stopping, worker))]
+        if settings.audit_export_dir is not None:
+            export = AuditExport(settings.audit_export_dir, store, documents, macs)
+            beside.append(asyncio.create_task(export.run(), name="audit-export"))
+        try:
+            await worker.run()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
     log.info("worker_stopped", worker=worker.name)
 
 

@@ -12,6 +12,7 @@ from eventstore.errors import StoreError
 from eventstore.store import Store
 from worker import metrics
 from worker.lane import Lane
+from worker.outgoing.outgoing import Outgoing
 from worker.rechecking import Rechecker
 from worker.source import CommandSink, LogUnavailable
 from worker.sweeper import Sweeper
@@ -44,12 +45,14 @@ class Worker:
         shards: int,
         lease_s: float = LEASE_S,
         rechecker: Rechecker | None = None,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self.name = name
         self.lanes = tuple(lanes)
         self._store = store
         self._sweeper = Sweeper(store, sink, shards)
         self._rechecker = rechecker
+        self._outgoing = outgoing
         self._clock = clock
         self._total = shards
         self._lease_s = lease_s
@@ -63,10 +66,13 @@ class Worker:
 
     async def run(self) -> None:
         """Works until `close` is called. Raises what ended a lane: `BadDeploy`, `Stuck`, or a bug."""
+        await self._mark_log_ends()
         lanes = [asyncio.create_task(lane.run(), name=f"lane-{number}") for number, lane in enumerate(self.lanes)]
         beside = [asyncio.create_task(self._keep_house(), name="sweeper")]
         if self._rechecker is not None:
             beside.append(asyncio.create_task(self._rechecker.run(), name="rechecker"))
+        if self._outgoing is not None:
+            beside.append(asyncio.create_task(self._outgoing.run(self._mine), name="outgoing"))
         try:
             while not self._closing.is_set():
                 await self._tick()
@@ -80,6 +86,20 @@ class Worker:
     def close(self) -> None:
         """Asks the worker to finish its batches, give its shards back and return from `run`."""
         self._closing.set()
+
+    async def _mark_log_ends(self) -> None:
+        """Before anything is applied: what comes from now on is told to the outside."""
+        while self._outgoing is not None and not self._closing.is_set():
+            try:
+                await self._outgoing.begin()
+            except (StoreError, OSError) as error:
+                log.warning("worker_waits", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(TICK_S)
+            else:
+                return
+
+    def _mine(self) -> list[int]:
+        return [shard for lane in self.lanes for shard in lane.positions]
 
     async def _until_next_tick(self, lanes: Sequence[asyncio.Task[None]]) -> None:
         closing = asyncio.create_task(self._closing.wait())
@@ -136,8 +156,7 @@ class Worker:
             max(self.lanes, key=lambda lane: lane.shards).surrender(1)
 
     async def _sweep(self) -> None:
-        mine = [shard for lane in self.lanes for shard in lane.positions]
-        if mine:
+        if mine := self._mine():
             await self._sweeper.sweep(mine, self._clock())
 
     async def _purge(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from domain.instant import Instant
+from eventstore.outbox import Delivery
 from eventstore.records import (
     ClaimRow,
     DataKey,
@@ -65,3 +66,5 @@ class Tables:
         self._answers: dict[str, KeptAnswer] = {}
         self._rate_cells: dict[tuple[str, int, int], RateCell] = {}
         self._api_processes: dict[str, Instant] = {}
+        self._outbox_positions: dict[tuple[str, int], int] = {}
+        self._deliveries: dict[tuple[str, int, str, int, int], Delivery] = {}

@@ -9,6 +9,7 @@ from eventstore.postgres.dead_letters import DeadLetters
 from eventstore.postgres.events import Events
 from eventstore.postgres.leases import Leases
 from eventstore.postgres.migrations import Meta
+from eventstore.postgres.outbox import Outbox
 from eventstore.postgres.outcomes import Outcomes
 from eventstore.postgres.pool import Pool
 from eventstore.postgres.rates import Rates
@@ -19,7 +20,9 @@ from eventstore.postgres.streams import Streams
 CONNECTIONS_MAX = 10
 
 
-class PostgresStore(Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters, Rates):
+class PostgresStore(
+    Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters, Rates, Outbox
+):
     """See `store.Store`. The tables are made by `migrations.migrate`."""
 
     @classmethod

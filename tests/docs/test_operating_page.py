@@ -94,6 +94,7 @@ def _told(name: str, default: object) -> set[str]:
     }
     nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}
     nothing |= {"stripe_secret_key": {"none"}, "stripe_webhook_secrets": {"none"}}
+    nothing |= {"webhook_url": {"none"}, "webhook_secret": {"none"}}
     if name in files:
         assert (ROOT / files[name].strip("`")).is_file()
         assert default is None

@@ -1,0 +1,123 @@
+"""`python -m worker deliveries`: what the outside has not taken, and what becomes of it."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+
+from domain.instant import Instant
+from eventstore import codec
+from eventstore.clock import system_clock
+from eventstore.outbox import Delivery, DeliveryState
+from eventstore.postgres.store import PostgresStore
+from eventstore.shards import shard_of
+from worker.dead_letters import opened
+from worker.operating import NotDone, ProgressLine
+from worker.outgoing.log_reader import EVENTS_MAX
+from worker.outgoing.notices import event_tags
+from worker.outgoing.webhooks import notice
+from worker.settings import WorkerSettings
+from worker.show import format_instant
+
+LISTED = 100
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The words of `deliveries`."""
+    noun = commands.add_parser("deliveries", help="list, retry, drop or replay what is told to the outside")
+    verbs = noun.add_subparsers(dest="verb", required=True, metavar="list|retry|drop|replay")
+    listing = verbs.add_parser("list", help="the oldest first")
+    listing.add_argument("--state", choices=("waiting", "dead"), default="dead")
+    listing.add_argument("--limit", type=int, default=LISTED, metavar="N")
+    listing.set_defaults(act=list_deliveries)
+    for verb, act, about in (
+        ("retry", retry_deliveries, "send them again, now, as if they had just been made"),
+        ("drop", drop_deliveries, "forget them; the log has what they told of"),
+    ):
+        words = verbs.add_parser(verb, help=about)
+        words.add_argument("ids", nargs="*", metavar="id", help="as `list` shows them")
+        words.add_argument("--all", action="store_true", dest="everything", help="all that are dead")
+        words.set_defaults(act=act)
+    replaying = verbs.add_parser("replay", help="make notices of the log once more, with the ids that they had")
+    replaying.add_argument("--from", type=_instant, required=True, dest="since", metavar="TIME", help="RFC 3339")
+    replaying.add_argument("--account", help="of one account only")
+    replaying.set_defaults(act=replay_deliveries)
+
+
+def _instant(text: str) -> Instant:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901  # has no zone, so it is refused
+    if moment.tzinfo is None or "T" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-22T13:05:26Z")
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+async def list_deliveries(settings: WorkerSettings, *, verb: str, state: DeliveryState, limit: int) -> str:
+    """One line for each."""
+    del verb
+    async with opened(settings) as store:
+        found = await store.deliveries(state, limit)
+    more = f"\n… and perhaps more: --limit {limit * 10}" if len(found) == limit else ""
+    return ("\n".join(map(_line, found)) or f"no delivery is {state}") + more
+
+
+def _line(delivery: Delivery) -> str:
+    return (
+        f"{delivery.id}  {format_instant(delivery.created_at)}  {delivery.target}  {delivery.type}  "
+        f"{delivery.account}  {delivery.attempts} attempts  {delivery.problem or '-'}"
+    )
+
+
+async def retry_deliveries(settings: WorkerSettings, *, verb: str, ids: Sequence[str], everything: bool) -> str:
+    """Makes them due now."""
+    del verb
+    async with opened(settings) as store:
+        count = await store.revive_deliveries(_chosen(ids, everything=everything), system_clock())
+    return _said("retried", count, ids)
+
+
+async def drop_deliveries(settings: WorkerSettings, *, verb: str, ids: Sequence[str], everything: bool) -> str:
+    """Removes them."""
+    del verb
+    async with opened(settings) as store:
+        count = await store.drop_deliveries(_chosen(ids, everything=everything))
+    return _said("dropped", count, ids)
+
+
+def _chosen(ids: Sequence[str], *, everything: bool) -> Sequence[str] | None:
+    if everything == bool(ids):
+        raise NotDone("name deliveries by their ids, or give --all")
+    return None if everything else sorted(set(ids))
+
+
+def _said(what: str, count: int, ids: Sequence[str]) -> str:
+    if count < len(set(ids)):
+        raise NotDone(f"{what} {count}; {len(set(ids)) - count} of the ids name none")
+    return f"{what} {count}"
+
+
+async def replay_deliveries(settings: WorkerSettings, *, verb: str, since: Instant, account: str | None) -> str:
+    """Notices of events from `since` on that a reader has passed already; those that wait stay as they are."""
+    del verb
+    if not settings.webhook_url:
+        raise NotDone("there is nobody to replay to: FORMSTATE_WEBHOOK_URL is not set")
+    async with opened(settings) as store:
+        heads = {head.shard: head.seq for head in await store.shard_heads()}
+        shards = sorted(heads) if account is None else [shard_of(f"account:{account}", len(heads))]
+        progress = ProgressLine("replay", sum(heads[shard] for shard in shards))
+        added = 0
+        for shard in shards:
+            for position in range(0, heads[shard], EVENTS_MAX):
+                until = min(position + EVENTS_MAX, heads[shard])
+                added += await _replay(store, shard, position, until, since, account)
+                progress.add(until - position)
+    return f"{added} notices will be sent again" if added else "no notice to send again"
+
+
+async def _replay(store: PostgresStore, shard: int, after: int, until: int, since: Instant, account: str | None) -> int:
+    at = system_clock()
+    stored = await store.events_of(shard, after, until, event_tags())
+    wanted = [each for each in stored if each.at >= since and account in (None, each.stream.partition(":")[2])]
+    made = (notice(shard, codec.recorded(each), at) for each in wanted)
+    return await store.enqueue_again([each for each in made if each is not None])

@@ -1,0 +1,8 @@
+"""What leaves for the outside: read from the log, kept as deliveries, sent until somebody has taken them.
+
+target.py    what a place outside is: what it is told of which events, and how it is reached
+log_reader.py  turns the log into deliveries, once
+relay.py     sends deliveries, in order per account
+outgoing.py  both for all targets, beside a worker's lanes
+notices.py   events as the operator's webhooks tell them; webhooks.py signs and posts them
+"""

@@ -1,0 +1,46 @@
+"""Events as the operator's webhooks tell them: one small function for each type; what has none is not told.
+
+Amounts are decimal strings of credits, times RFC 3339 in UTC, as everywhere outside. No secret and nothing personal.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from domain.account.subscription import SubscriptionConfirmed
+from domain.instant import Instant
+from domain.message import Event
+from worker.show import format_instant
+
+Told: TypeAlias = dict[str, Any]
+
+
+def told(event: Event) -> Told | None:
+    """What is told of the event beside its type, its time and its account; `None` for one that is not told."""
+    tell = NOTICES.get(type(event))
+    return None if tell is None else tell(event)
+
+
+def event_tags() -> list[str]:
+    """The tags of all events that are told."""
+    return [str(kind.__struct_config__.tag) for kind in NOTICES]
+
+
+def _subscription_confirmed(event: SubscriptionConfirmed) -> Told:
+    return {
+        "plan": event.plan,
+        "status": event.status,
+        "period_start": _maybe(event.period_start),
+        "period_end": _maybe(event.period_end),
+        "seats": event.seats,
+        "occurred_at": format_instant(event.occurred_at),
+        "reference": event.reference,
+    }
+
+
+def _maybe(at: Instant | None) -> str | None:
+    return None if at is None else format_instant(at)
+
+
+NOTICES: Mapping[type[Event], Callable[[Any], Told]] = {
+    SubscriptionConfirmed: _subscription_confirmed,
+}
