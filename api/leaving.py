@@ -1,15 +1,44 @@
-"""How a user that is about to be erased leaves its organizations: none of them is left to people without an admin."""
+"""How a user that is about to be erased leaves its organizations: none of them is left to people without an admin.
+
+Between leaving and erasing no other process can make it a member of another one (`domain.erasing`).
+"""
 
 from typing import Any
 
 from api.call import Call
+from api.command_log.commands import Draft, data_of
 from api.errors import ApiError
 from api.ids import uuid7
+from domain.erasing import BeginErasure, KeepUser
 from domain.member import LeaveForGood
 from projections.members import MemberView, membership_id
 from projections.memberships import list_memberships
 
 PAGE = 100
+
+
+async def begin_leaving(call: Call[Any, Any]) -> str:
+    """Leaves all organizations, and bars others. Answers the erasure's id; errors as `leave_organizations`.
+
+    Twice: the first tells who is a last admin before anything has begun, the second leaves what came in between.
+    """
+    await leave_organizations(call)
+    erasure_id = await _begin(call)
+    try:
+        await leave_organizations(call)
+    except ApiError as error:
+        if error.code == "last_admin":
+            await _draft(call, f"user:{call.caller.user_id}").remember(KeepUser(erasure_id=erasure_id))
+        raise
+    return erasure_id
+
+
+async def _begin(call: Call[Any, Any]) -> str:
+    """Another request's erasure is gone on with: what it ends is ended for this one too."""
+    user_id = call.caller.user_id
+    command = BeginErasure(user_id=user_id, erasure_id=f"erasure_{uuid7().replace('-', '')}")
+    outcome = await _draft(call, f"user:{user_id}").remember(command)
+    return str(data_of(outcome)["erasure_id"])
 
 
 async def leave_organizations(call: Call[Any, Any]) -> None:
@@ -29,11 +58,14 @@ async def leave_organizations(call: Call[Any, Any]) -> None:
 
 
 async def _leave(call: Call[Any, Any], member: MemberView) -> None:
-    """Under an id of its own: the request's is that of the erasure, and a refusal here must not be for ever."""
-    draft = call.draft(f"org:{member.org_id}", account=member.org_id, command_id=uuid7())
     try:
-        await draft.remember(LeaveForGood(user_id=member.user_id))
+        await _draft(call, f"org:{member.org_id}", member.org_id).remember(LeaveForGood(user_id=member.user_id))
     except ApiError as error:
         if error.code == "last_admin":
             raise ApiError("last_admin", org_id=member.org_id) from None
         raise
+
+
+def _draft(call: Call[Any, Any], stream: str, account: str | None = None) -> Draft:
+    """Under an id of its own: the request's is that of the erasure, and a refusal here must not be for ever."""
+    return call.draft(stream, account=account, command_id=uuid7())

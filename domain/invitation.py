@@ -5,10 +5,11 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
+from domain.erasing import membership_lock
 from domain.errors import Conflict, Full, Invalid, NotFound
 from domain.instant import DAY, MINUTE, Instant
 from domain.member import Level, MemberAdded, Members, require_admin, require_seat
-from domain.message import Command, Event
+from domain.message import Claim, Command, Event
 
 INVITATIONS_MAX = 200
 """Invitations that are open at once."""
@@ -46,6 +47,10 @@ class AcceptInvitation(Command, frozen=True, kw_only=True, tag="org.accept_invit
     invitation_id: str
     user_id: str
     members_max: int | None
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Not for somebody who is being erased."""
+        return (membership_lock(self.user_id),)
 
 
 class MemberInvited(Event, frozen=True, kw_only=True, tag="org.member_invited"):

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from domain.erasing import membership_lock
 from domain.errors import Conflict, Forbidden, Full, NotFound
 from domain.instant import Instant
-from domain.message import Command, Event
+from domain.message import Claim, Command, Event
 
 Level: TypeAlias = Literal["read", "write", "admin"]
 LEVELS: tuple[Level, ...] = ("read", "write", "admin")
@@ -45,6 +46,10 @@ class GrantLevel(Command, frozen=True, kw_only=True, tag="org.grant_level"):
     category = "org"
     user_id: str
     level: Level
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Not for somebody who is being erased."""
+        return (membership_lock(self.user_id),)
 
 
 class MemberAdded(Event, frozen=True, kw_only=True, tag="org.member_added"):

@@ -14,6 +14,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     value: str
     code: str
     message: str
+    held: bool = True
+    """False: taken only while the command is decided, so that nobody who holds it comes in between."""
 
     def refused(self) -> Conflict:
         """The refusal that the loser of the claim receives."""

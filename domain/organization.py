@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from domain import invitation, member
 from domain.aggregate import Aggregate, Answer
+from domain.erasing import membership_lock
 from domain.errors import Conflict
 from domain.instant import Instant
 from domain.invitation import AcceptInvitation, InvitationCommand, InvitationEvent, Invitations, InviteMember
@@ -24,7 +25,7 @@ from domain.member import (
     Members,
     RemoveMember,
 )
-from domain.message import Command, Event
+from domain.message import Claim, Command, Event
 
 
 class CreateOrganization(Command, frozen=True, kw_only=True, tag="org.create"):
@@ -34,6 +35,10 @@ class CreateOrganization(Command, frozen=True, kw_only=True, tag="org.create"):
     org_id: str
     name_sealed: str
     created_by: str
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Not for somebody who is being erased."""
+        return (membership_lock(self.created_by),)
 
 
 class RenameOrganization(Command, frozen=True, kw_only=True, tag="org.rename"):

@@ -9,12 +9,22 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from domain import mailed_tokens
+from domain import erasing, mailed_tokens
 from domain.aggregate import Aggregate, Answer
+from domain.erasing import (
+    BeginErasure,
+    EraseUser,
+    ErasingCommand,
+    ErasingEvent,
+    ErasureBegun,
+    KeepUser,
+    UserErased,
+    UserKept,
+)
 from domain.errors import Conflict, NotFound
 from domain.instant import Instant
 from domain.mailed_tokens import EmailVerified, Mailed, MailedToken, MailToken, ResetPassword, TokenMailed, VerifyEmail
-from domain.message import Claim, Command, Erasure, Event
+from domain.message import Claim, Command, Event
 
 Role: TypeAlias = Literal["user", "developer", "admin"]
 
@@ -73,12 +83,6 @@ class GrantRole(Command, frozen=True, kw_only=True, tag="user.grant_role"):
 
     category = "user"
     role: Role
-
-
-class EraseUser(Command, frozen=True, kw_only=True, tag="user.erase"):
-    """Makes everything personal of the user unreadable, for good, and frees the email address."""
-
-    category = "user"
 
 
 class LinkIdentity(Command, frozen=True, kw_only=True, tag="user.link_identity"):
@@ -146,23 +150,13 @@ class IdentityLinked(Event, frozen=True, kw_only=True, tag="user.identity_linked
     display_name_sealed: str | None = None
 
 
-class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
-    """The user is gone: no data key, no address, no credentials. The account's balance and its trail stay."""
-
-    email_hash: str
-    erased_at: Instant
-
-    def erasure(self, entity_id: str) -> Erasure:
-        """The keys of the user and of the user's own account; the email address."""
-        address = (("email", self.email_hash),) if self.email_hash else ()
-        return Erasure(subjects=(f"user:{entity_id}", f"account:{entity_id}"), claims=address)
-
-
 class User(Struct, kw_only=True):
     """What decisions need to know of a user."""
 
     exists: bool = False
     erased: bool = False
+    erasing: str | None = None
+    """The erasure that was begun."""
     email_hash: str = ""
     ver: int = 1
     """Counts passwords; login tokens carry it."""
@@ -181,11 +175,11 @@ COMMANDS = (
     ChangePassword,
     RehashPassword,
     GrantRole,
-    EraseUser,
     LinkIdentity,
     MailToken,
     ResetPassword,
     VerifyEmail,
+    *erasing.COMMANDS,
 )
 EVENTS = (
     UserRegistered,
@@ -193,10 +187,10 @@ EVENTS = (
     PasswordChanged,
     PasswordRehashed,
     RoleGranted,
-    UserErased,
     IdentityLinked,
     TokenMailed,
     EmailVerified,
+    *erasing.EVENTS,
 )
 UserCommand: TypeAlias = (
     RegisterUser
@@ -204,7 +198,7 @@ UserCommand: TypeAlias = (
     | ChangePassword
     | RehashPassword
     | GrantRole
-    | EraseUser
+    | ErasingCommand
     | LinkIdentity
     | MailToken
     | ResetPassword
@@ -216,7 +210,7 @@ UserEvent: TypeAlias = (
     | PasswordChanged
     | PasswordRehashed
     | RoleGranted
-    | UserErased
+    | ErasingEvent
     | IdentityLinked
     | TokenMailed
     | EmailVerified
@@ -253,8 +247,8 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
             if user.issuer_hash is not None:
                 raise Conflict("role_from_provider", "The role of this user comes from its identity provider.")
             return [] if role == user.role else [RoleGranted(role=role)]
-        case EraseUser():
-            return [UserErased(email_hash=user.email_hash, erased_at=at)]
+        case BeginErasure() | KeepUser() | EraseUser():
+            return erasing.decide(user.erasing, user.email_hash, command, at)
         case MailToken() | VerifyEmail() | ResetPassword():
             return _by_mail(user, command, at)
 
@@ -343,8 +337,12 @@ def evolve(user: User, event: UserEvent) -> User:
             user.display_name_sealed = event.display_name_sealed
             user.role = event.role
             user.role_said_at = event.said_at
+        case ErasureBegun(erasure_id=erasure_id):
+            user.erasing = erasure_id
+        case UserKept():
+            user.erasing = None
         case UserErased():
-            user.exists, user.erased = False, True
+            user.exists, user.erased, user.erasing = False, True, None
             user.email_hash, user.display_name_sealed, user.role = "", None, "user"
             user.issuer_hash, user.mailed = None, Mailed()
     return user
@@ -358,6 +356,8 @@ def answer(user: User, command: UserCommand, events: Sequence[Event]) -> Answer:
             data["user_id"] = command.user_id
         case UpdateProfile():
             data["display_name_sealed"] = user.display_name_sealed
+        case BeginErasure():
+            data["erasure_id"] = user.erasing
         case EraseUser():
             data["erased_at"] = next((event.erased_at for event in events if isinstance(event, UserErased)), None)
         case _:
@@ -373,5 +373,5 @@ AGGREGATE = Aggregate(
     decide=decide,
     evolve=evolve,
     answer=answer,
-    state_version=3,
+    state_version=4,
 )

@@ -6,10 +6,11 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct, structs
 
+from domain.erasing import UserErased
 from domain.instant import Instant
 from domain.organization import OrganizationCreated
 from domain.recorded import Recorded
-from domain.user import IdentityLinked, Role, RoleGranted, UserErased, UserRegistered
+from domain.user import IdentityLinked, Role, RoleGranted, UserRegistered
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader, Row
 from projections.paging import Cursor, Page, instant_sort

@@ -2,8 +2,9 @@
 
 from msgspec import Struct
 
+from domain.erasing import UserErased
 from domain.recorded import Recorded
-from domain.user import UserErased, UserRegistered
+from domain.user import UserRegistered
 from projections.documents import DocumentReader
 from projections.projection import Projection
 

@@ -8,10 +8,11 @@ from domain.account.api_keys import ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated
 from domain.account.preferences import PreferencesChanged
 from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
+from domain.erasing import UserErased
 from domain.member import MemberAdded, MemberLevelChanged, MemberRemoved
 from domain.project import ProjectArchived, ProjectRestored
 from domain.recorded import Recorded
-from domain.user import PasswordChanged, RoleGranted, UserErased
+from domain.user import PasswordChanged, RoleGranted
 from projections.documents import DocumentReader
 from projections.members import member_key
 from projections.projection import Projection

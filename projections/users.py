@@ -2,6 +2,7 @@
 
 from msgspec import Struct, structs
 
+from domain.erasing import UserErased
 from domain.instant import Instant
 from domain.mailed_tokens import EmailVerified
 from domain.recorded import Recorded
@@ -12,7 +13,6 @@ from domain.user import (
     ProfileUpdated,
     Role,
     RoleGranted,
-    UserErased,
     UserRegistered,
 )
 from eventstore.shards import shard_of

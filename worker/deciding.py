@@ -148,8 +148,8 @@ class Decisions(Struct, kw_only=True):
             log.exception("command_half_applied", command_id=header.id, command=codec.tag_of(command))
             raise DataError(f"{type(error).__name__} after the events of {codec.tag_of(command)}") from error
         self.failed.append(False)
-        for claim in claims:
-            self.claims_kept.add((claim.kind, claim.value))
+        self.claims_kept |= {(claim.kind, claim.value) for claim in claims if claim.held}
+        self._free_claims(header, [claim for claim in claims if not claim.held])
         self._finish(
             Outcome(
                 shard=live.shard,

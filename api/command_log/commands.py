@@ -195,7 +195,7 @@ class Draft:
         found = (await services.store.read_outcomes([(shard, self.command_id)])).get(self.command_id)
         return None if found is None or found.curable else found
 
-    async def remember(self, command: Command) -> None:
+    async def remember(self, command: Command) -> Outcome:
         """Submits a command that changes nothing, and whose outcome remembers this request's Idempotency-Key.
 
         It is waited for whatever the client prefers: what it asked for is another command. 503 `outcome_unknown` if
@@ -216,6 +216,7 @@ class Draft:
                 raise self.unknown(shard)
         if known.status != "applied" or known.fingerprint != self.fingerprint:
             self.refuse(known, self.public_id(known.shard, None))
+        return known
 
     def public_id(self, shard: int, offset: int | None) -> str:
         """The signed id for `GET /commands/{id}`: whoever sent the command may ask, whomever it acts on."""

@@ -4,12 +4,25 @@ from msgspec import Struct
 
 from api.call import Call
 from api.command_log.commands import data_of
-from api.errors import ApiError
-from api.leaving import leave_organizations
+from api.errors import ApiError, declare
+from api.leaving import begin_leaving
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.routes.users import check_current_password, own_user
-from domain.user import EraseUser
+from domain.erasing import EraseUser
+
+declare(
+    "erasure_begun",
+    "conflict",
+    "The user is being erased and becomes a member of nothing any more.",
+    "Wait for the erasure to end; if it was given up, send the request again under a new `Idempotency-Key`.",
+)
+declare(
+    "erasure_ended",
+    "conflict",
+    "The erasure was ended by another request.",
+    "Send DELETE /users/me again, with a new `Idempotency-Key`.",
+)
 
 
 class Erasing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,8 +46,8 @@ async def erase_me(call: Call[Erasing | None, None]) -> ErasedUser:
     user = await own_user(services, user_id)
     if call.body is not None and call.body.password is not None:
         await check_current_password(call, user, call.body.password, param="password")
-    await leave_organizations(call)
-    outcome = await call.draft(f"user:{user_id}").submit(EraseUser())
+    erasure_id = await begin_leaving(call)
+    outcome = await call.draft(f"user:{user_id}").submit(EraseUser(erasure_id=erasure_id))
     # Other processes see the stamp within a second, and drop the data key within 60; this one forgets both now.
     services.identities.cache.stamped((user_id,))
     services.sealer.forget(f"user:{user_id}", f"account:{user_id}")
@@ -65,6 +78,7 @@ ROUTES = (
             "user_not_found",
             "no_password",
             "last_admin",
+            "erasure_ended",
         ),
         write=True,
         example={"password": "correct horse battery staple"},

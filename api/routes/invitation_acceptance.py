@@ -50,6 +50,7 @@ ROUTES = (
             "already_member",
             "seats_used_up",
             "too_many_members",
+            "erasure_begun",
         ),
         write=True,
         example={"token": "inv_…"},

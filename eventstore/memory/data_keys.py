@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from domain.erasing import MEMBERSHIPS
 from eventstore.erasure import ERASING, subjects_of
 from eventstore.errors import KeyErased
 from eventstore.memory.tables import Tables
@@ -45,5 +46,6 @@ class DataKeys(Tables):
     async def erase_again(self) -> int:
         """See `store.SecretStore`."""
         streams = {event.stream for log in self._log.values() for event in log if event.type == ERASING}
-        self.claims = {place: claim for place, claim in self.claims.items() if claim.stream not in streams}
+        kept = {at: each for at, each in self.claims.items() if each.kind == MEMBERSHIPS or each.stream not in streams}
+        self.claims = kept
         return self.erase_keys([subject for stream in sorted(streams) for subject in subjects_of(stream)])

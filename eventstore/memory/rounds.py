@@ -22,6 +22,8 @@ class MemoryRound:
         """A round in which a write failed cannot be committed, even if its caller goes on."""
         self._staged: list[Callable[[], None]] = []
         self._claims: dict[tuple[str, str], ClaimRow] = {}
+        self._locked: list[ClaimRow] = []
+        """Taken and freed by this round: nobody else may have come to hold them meanwhile."""
 
     def stage(self, apply: Callable[[], None]) -> None:
         """Keeps a change for the commit."""
@@ -67,13 +69,15 @@ class MemoryRound:
             taken = self._claims.get((claim.kind, claim.value))
             if taken is not None and taken.command_id == claim.command_id:
                 del self._claims[claim.kind, claim.value]
+                self._locked.append(claim)
         self.stage(lambda: self._store.apply(batch))
 
     def commit(self) -> None:
         """Applies what was staged; no step lies inside."""
         if self.failure is not None:
             raise self.failure
-        lost = [key for key, claim in self._claims.items() if self._store.holder(key, claim.stream)]
+        taken = [*self._claims.values(), *self._locked]
+        lost = [each for each in taken if self._store.holder((each.kind, each.value), each.stream)]
         if lost:
             raise VersionConflict(f"claims {lost}")
         self._store.claims.update(self._claims)

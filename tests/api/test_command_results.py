@@ -23,6 +23,7 @@ from domain.account.standing import ResumeAccount, SuspendAccount
 from domain.account.subscription import ConfirmSubscription
 from domain.account.usage import Price, Usage
 from domain.aggregate import Aggregate, Answer
+from domain.erasing import BeginErasure, EraseUser, KeepUser
 from domain.instant import HOUR, MINUTE
 from domain.invitation import AcceptInvitation, InviteMember, RevokeInvitation
 from domain.mailed_tokens import MailedToken, MailToken, ResetPassword, VerifyEmail
@@ -35,7 +36,6 @@ from domain.project import CreateProject, UpdateProject
 from domain.user import AGGREGATE as USER
 from domain.user import (
     ChangePassword,
-    EraseUser,
     GrantRole,
     LinkIdentity,
     RegisterUser,
@@ -127,6 +127,8 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             ResetPassword(token_hash="h", password_sealed="t"),
             MailToken(token=MailedToken(kind="email_verification", token_hash="i", expires_at=HOUR)),
             VerifyEmail(token_hash="h"),
+            BeginErasure(user_id="user_1", erasure_id="e"),
+            KeepUser(erasure_id="e"),
             EraseUser(),
         ),
     ),

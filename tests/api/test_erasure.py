@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from api.sealing import Erased, Sealer, Unsealable
-from domain.user import EraseUser
+from domain.erasing import EraseUser
 from tests.api.running import PASSWORD, Person, Running, application
 
 SEALED = re.compile(rb"v1\.([0-9a-f]{12})\.[A-Za-z0-9_=-]{38,}")

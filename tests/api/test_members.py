@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from api import leaving
+from api.call import Call
 from domain.member import Level
+from projections.members import get_member
+from projections.memberships import list_memberships
 from tests.api.company import founder, joined, organization
 from tests.api.mailbox import Mailbox
 from tests.api.running import Running, application
@@ -133,6 +138,45 @@ async def test_who_is_erased_leaves_its_organizations(app: Running, box: Mailbox
     members = (await app.ask("GET", f"/orgs/{shared}/members", token=bob.token)).json["data"]
     assert [each["user_id"] for each in members] == [bob.id]
     assert (await app.ask("GET", f"/orgs/{alone}", token=bob.token)).status == 404
+
+
+async def test_an_organization_made_during_an_erasure(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made between leaving and erasing, as by another process: it is left too, or it is not made. None stays behind."""
+    ada = await founder(app)
+    made: list[tuple[int, str | None]] = []
+    leave = leaving.leave_organizations
+
+    async def leave_and_make(call: Call[Any, Any]) -> None:
+        await leave(call)
+        answer = await app.ask("POST", "/orgs", {"name": "Late"}, token=ada.token)
+        made.append((answer.status, answer.json["id"] if answer.status == 201 else answer.code))
+
+    monkeypatch.setattr(leaving, "leave_organizations", leave_and_make)
+    assert (await app.ask("DELETE", "/users/me", token=ada.token)).status == 200
+    (first, org_id), *others = made
+    assert (first, others) == (201, [(409, "erasure_begun")])
+    assert org_id is not None
+    documents = app.services.documents
+    assert await get_member(documents, app.services.shards, org_id, ada.id) is None
+    assert (await list_memberships(documents, ada.id, limit=10)).items == []
+
+
+async def test_an_erasure_that_meets_a_last_admin_midway_is_given_up(
+    app: Running, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who became the last admin meanwhile is told, is kept, and may make organizations again."""
+    ada = await founder(app)
+    begin = leaving._begin
+
+    async def share_and_begin(call: Call[Any, Any]) -> str:
+        shared = await organization(app, ada)
+        await joined(app, box, ada, shared, "write")
+        return await begin(call)
+
+    monkeypatch.setattr(leaving, "_begin", share_and_begin)
+    refused = await app.ask("DELETE", "/users/me", token=ada.token)
+    assert (refused.status, refused.code) == (409, "last_admin")
+    assert (await app.ask("POST", "/orgs", {"name": "Again"}, token=ada.token)).status == 201
 
 
 async def test_a_repeat_is_answered_to_who_has_left(app: Running, box: Mailbox) -> None:

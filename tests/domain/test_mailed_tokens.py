@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.erasing import EraseUser
 from domain.instant import DAY, HOUR, SECOND, Instant
 from domain.mailed_tokens import (
     OPEN_MAX,
@@ -13,16 +14,7 @@ from domain.mailed_tokens import (
     TokenMailed,
     VerifyEmail,
 )
-from domain.user import (
-    AGGREGATE,
-    ChangePassword,
-    EraseUser,
-    LinkIdentity,
-    PasswordChanged,
-    RegisterUser,
-    User,
-    UserRegistered,
-)
+from domain.user import AGGREGATE, ChangePassword, LinkIdentity, PasswordChanged, RegisterUser, User, UserRegistered
 from tests.domain.scenario import T0, Scenario
 
 REGISTER = RegisterUser(

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.erasing import EraseUser, UserErased
 from domain.message import Command, Erasure
 from domain.user import (
     AGGREGATE,
     ROLES,
     ChangePassword,
-    EraseUser,
     GrantRole,
     IdentityLinked,
     LinkIdentity,
@@ -22,7 +22,6 @@ from domain.user import (
     RoleGranted,
     UpdateProfile,
     User,
-    UserErased,
     UserRegistered,
     lower_role,
 )

@@ -3,6 +3,7 @@
 import asyncio
 
 from eventstore.errors import VersionConflict
+from eventstore.postgres.store import PostgresStore
 from eventstore.records import Batch, ClaimRow, Lease
 from eventstore.store import Store
 from tests.eventstore.rows import claim_row, claimed
@@ -103,3 +104,32 @@ async def test_a_claim_waits_for_the_roll_back_of_a_rival(store: Store) -> None:
         assert not await rival.__aexit__(ZeroDivisionError, ZeroDivisionError(), None)
         assert await taking == set()
     assert await taken(store, leases[0], claim_row("a", "user:2")) == {("email", "a")}
+
+
+async def test_a_claim_that_is_taken_and_freed_in_one_round_locks_meanwhile(store: Store) -> None:
+    """A rival comes wholly before or wholly after: it never takes the value between our taking it and our commit."""
+    leases = await claimed(store, "w", 2)
+    claim, rival = claim_row("a", "org:1"), claim_row("a", "user:1")
+    taking: asyncio.Task[set[tuple[str, str]]] | None = None
+    first = conflict = False
+    try:
+        async with store.round("w", [leases[0]]) as round_:
+            assert await round_.take_claims([claim]) == set()
+            taking = asyncio.create_task(taken(store, leases[1], rival))
+            while not taking.done() and not await waits(store):
+                await asyncio.sleep(0)
+            await round_.write(Batch(claims_freed=[claim]))
+            first = not taking.done()
+    except VersionConflict:
+        conflict = True
+    assert taking is not None
+    assert await taking == set()
+    assert first != conflict, "the rival waits for our commit, or we are told at it that the rival came first"
+    assert await taken(store, leases[0], claim_row("a", "org:2")) == {("email", "a")}
+
+
+async def waits(store: Store) -> bool:
+    """Whether a transaction waits for another one's; in memory nothing ever does."""
+    if not isinstance(store, PostgresStore):
+        return False
+    return bool(await store.pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))

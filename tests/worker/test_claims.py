@@ -2,7 +2,10 @@
 
 import pytest
 
-from domain.user import EraseUser, GrantRole, RegisterUser
+from domain.erasing import BeginErasure, EraseUser, KeepUser
+from domain.member import GrantLevel
+from domain.organization import CreateOrganization
+from domain.user import GrantRole, RegisterUser
 from eventstore.records import DataKey
 from tests.worker.bench import Bench
 
@@ -116,3 +119,47 @@ async def test_who_registers_and_is_erased_in_one_round_holds_nothing() -> None:
     free = await bench.send("user:u2", register("u2"))
     await bench.run()
     assert (await bench.said(free))[0] == "applied"
+
+
+def found(user_id: str) -> CreateOrganization:
+    """An organization of the user's."""
+    return CreateOrganization(org_id="o", name_sealed="n", created_by=user_id)
+
+
+@pytest.mark.parametrize("shards", [1, 8])
+async def test_a_membership_begins_before_an_erasure_or_not_at_all(shards: int) -> None:
+    """Of one batch too: what comes behind the erasure's beginning is refused, until the user is kept."""
+    bench = Bench(shards)
+    await bench.send("user:u1", register("u1"))
+    await bench.run()
+    first = [await bench.send(f"org:o{number}", found("u1")) for number in range(3)]
+    await bench.run()
+    begun = await bench.send("user:u1", BeginErasure(user_id="u1", erasure_id="e"))
+    barred = await bench.send("org:o4", found("u1"))
+    granted = await bench.send("org:o1", GrantLevel(user_id="u1", level="admin"))
+    other = await bench.send("org:o5", found("u2"))
+    await bench.run()
+    assert [(await bench.said(each))[0] for each in (*first, begun, other)] == 5 * ["applied"]
+    if shards == 1:
+        assert [(await bench.said(each))[1] for each in (barred, granted)] == 2 * ["erasure_begun"]
+    late = await bench.send("org:o6", found("u1"))
+    await bench.run()
+    assert (await bench.said(late))[1] == "erasure_begun"
+    await bench.send("user:u1", KeepUser(erasure_id="e"))
+    await bench.run()
+    free = await bench.send("org:o7", found("u1"))
+    await bench.run()
+    assert (await bench.said(free))[0] == "applied"
+
+
+async def test_an_erased_user_stays_barred() -> None:
+    """After its erasure, and after the store was looked through again as after a restore."""
+    bench = Bench()
+    await bench.send("user:u1", register("u1"))
+    await bench.send("user:u1", BeginErasure(user_id="u1", erasure_id="e"))
+    await bench.send("user:u1", EraseUser(erasure_id="e"))
+    await bench.run()
+    await bench.store.erase_again()
+    late = await bench.send("org:o1", found("u1"))
+    await bench.run()
+    assert (await bench.said(late))[1] == "erasure_begun"
