@@ -75,6 +75,13 @@ class Mail(Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class _Delivery(Struct, kw_only=True):
+    """A mail on its way, and how often it was tried."""
+
+    mail: Mail
+    tries: int = 0
+
+
 class NoMailer:
     """Of a production process without the setting."""
 
@@ -103,9 +110,10 @@ class PrintedMailer:
 
 
 class WebhookMailer:
-    """Posts each mail to the operator's URL, signed with every secret. `stop` tries what is waiting once more.
+    """Posts each mail to the operator's URL, signed with every secret.
 
-    `waits_s` are the pauses between tries.
+    `waits_s` are the pauses between tries. A mail that pauses holds up no other: after an outage each new one is
+    delivered at once, however many wait for their next try.
     """
 
     def __init__(
@@ -123,7 +131,12 @@ class WebhookMailer:
         self._http = http
         self._waits_s = waits_s
         self._drain_s = drain_s
-        self._queue: asyncio.Queue[Mail] = asyncio.Queue(queued_max)
+        self._queued_max = queued_max
+        self._open: dict[str, _Delivery] = {}
+        """All that are on their way, by the mail's id."""
+        self._due: asyncio.Queue[_Delivery] = asyncio.Queue()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -134,49 +147,54 @@ class WebhookMailer:
         """Ends the delivery; what could not be delivered in time is counted and told."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain_s):
-                await self._queue.join()
+                await self._none_open.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while not self._queue.empty():
-            _given_up(self._queue.get_nowait(), "process_stopped")
+        for delivery in tuple(self._open.values()):
+            self._give_up(delivery, "process_stopped")
 
     def check(self) -> None:
         """See `Mailer`."""
 
     async def send(self, kind: str, to_address: str, data: Mapping[str, Any]) -> str:
         """See `Mailer`."""
-        mail = _mail(kind, to_address, data)
-        try:
-            self._queue.put_nowait(mail)
-        except asyncio.QueueFull:
-            raise ApiError("mailer_busy", headers={"Retry-After": "10"}) from None
-        return mail.id
+        if len(self._open) >= self._queued_max:
+            raise ApiError("mailer_busy", headers={"Retry-After": "10"})
+        delivery = _Delivery(mail=_mail(kind, to_address, data))
+        self._open[delivery.mail.id] = delivery
+        self._none_open.clear()
+        self._due.put_nowait(delivery)
+        return delivery.mail.id
 
     async def _run(self) -> None:
         while True:
-            mail = await self._queue.get()
-            try:
-                await self._deliver(mail)
-            except asyncio.CancelledError:
-                _given_up(mail, "process_stopped")
-                raise
-            finally:
-                self._queue.task_done()
+            await self._deliver(await self._due.get())
 
-    async def _deliver(self, mail: Mail) -> None:
-        """Tries until it is taken, refused for good, or there were enough tries."""
-        body = msgspec.json.encode(mail)
-        problem = ""
-        for wait_s in (*self._waits_s, None):
-            problem, again = await self._try(mail.id, body)
-            if not problem:
-                _mails.labels(mail.kind, "delivered").inc()
-                return
-            if not again or wait_s is None:
-                break
-            await asyncio.sleep(wait_s)
-        _given_up(mail, problem)
+    async def _deliver(self, delivery: _Delivery) -> None:
+        """Tries once; until it is taken, refused for good, or there were enough tries, another is due in a while."""
+        problem, again = await self._try(delivery.mail.id, msgspec.json.encode(delivery.mail))
+        if not problem:
+            _mails.labels(delivery.mail.kind, "delivered").inc()
+            self._ended(delivery)
+        elif again and delivery.tries < len(self._waits_s):
+            wait_s = self._waits_s[delivery.tries]
+            delivery.tries += 1
+            asyncio.get_running_loop().call_later(wait_s, self._due.put_nowait, delivery)
+        else:
+            self._give_up(delivery, problem)
+
+    def _give_up(self, delivery: _Delivery, why: str) -> None:
+        """Address and contents are nobody's business but the mailer's."""
+        mail = delivery.mail
+        _mails.labels(mail.kind, "failed").inc()
+        _log.error("mail_not_delivered", delivery=mail.id, kind=mail.kind, reason=why)
+        self._ended(delivery)
+
+    def _ended(self, delivery: _Delivery) -> None:
+        del self._open[delivery.mail.id]
+        if not self._open:
+            self._none_open.set()
 
     async def _try(self, delivery: str, body: bytes) -> tuple[str, bool]:
         """What went wrong, if anything, and whether another try could end better."""
@@ -207,9 +225,3 @@ def signature(secrets: Sequence[bytes], at_s: int, body: bytes) -> str:
 def _mail(kind: str, to_address: str, data: Mapping[str, Any]) -> Mail:
     created_at = format_instant(time.time_ns() // 1_000)
     return Mail(id=f"mail_{random_hex()}", kind=kind, to=to_address, data=data, created_at=created_at)
-
-
-def _given_up(mail: Mail, why: str) -> None:
-    """Address and contents are nobody's business but the mailer's."""
-    _mails.labels(mail.kind, "failed").inc()
-    _log.error("mail_not_delivered", delivery=mail.id, kind=mail.kind, reason=why)

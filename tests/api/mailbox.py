@@ -61,5 +61,7 @@ async def mailbox(port: int = 0, secret: bytes = SECRET) -> AsyncIterator[Mailbo
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     box.url = f"http://127.0.0.1:{runner.addresses[0][1]}/mail"
-    yield box
-    await runner.cleanup()
+    try:
+        yield box
+    finally:
+        await runner.cleanup()

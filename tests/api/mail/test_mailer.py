@@ -65,6 +65,20 @@ async def test_nobody_there_holds_up_nobody() -> None:
     assert given_up("nobody") == 1.0
 
 
+async def test_mails_that_wait_for_their_next_try_hold_up_no_other() -> None:
+    """A mailer that was away for a while gets new mails at once, while older ones pause for a minute."""
+    async with mailbox() as box, aiohttp.ClientSession() as http:
+        running = WebhookMailer(box.url, {"a": SECRET}, http, waits_s=[60.0], drain_s=0.0)
+        running.start()
+        box.answers = iter([503] * 20)
+        for number in range(20):
+            await running.send("older", f"{number}@example.com", {})
+        await running.send("newer", "new@example.com", {})
+        await box.next_to("new@example.com")
+        await running.stop()
+    assert given_up("older") == 20
+
+
 async def test_waiting_mails_are_bounded() -> None:
     """Past the bound a mail is refused, not forgotten; none was begun here, so none is delivered."""
     async with aiohttp.ClientSession() as http:
