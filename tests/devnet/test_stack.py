@@ -210,6 +210,7 @@ def test_a_taken_port_is_told_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A stranger's server is neither waited for nor given demo data: exit code 1, and which port it is."""
+    port, said = 0, capsys.readouterr()
     for _ in range(20):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
