@@ -1,14 +1,13 @@
 """What one API key has used: `GET /api-keys/{id}/usage`, the account's usage narrowed to the key."""
 
-from typing import Literal
-
 from msgspec import Struct, field
 
-from api.call import Call
+from api.call import Call, Reply
 from api.route import Route, needs
 from api.routes.api_keys import own_key
-from api.routes.usage import Moment, UsageReport, period, report
-from projections.usage_days import usage_between
+from api.routes.usage import CSV
+from api.usage_report import GroupByOfKey, UsageReport, answer, asked
+from api.usage_times import Moment, ZoneName
 
 
 class ApiKeyUsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,16 +15,24 @@ class ApiKeyUsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     from_: Moment | None = field(name="from", default=None)
     to: Moment | None = None
-    group_by: Literal["model", "day"] = "model"
+    group_by: GroupByOfKey = "model"
+    time_zone: ZoneName | None = None
 
 
-async def show_usage(call: Call[None, ApiKeyUsageQuery]) -> UsageReport:
+async def show_usage(call: Call[None, ApiKeyUsageQuery]) -> UsageReport | Reply:
     """Totals and groups of the key's usage, of a revoked key too."""
-    services, query = call.services, call.query
+    query = call.query
     view = await own_key(call)
-    start, end = period(query.from_, query.to, services.clock())
-    buckets = await usage_between(services.documents, services.shards, view.account_id, start, end)
-    return report([each for each in buckets if each.key_id == view.id], query.group_by, start, end)
+    wanted = await asked(
+        call,
+        from_=query.from_,
+        to=query.to,
+        group_by=query.group_by,
+        time_zone=query.time_zone,
+        account_id=view.account_id,
+        key_id=view.id,
+    )
+    return await answer(call, wanted)
 
 
 ROUTES = (
@@ -34,12 +41,15 @@ ROUTES = (
         path="/api-keys/{id}/usage",
         handler=show_usage,
         summary="Show an API key's usage",
-        description="Totals of a period and groups by model or day (UTC).",
+        description=(
+            "Totals of a period and groups by model, operation, agent, and by hour, day or quarter of an hour in the"
+            " account's time zone. CSV with `Accept: text/csv`."
+        ),
         tag="api keys",
         access=needs("api_keys:read", project=True),
         query=ApiKeyUsageQuery,
-        answers={200: UsageReport},
-        errors=("api_key_not_found", "invalid_period"),
+        answers={200: (UsageReport, CSV)},
+        errors=("api_key_not_found", "invalid_period", "invalid_time_zone", "usage_too_large"),
         path_examples={"id": "key_00000000000000000000000000000000"},
     ),
 )

@@ -1,7 +1,6 @@
 """Everything that is held on a user, readable: `GET /users/me/export`. Sent as it is read, a page at a time."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -23,7 +22,6 @@ from api.routes.users import User, own_user, user_shown
 from domain.instant import DAY, Instant
 from domain.member import Level
 from domain.money import format_credits
-from projections import usage_days
 from projections.api_keys import list_api_keys
 from projections.audit_trail import trail
 from projections.holds import list_holds
@@ -31,10 +29,9 @@ from projections.memberships import list_memberships
 from projections.paging import Cursor, Page
 from projections.projects import list_projects
 from projections.transactions import list_transactions
-from projections.usage import UsageBucket, read_buckets
+from projections.usage_sums import Question, UsageSum, sum_usage
 
 PAGE = 100
-USAGE_STEP: Instant = 30 * DAY
 _encode = msgspec.json.Encoder().encode
 
 D = TypeVar("D", bound=Struct)
@@ -153,26 +150,26 @@ async def _projects(services: Services, user_id: str) -> AsyncIterator[Struct]:
 
 
 async def _usage(services: Services, user_id: str, since: Instant, now: Instant) -> AsyncIterator[Struct]:
-    """By day, a month of it at a time."""
-    begin = since - since % DAY
-    for start, end in pairwise([*range(begin, now + DAY, USAGE_STEP), now + DAY]):
-        buckets = await read_buckets(services.documents, usage_days.PROJECTION, services.shards, user_id, start, end)
-        for bucket in buckets:
-            yield _day_used(bucket)
+    """By day (UTC), one day at a time."""
+    for start in range(since - since % DAY, now, DAY):
+        question = Question(account_id=user_id, start=start, end=start + DAY, dimensions=("model", "api_key"))
+        for used in await sum_usage(services.documents, services.shards, question):
+            yield _day_used(start, used)
 
 
-def _day_used(bucket: UsageBucket) -> DayUsed:
+def _day_used(start: Instant, used: UsageSum) -> DayUsed:
+    model, key_id = used.values
     return DayUsed(
-        day=format_instant(bucket.start)[:10],
-        model=bucket.model,
-        api_key_id=bucket.key_id,
-        requests=bucket.requests,
-        input_tokens=bucket.input,
-        cached_tokens=bucket.cached,
-        cache_write_tokens=bucket.cache_write,
-        output_tokens=bucket.output,
-        reasoning_tokens=bucket.reasoning,
-        cost=format_credits(bucket.cost),
+        day=format_instant(start)[:10],
+        model=model or "",
+        api_key_id=key_id,
+        requests=used.figure("requests"),
+        input_tokens=used.figure("input"),
+        cached_tokens=used.figure("cached"),
+        cache_write_tokens=used.figure("cache_write"),
+        output_tokens=used.figure("output"),
+        reasoning_tokens=used.figure("reasoning"),
+        cost=format_credits(used.figure("cost")),
     )
 
 

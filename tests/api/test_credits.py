@@ -295,6 +295,7 @@ async def test_usage_200(app: Running, admin: Person) -> None:
         assert (totals["cost"], totals["total_tokens"], totals["latency_ms_mean"]) == ("0.001800", 600, 40)
         (group,) = answer.json["groups"]
         groups[group_by] = group.pop("group")
+        assert group.pop("by") == {group_by: groups[group_by]}
         assert group == totals
     assert (groups["model"], groups["api_key"]) == ("fs-basic", "key_1")
     assert len(groups["day"]) == len("2026-11-22")

@@ -1,0 +1,82 @@
+"""Histograms that can be added up: how often a figure fell between two bounds that lie at most a tenth apart.
+
+The middle of a class is at most 5 % away from whatever fell into it, so a percentile read from a histogram, or from the
+sum of many, is within 5 % of a value that was really there at that rank. Small values have classes of their own.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import msgspec
+
+from domain.account.usage import TOKENS_MAX
+
+CLASSES = 256
+"""More than there are, which reach further than a request's tokens can; class and part of the day are one number."""
+ERROR_PERCENT = 5
+"""How far a percentile may be from the true one, at most."""
+
+
+def _bounds() -> tuple[int, ...]:
+    bounds = [0]
+    while bounds[-1] <= 6 * TOKENS_MAX:
+        bounds.append(max(bounds[-1] + 1, bounds[-1] * 11 // 10))
+    return tuple(bounds)
+
+
+BOUNDS = _bounds()
+"""The least value of each class."""
+assert len(BOUNDS) <= CLASSES
+
+_decode = msgspec.json.Decoder(list[int]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def class_of(value: int) -> int:
+    """The class that a value falls into; all that is beyond the last bound falls into the last."""
+    return bisect_right(BOUNDS, value) - 1
+
+
+def middle(number: int) -> int:
+    """What stands for a class: the value that is, in proportion, equally far from its ends."""
+    low, high = BOUNDS[number], (BOUNDS[number + 1] if number + 1 < len(BOUNDS) else BOUNDS[number] + 1) - 1
+    return low if low == high else (4 * low * high + low + high) // (2 * (low + high))
+
+
+def counted(histogram: str, part: int, value: int, count: int = 1) -> str:
+    """The histogram with `value` counted once more in the part of the day, or with `count` -1 once less."""
+    code = part * CLASSES + class_of(value)
+    entries = _decode(histogram) if histogram else []
+    codes = entries[::2]
+    if code in codes:
+        entries[2 * codes.index(code) + 1] += count
+    else:
+        entries += (code, count)
+    return _encode(entries).decode("ascii")
+
+
+def add_parts(into: dict[int, int], histogram: str, parts: range) -> None:
+    """Adds a histogram's counts of these parts of the day, by class. Changes `into`."""
+    if not histogram:
+        return
+    entries = _decode(histogram)
+    for code, count in zip(entries[::2], entries[1::2], strict=True):
+        part, number = divmod(code, CLASSES)
+        if part in parts:
+            into[number] = into.get(number, 0) + count
+
+
+def percentiles(counts: dict[int, int], percents: Iterable[int]) -> list[int | None]:
+    """For each percent the value below or at which so many lie (nearest rank); `None` where nothing was counted."""
+    classes = sorted((number, count) for number, count in counts.items() if count > 0)
+    total = sum(count for _, count in classes)
+    return [None if total == 0 else _at_rank(classes, max(-(-total * percent // 100), 1)) for percent in percents]
+
+
+def _at_rank(classes: list[tuple[int, int]], rank: int) -> int:
+    reached = 0
+    for number, count in classes:
+        reached += count
+        if reached >= rank:
+            return middle(number)
+    raise AssertionError("a rank lies within the total")
