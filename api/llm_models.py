@@ -23,6 +23,7 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
 TIMEOUT_S_MAX = 86_400 - 120
 """A hold outlives its call by a minute and may last a day; the other minute is for clocks that differ."""
 PRICES = ("input", "cached_input", "output")
+AUDIO_PRICES = ("audio_input", "audio_output")
 
 
 class _DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +51,8 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     input: str | None = None
     cached_input: str | None = None
     output: str | None = None
+    audio_input: str | None = None
+    audio_output: str | None = None
     free: bool = False
     timeout_s: Seconds = 600.0
     connect_timeout_s: Seconds = 5.0
@@ -217,7 +220,8 @@ class _Reader:
         )
 
     def _price(self) -> tuple[PriceStatus, Price | None]:
-        given = {name: value for name in PRICES if (value := getattr(self._table, name)) is not None}
+        names = PRICES + AUDIO_PRICES
+        given = {name: value for name in names if (value := getattr(self._table, name)) is not None}
         if self._table.free:
             if given:
                 raise self._wrong("free", "expected either free = true or prices, not both")
@@ -227,6 +231,9 @@ class _Reader:
         for name in PRICES:
             if name not in given:
                 raise self._wrong(name, 'missing; input, cached_input and output go together, such as input = "1.25"')
+        for one, other in (AUDIO_PRICES, AUDIO_PRICES[::-1]):
+            if one in given and other not in given:
+                raise self._wrong(other, "missing; audio_input and audio_output go together")
         return "priced", _priced({name: self._amount(name, text) for name, text in given.items()})
 
     def _amount(self, name: str, text: str) -> MicroCredits:
@@ -242,6 +249,6 @@ class _Reader:
 
 
 def _priced(amounts: Mapping[str, MicroCredits]) -> Price:
-    entry = " ".join(f"{name}={amounts[name]}" for name in PRICES)
+    entry = " ".join(f"{name}={amounts[name]}" for name in PRICES + AUDIO_PRICES if name in amounts)
     version = hashlib.sha256(entry.encode()).hexdigest()[:12]
     return Price(**amounts, version=version)

@@ -9,13 +9,13 @@ from api.routes.transactions import TokensUsed, TransactionShown, tokens_used
 from domain.account.credits import CreditsGranted
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.account.ledger import Burn
-from domain.account.usage import TOKENS_PER_PRICE, Price, Usage
-from domain.money import MICRO, MicroCredits, format_credits
+from domain.account.usage import TOKENS_PER_PRICE, Price, Usage, audio_prices
+from domain.money import MICRO, MicroCredits, format_credits, maybe_credits
 from domain.recorded import Recorded
 from eventstore import codec
 from projections.transactions import grant_transaction
 
-TokenKind = Literal["input", "cached", "cache_write", "output", "reasoning"]
+TokenKind = Literal["input", "cached", "cache_write", "output", "reasoning", "audio_input", "audio_output"]
 Exact = Annotated[
     str,
     Meta(description="Credits with twelve places: exact, before the sum is rounded up.", examples=["0.000001250000"]),
@@ -46,12 +46,17 @@ class EventShown(Struct, frozen=True, kw_only=True):
 
 
 class PricesShown(Struct, frozen=True, kw_only=True):
-    """Credits for a million tokens, as the hold recorded them. Cache writes cost as input, reasoning as output."""
+    """Credits for a million tokens, as the hold recorded them. Cache writes cost as input, reasoning as output.
+
+    Audio without a price costs as text.
+    """
 
     version: str
     input: str
     cached_input: str
     output: str
+    audio_input: str | None
+    audio_output: str | None
 
 
 class TokensCharged(Struct, frozen=True, kw_only=True):
@@ -174,6 +179,8 @@ def hold_explained(placed: HoldPlaced, closed: HoldClosed | None) -> HoldExplain
             input=format_credits(placed.price.input),
             cached_input=format_credits(placed.price.cached_input),
             output=format_credits(placed.price.output),
+            audio_input=maybe_credits(placed.price.audio_input),
+            audio_output=maybe_credits(placed.price.audio_output),
         ),
     )
 
@@ -244,12 +251,15 @@ def charged_tokens(usage: Usage, price: Price) -> list[TokensCharged]:
 
 def _kinds(usage: Usage, price: Price) -> tuple[tuple[TokenKind, int, MicroCredits], ...]:
     """Kind, tokens, and micro-credits for a million of them, as `domain.account.usage.cost` adds them up."""
+    heard, spoken = audio_prices(price)
     return (
         ("input", usage.input, price.input),
         ("cached", usage.cached, price.cached_input),
         ("cache_write", usage.cache_write, price.input),
         ("output", usage.output, price.output),
         ("reasoning", usage.reasoning, price.output),
+        ("audio_input", usage.audio_input, heard),
+        ("audio_output", usage.audio_output, spoken),
     )
 
 

@@ -34,3 +34,8 @@ def format_credits(amount: MicroCredits) -> str:
     """The decimal string with six places; negative amounts keep their sign in front."""
     whole, fraction = divmod(abs(amount), MICRO)
     return f"{'-' if amount < 0 else ''}{whole}.{fraction:06d}"
+
+
+def maybe_credits(amount: MicroCredits | None) -> str | None:
+    """The same for what may be absent."""
+    return None if amount is None else format_credits(amount)

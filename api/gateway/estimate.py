@@ -1,9 +1,9 @@
 """How much a request can cost at most, before it is made: what its hold sets aside."""
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from api.gateway.request import ChatRequest
-from domain.account.usage import TOKENS_PER_PRICE, Price
+from domain.account.usage import TOKENS_PER_PRICE, Price, audio_prices
 from domain.money import AMOUNT_MAX, MicroCredits
 
 OUTPUT_TOKENS_MIN = 16
@@ -27,6 +27,8 @@ def estimate(request: ChatRequest, price: Price, *, context: int, max_output: in
     No token is shorter than a byte, so the prompt has at most as many tokens as bytes; nor more than the context.
     Without a `max_tokens` of the client's own, the output may be cut to what is affordable.
     """
+    if request.audio:
+        price = _dearest(price)
     prompt = context if request.media else min(request.size, context)
     each = min(request.max_tokens or max_output, context)
     output = each * request.n
@@ -34,6 +36,12 @@ def estimate(request: ChatRequest, price: Price, *, context: int, max_output: in
     return Estimate(
         prompt=prompt, output=output, amount=_amount(prompt, output, price), amount_min=_amount(prompt, least, price)
     )
+
+
+def _dearest(price: Price) -> Price:
+    """As if all of it were sound, where that is dearer: nobody knows how much of it will be."""
+    heard, spoken = audio_prices(price)
+    return structs.replace(price, input=max(price.input, heard), output=max(price.output, spoken))
 
 
 def _amount(prompt: int, output: int, price: Price) -> MicroCredits:
@@ -48,6 +56,8 @@ def affordable_tokens(request: ChatRequest, wanted: Estimate, granted: MicroCred
     Prompt and `max_tokens` together must fit into the context, or the provider refuses them; as the estimate of the
     prompt is a bound that real text stays far below, half of its bytes is taken for that where the bound does not fit.
     """
+    if request.audio:
+        price = _dearest(price)
     left = granted - _amount(wanted.prompt, 0, price)
     paid = left * TOKENS_PER_PRICE // price.output // request.n if price.output else wanted.output // request.n
     room = max(context - wanted.prompt, context - -(-request.size // 2), OUTPUT_TOKENS_MIN)

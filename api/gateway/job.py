@@ -49,15 +49,23 @@ def find_model(call: "Call[Any, Any]", name: str) -> "LlmModel":
     return model
 
 
-def price_for(call: "Call[Any, Any]", model: "LlmModel") -> Price:
-    """What the caller pays; 403 `model_unpriced` where nobody has said what that is."""
+def price_for(call: "Call[Any, Any]", model: "LlmModel", *, audio: bool = False) -> Price:
+    """What the caller pays; 403 `model_unpriced`, `audio_unpriced` where nobody has said what that is."""
     if call.caller.mode == "test":
         return TEST_PRICE
     if model.price is None:
         raise ApiError("model_unpriced", f"The model '{model.id}' has no price and cannot be used.", param="model")
+    if audio and model.status == "priced" and model.price.audio_input is None:
+        raise ApiError("audio_unpriced", f"The model '{model.id}' has no price for audio.", param="messages")
     return model.price
 
 
+declare(
+    "audio_unpriced",
+    "forbidden",
+    "The model has no price for audio, so audio can neither be sent to it nor asked of it.",
+    "Leave audio out, or ask the operator to state `audio_input` and `audio_output` in the models file.",
+)
 declare(
     "key_credit_limit_exceeded",
     "payment_required",
@@ -77,7 +85,7 @@ class ChatJob:
         self.model = find_model(call, request.model)
         self.keyed = call.idempotency_key is not None
         self.metering = services.metering
-        price = price_for(call, self.model)
+        price = price_for(call, self.model, audio=request.audio)
         self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)
         caller, account_id = call.caller, call.caller.account_id
         draft = call.draft(f"account:{account_id}", command_id=generation)

@@ -67,6 +67,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Bytes of the whole body: more than can become prompt tokens, as no token is shorter than a byte."""
     media: int
     """How many images, sounds and files there are, whose tokens cannot be told from their bytes."""
+    audio: bool
+    """Sound is sent or asked for: the model must have prices for it."""
     prompt_bytes: int
     """Bytes of the fields that become prompt tokens, but for images; names we do not know may well."""
 
@@ -123,6 +125,8 @@ def decode_request(body: bytes) -> ChatRequest:
         n=chat.n or 1,
         size=len(body),
         media=len(media),
+        audio=any(part.get("type") == "input_audio" for part in media)
+        or b'"audio"' in bytes(fields.get("modalities", b"")),
         prompt_bytes=_prompt_bytes(fields) - sum(map(_image_bytes, media)),
     )
 

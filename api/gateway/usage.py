@@ -28,6 +28,7 @@ class PromptDetails(Struct, frozen=True, kw_only=True):
     """OpenAI's `prompt_tokens_details`; `cache_write_tokens` is what some providers add."""
 
     cached_tokens: Count | None = None
+    audio_tokens: Count | None = None
     cache_write_tokens: Count | None = None
 
 
@@ -35,6 +36,7 @@ class CompletionDetails(Struct, frozen=True, kw_only=True):
     """OpenAI's `completion_tokens_details`."""
 
     reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
 
 
 class ProviderUsage(Struct, frozen=True, kw_only=True):
@@ -64,8 +66,9 @@ def given(raw: Raw | None) -> bool:
 def usage_of(raw: Raw | None, *, context: int, n: int = 1, model: str = "") -> Usage | None:
     """The buckets of a provider's `usage`; `None` if there is none, or none that can be true.
 
-    Negative counts, more cached than prompt tokens, no tokens at all, counts beyond all bounds: no counts at all. The
-    last is logged with `model`, whose context may be stated wrong.
+    Negative counts, more cached than prompt tokens, no tokens at all, counts beyond all bounds: no counts at all. Audio
+    that was cached is told twice, as either, by some: it counts as cached, so that no token does twice. Counts beyond
+    all bounds are logged with `model`, whose context may be stated wrong.
     """
     if raw is None or not given(raw):
         return None
@@ -83,8 +86,9 @@ def usage_of(raw: Raw | None, *, context: int, n: int = 1, model: str = "") -> U
             completion_tokens=buckets.completion,
         )
         return None
-    counts = (buckets.input, buckets.cached, buckets.cache_write, buckets.output, buckets.reasoning)
-    return None if min(counts) < 0 or max(counts) == 0 else buckets
+    least = min(buckets.input, buckets.cached, buckets.cache_write, buckets.audio_input)
+    least = min(least, buckets.output, buckets.reasoning, buckets.audio_output)
+    return None if least < 0 or buckets.prompt + buckets.completion == 0 else buckets
 
 
 def _whole(count: Count | None) -> int:
@@ -99,17 +103,23 @@ def _buckets(told: ProviderUsage) -> Usage:
     cached = _whole((prompt.cached_tokens if prompt else None) or told.prompt_cache_hit_tokens)
     written = _whole(prompt.cache_write_tokens if prompt else None)
     reasoning = _whole(completion.reasoning_tokens if completion else None)
+    heard = _whole(prompt.audio_tokens if prompt else None)
+    spoken = _whole(completion.audio_tokens if completion else None)
     sent, answered = _whole(told.prompt_tokens), _whole(told.completion_tokens)
-    output = answered - reasoning
+    if 0 < heard <= sent:
+        heard = max(min(heard, sent - cached - written), 0)
+    output = answered - reasoning - spoken
     if reasoning and told.total_tokens == sent + answered + reasoning:
-        output = answered  # this provider counts reasoning beside the completion
+        output = answered - spoken  # this provider counts reasoning beside the completion
     return Usage(
         source="provider",
-        input=sent - cached - written,
+        input=sent - cached - written - heard,
         cached=cached,
         cache_write=written,
         output=output,
         reasoning=reasoning,
+        audio_input=heard,
+        audio_output=spoken,
     )
 
 

@@ -52,6 +52,7 @@ ROUTES = (
             "invalid_value",
             "model_not_found",
             "model_unpriced",
+            "audio_unpriced",
             "insufficient_credits",
             "key_credit_limit_exceeded",
             "debt_outstanding",

@@ -7,7 +7,7 @@ from msgspec import Struct
 from api.call import Call
 from api.gateway.job import find_model
 from api.route import Route, needs
-from domain.money import format_credits
+from domain.money import format_credits, maybe_credits
 
 if TYPE_CHECKING:
     from api.llm_models import LlmModel
@@ -33,11 +33,13 @@ class OpenAiModels(Struct, frozen=True, kw_only=True):
 
 
 class ModelPrice(Struct, frozen=True, kw_only=True):
-    """Credits per million tokens."""
+    """Credits per million tokens; without prices of audio a model takes none."""
 
     input: str
     cached_input: str
     output: str
+    audio_input: str | None
+    audio_output: str | None
     version: str
 
 
@@ -81,6 +83,8 @@ def _view(model: "LlmModel") -> ModelView:
         else ModelPrice(
             input=format_credits(price.input),
             cached_input=format_credits(price.cached_input),
+            audio_input=maybe_credits(price.audio_input),
+            audio_output=maybe_credits(price.audio_output),
             output=format_credits(price.output),
             version=price.version,
         ),

@@ -22,6 +22,8 @@ class TokensUsed(Struct, frozen=True, kw_only=True):
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
 
 
 TransactionKind: TypeAlias = Literal["grant", "expiry", "charge", "correction", "repayment", "claw_back", "give_back"]
@@ -113,6 +115,8 @@ def tokens_used(usage: Usage | None) -> TokensUsed | None:
         cache_write_tokens=usage.cache_write,
         output_tokens=usage.output,
         reasoning_tokens=usage.reasoning,
+        audio_input_tokens=usage.audio_input,
+        audio_output_tokens=usage.audio_output,
     )
 
 

@@ -16,17 +16,22 @@ TOKENS_MAX = 1_000_000_000
 """The most tokens of one kind that one call can have used."""
 
 
-class Price(Struct, frozen=True, kw_only=True, gc=False):
-    """Micro-credits per million tokens of each kind, and the version of the price list they come from."""
+class Price(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Micro-credits per million tokens of each kind, and the version of the price list they come from.
+
+    Where no price of audio is stated, audio that is used all the same costs as text: more than nothing in any case.
+    """
 
     input: MicroCredits
     cached_input: MicroCredits
     output: MicroCredits
     version: str
+    audio_input: MicroCredits | None = None
+    audio_output: MicroCredits | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Tokens by kind. The buckets are disjoint: `input` is fresh input only, `output` excludes `reasoning`."""
+    """Tokens by kind. The buckets are disjoint: `input` is fresh text only, `output` excludes `reasoning` and audio."""
 
     source: UsageSource
     input: int = 0
@@ -34,29 +39,40 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
 
     @property
     def prompt(self) -> int:
         """All tokens that went in: what providers call prompt tokens."""
-        return self.input + self.cached + self.cache_write
+        return self.input + self.cached + self.cache_write + self.audio_input
 
     @property
     def completion(self) -> int:
         """All tokens that came out: what providers call completion tokens."""
-        return self.output + self.reasoning
+        return self.output + self.reasoning + self.audio_output
 
 
 def require_usage(usage: Usage) -> None:
     """`Invalid` for counts that no call can have: negative ones would give credits away."""
     counts = (usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning)
-    if not all(0 <= count <= TOKENS_MAX for count in counts):
+    audio = (usage.audio_input, usage.audio_output)
+    if not all(0 <= count <= TOKENS_MAX for count in counts + audio):
         raise Invalid("invalid_usage", "Token counts must lie between 0 and a thousand million.", param="usage")
 
 
 def require_price(price: Price) -> None:
     """`Invalid` for a price below zero or beyond all amounts."""
-    if not all(0 <= each <= AMOUNT_MAX for each in (price.input, price.cached_input, price.output)):
+    every = (price.input, price.cached_input, price.output, price.audio_input or 0, price.audio_output or 0)
+    if not all(0 <= each <= AMOUNT_MAX for each in every):
         raise Invalid("invalid_price", "A price must lie between 0 and 1000000000 credits.", param="price")
+
+
+def audio_prices(price: Price) -> tuple[MicroCredits, MicroCredits]:
+    """What a million tokens of audio cost, in and out; as text where the price list does not say."""
+    heard = price.input if price.audio_input is None else price.audio_input
+    spoken = price.output if price.audio_output is None else price.audio_output
+    return heard, spoken
 
 
 def cost(usage: Usage, price: Price) -> MicroCredits:
@@ -64,6 +80,9 @@ def cost(usage: Usage, price: Price) -> MicroCredits:
     total = (
         (usage.input + usage.cache_write) * price.input
         + usage.cached * price.cached_input
-        + usage.completion * price.output
+        + (usage.output + usage.reasoning) * price.output
     )
+    if usage.audio_input or usage.audio_output:
+        heard, spoken = audio_prices(price)
+        total += usage.audio_input * heard + usage.audio_output * spoken
     return -(-total // TOKENS_PER_PRICE)

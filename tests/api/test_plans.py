@@ -83,6 +83,14 @@ def test_the_built_in_provider_moves() -> None:
         ('input = "1"', "given.toml:2: models.m.cached_input: missing"),
         ('input = "1"\ncached_input = "x"\noutput = "1"', "given.toml:7: models.m.cached_input: cached_input must be"),
         ('input = "1"\ncached_input = "1"\noutput = "1"\nfree = true', "given.toml:9: models.m.free: expected either"),
+        (
+            'input = "1"\ncached_input = "1"\noutput = "1"\naudio_input = "1"',
+            "models.m.audio_output: missing; audio_in",
+        ),
+        (
+            'audio_input = "1"\naudio_output = "1"',
+            "models.m.input: missing; input, cached_input and output go together",
+        ),
         ("colour = 1", "given.toml:2: models.m: Object contains unknown field `colour`"),
         ("max_output = 1001", "given.toml:6: models.m.max_output: expected at most the context"),
         ("timeout_s = 0", "given.toml:6: models.m.timeout_s: Expected"),

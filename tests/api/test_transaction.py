@@ -89,6 +89,8 @@ async def test_a_charge_200(app: Running) -> None:
         "input": "1.250000",
         "cached_input": "0.125000",
         "output": "10.000001",
+        "audio_input": None,
+        "audio_output": None,
     }
     assert [(each["kind"], each["tokens"], each["cost"]) for each in body["charge"]["tokens"]] == [
         ("input", 8, "0.000010000000"),

@@ -144,10 +144,13 @@ def models_at(provider: Running, **changes: Any) -> LlmModels:
     models = LlmModels({name: changed(model) for name, model in shipped.items()})
     basic = models["fs-basic"]
     free = Price(input=0, cached_input=0, output=0, version="free")
+    assert basic.price is not None
+    audible = structs.replace(basic.price, audio_input=40_000_000, audio_output=80_000_000, version="audible")
     upstream = tuple(structs.replace(each, upstream_model="fs-basic") for each in basic.deployments)
     return (
         models.with_model(structs.replace(basic, id="free", status="free", price=free, deployments=upstream))
         .with_model(structs.replace(basic, id="unpriced", status="unpriced", price=None))
+        .with_model(structs.replace(basic, id="audible", price=audible, deployments=upstream))
         .with_model(structs.replace(basic, id="foreign", built_in=False, deployments=upstream))
     )
 

@@ -1,6 +1,7 @@
 """Chat completions that are not streamed: through the official SDK and as raw HTTP, charged to the micro-credit."""
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
@@ -187,6 +188,33 @@ async def test_unknown_and_unpriced_models_are_refused(place: Place) -> None:
     unpriced = await account.chat("Hello", model="unpriced")
     assert (unpriced.status, unpriced.error["code"]) == (403, "model_unpriced")
     assert await account.holds() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}},
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}],
+                }
+            ]
+        },
+    ],
+)
+async def test_audio_without_a_price_is_refused(place: Place, fields: dict[str, Any]) -> None:
+    """Sound that is sent or asked for costs many times as much as text: without a price for it nothing is called."""
+    account = await place.account()
+    before = place.provider.ledger.counts.started
+    answer = await account.chat("Hello", **fields)
+    assert (answer.status, answer.error["code"]) == (403, "audio_unpriced")
+    assert (await account.holds(), place.provider.ledger.counts.started) == ([], before)
+    priced = await account.chat("Hello", **{"model": "audible"} | fields)
+    assert priced.status == 200
+    (hold,) = await account.ended()
+    assert hold.amount >= 4_096 * 80, "all of the answer may be sound"
 
 
 async def test_test_keys_never_spend_and_reach_built_in_models_only(place: Place) -> None:

@@ -40,6 +40,55 @@ def test_buckets_are_disjoint_and_add_up(prompt: int, completion: int, cached: i
         assert (usage.cached, usage.reasoning) == (cached, reasoning)
 
 
+@given(counts, counts, counts, counts, counts, counts, counts, st.booleans())
+def test_every_token_is_in_one_bucket(
+    prompt: int, completion: int, cached: int, written: int, heard: int, reasoning: int, spoken: int, beside: bool
+) -> None:
+    """Whatever a provider tells, the buckets add up to its total, audio and cached tokens included, or it is no usage.
+
+    `beside`: it counts reasoning on top of the completion.
+    """
+    total = prompt + completion + reasoning * beside
+    usage = usage_of(
+        told(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=total,
+            prompt_tokens_details={"cached_tokens": cached, "cache_write_tokens": written, "audio_tokens": heard},
+            completion_tokens_details={"reasoning_tokens": reasoning, "audio_tokens": spoken},
+        ),
+        context=CONTEXT,
+    )
+    room = completion if beside and reasoning else completion - reasoning
+    if cached + written > prompt or heard > prompt or spoken > room or total == 0:
+        assert usage is None
+        return
+    assert usage is not None
+    assert usage.prompt + usage.completion == total
+    assert (usage.cached, usage.cache_write, usage.reasoning, usage.audio_output) == (
+        cached,
+        written,
+        reasoning,
+        spoken,
+    )
+    assert usage.audio_input == min(heard, prompt - cached - written)
+    assert usage.input == prompt - cached - written - usage.audio_input
+
+
+def test_audio_tokens() -> None:
+    """Sound in and out has buckets of its own; sound that was cached is told as both and counts as cached."""
+    usage = usage_of(
+        told(
+            prompt_tokens=100,
+            completion_tokens=60,
+            prompt_tokens_details={"cached_tokens": 40, "audio_tokens": 90},
+            completion_tokens_details={"audio_tokens": 50},
+        ),
+        context=CONTEXT,
+    )
+    assert usage == Usage(source="provider", cached=40, audio_input=60, output=10, audio_output=50)
+
+
 def test_reasoning_beside_the_completion_is_not_lost() -> None:
     """A total that only adds up with the reasoning on top says that it is not part of the completion."""
     usage = usage_of(

@@ -16,28 +16,43 @@ PRICES = st.builds(
     input=st.integers(0, AMOUNT_MAX),
     cached_input=st.integers(0, AMOUNT_MAX),
     output=st.integers(0, AMOUNT_MAX),
+    audio_input=st.none() | st.integers(0, AMOUNT_MAX),
+    audio_output=st.none() | st.integers(0, AMOUNT_MAX),
     version=st.just("v"),
 )
 USAGES = st.builds(
-    Usage, source=st.just("provider"), input=TOKENS, cached=TOKENS, cache_write=TOKENS, output=TOKENS, reasoning=TOKENS
+    Usage,
+    source=st.just("provider"),
+    input=TOKENS,
+    cached=TOKENS,
+    cache_write=TOKENS,
+    output=TOKENS,
+    reasoning=TOKENS,
+    audio_input=TOKENS,
+    audio_output=TOKENS,
 )
 
 
 @given(usage=USAGES, price=PRICES)
 def test_cost_is_the_exact_sum_rounded_up_once(usage: Usage, price: Price) -> None:
     """To the micro-credit: never below the exact sum, and less than one micro-credit above it."""
+    heard = price.input if price.audio_input is None else price.audio_input
+    spoken = price.output if price.audio_output is None else price.audio_output
     exact = (
         Fraction((usage.input + usage.cache_write) * price.input, 10**6)
         + Fraction(usage.cached * price.cached_input, 10**6)
         + Fraction((usage.output + usage.reasoning) * price.output, 10**6)
+        + Fraction(usage.audio_input * heard + usage.audio_output * spoken, 10**6)
     )
     assert 0 <= cost(usage, price) - exact < 1
+    assert cost(usage, price) < 2**63
 
 
 @given(usage=USAGES)
 def test_buckets_are_disjoint(usage: Usage) -> None:
     """Prompt and completion together count every token once."""
     every = usage.input + usage.cached + usage.cache_write + usage.output + usage.reasoning
+    every += usage.audio_input + usage.audio_output
     assert usage.prompt + usage.completion == every
 
 
@@ -56,7 +71,9 @@ def test_the_published_price_of_a_million_tokens() -> None:
     assert cost(usage, price) == 5_100_000
 
 
-@pytest.mark.parametrize("name", ["input", "cached", "cache_write", "output", "reasoning"])
+@pytest.mark.parametrize(
+    "name", ["input", "cached", "cache_write", "output", "reasoning", "audio_input", "audio_output"]
+)
 @pytest.mark.parametrize("count", [-1, TOKENS_MAX + 1])
 def test_impossible_counts_are_refused(name: str, count: int) -> None:
     """A negative count would give credits away."""
@@ -64,7 +81,7 @@ def test_impossible_counts_are_refused(name: str, count: int) -> None:
         require_usage(Usage(source="provider", **{name: count}))
 
 
-@pytest.mark.parametrize("name", ["input", "cached_input", "output"])
+@pytest.mark.parametrize("name", ["input", "cached_input", "output", "audio_input", "audio_output"])
 @pytest.mark.parametrize("amount", [-1, AMOUNT_MAX + 1])
 def test_impossible_prices_are_refused(name: str, amount: int) -> None:
     """A negative price would too."""
