@@ -1,5 +1,7 @@
 """An account as admins see it."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -11,9 +13,9 @@ from api.rfc3339 import format_instant
 from api.sealing import Erased
 from domain.user import Role
 from projections.directory import DirectoryEntry
-from projections.organizations import get_organization
+from projections.organizations import OrganizationView, get_organizations
 from projections.standings import StandingView
-from projections.users import get_user
+from projections.users import UserView, get_users
 
 
 class AccountShown(Struct, frozen=True, kw_only=True):
@@ -40,21 +42,39 @@ class AccountList(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-async def shown_account(
-    services: Services, entry: DirectoryEntry, standing: StandingView | None, reason_place: str
+async def shown_accounts(
+    services: Services, found: Sequence[tuple[DirectoryEntry, StandingView | None]], reason_place: str
+) -> list[AccountShown]:
+    """The accounts in their order, with what is sealed opened, as far as it can be."""
+    documents, shards = services.documents, services.shards
+    ids: dict[bool, list[str]] = {True: [], False: []}
+    for entry, _ in found:
+        ids[entry.holder == "organization"].append(entry.account_id)
+    holders: dict[str, UserView | OrganizationView] = {
+        **await get_users(documents, shards, ids[False]),
+        **await get_organizations(documents, shards, ids[True]),
+    }
+    return await asyncio.gather(
+        *(_shown(services, entry, standing, reason_place, holders.get(entry.account_id)) for entry, standing in found)
+    )
+
+
+async def _shown(
+    services: Services,
+    entry: DirectoryEntry,
+    standing: StandingView | None,
+    reason_place: str,
+    holder: UserView | OrganizationView | None,
 ) -> AccountShown:
-    """The account with what is sealed opened, as far as it can be."""
     account_id = entry.account_id
-    is_organization = entry.holder == "organization"
-    user = None if is_organization else await get_user(services.documents, services.shards, account_id)
     subject = f"user:{account_id}"
+    user = holder if isinstance(holder, UserView) else None
     name = None if user is None else await _opened(services, subject, NAME_PLACE, user.display_name_sealed)
-    org = await get_organization(services.documents, services.shards, account_id) if is_organization else None
-    if org is not None:
-        name = await open_name(services, org)
+    if isinstance(holder, OrganizationView):
+        name = await open_name(services, holder)
     return AccountShown(
         id=account_id,
-        kind="organization" if is_organization else "user",
+        kind="organization" if entry.holder == "organization" else "user",
         email=await _opened(services, subject, EMAIL_PLACE, None if user is None else user.email_sealed),
         display_name=name,
         role=None if entry.holder == "organization" else entry.holder,

@@ -1,5 +1,6 @@
 """All accounts there are, by whose they are: users by role, and organizations. What an admin's search walks."""
 
+from collections.abc import Iterable
 from heapq import merge
 from itertools import islice
 from typing import Literal, TypeAlias, get_args
@@ -11,8 +12,8 @@ from domain.instant import Instant
 from domain.organization import OrganizationCreated
 from domain.recorded import Recorded
 from domain.user import IdentityLinked, Role, RoleGranted, UserRegistered
-from eventstore.shards import shard_of
 from projections.documents import DocumentReader, Row
+from projections.lookup import read_many
 from projections.paging import Cursor, Page, instant_sort
 from projections.projection import Projection
 
@@ -75,8 +76,12 @@ async def list_accounts(
     )
 
 
-async def find_account(documents: DocumentReader, shards: int, account_id: str) -> DirectoryEntry | None:
-    """The account of a user or an organization by its id, or `None`."""
-    stream = f"{'org' if account_id.startswith('org_') else 'user'}:{account_id}"
-    doc = await documents.get(PROJECTION.collection, shard_of(stream, shards), account_id)
-    return None if doc is None else PROJECTION.decode(doc)
+async def find_accounts(
+    documents: DocumentReader, shards: int, account_ids: Iterable[str]
+) -> dict[str, DirectoryEntry]:
+    """Those that there are of these accounts, by id."""
+    return await read_many(documents, PROJECTION, shards, account_ids, _stream_of)
+
+
+def _stream_of(account_id: str) -> str:
+    return f"{'org' if account_id.startswith('org_') else 'user'}:{account_id}"

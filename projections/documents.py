@@ -34,6 +34,10 @@ class DocumentReader(Protocol):
         """One document."""
         ...
 
+    async def get_many(self, collection: str, places: Iterable[tuple[int, str]]) -> dict[str, bytes]:
+        """Those that exist of documents at (shard, key), by key, in one exchange with the store."""
+        ...
+
     async def find(self, collection: str, key: str) -> tuple[int, bytes] | None:
         """One document by key alone, with its shard; only for collections that are `found_by_key`."""
         ...

@@ -19,6 +19,12 @@ class MemoryDocuments:
         found = self._documents.get(collection, {}).get(key)
         return found.doc if found is not None and found.shard == shard else None
 
+    async def get_many(self, collection: str, places: Iterable[tuple[int, str]]) -> dict[str, bytes]:
+        """See `documents.DocumentReader`."""
+        stored = self._documents.get(collection, {})
+        found = [stored[key] for shard, key in places if key in stored and stored[key].shard == shard]
+        return {each.key: each.doc for each in found if each.doc is not None}
+
     async def find(self, collection: str, key: str) -> tuple[int, bytes] | None:
         """See `documents.DocumentReader`."""
         found = self._documents.get(collection, {}).get(key)

@@ -1,5 +1,7 @@
 """Organizations by id. The name is sealed under the organization's own data key."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct, structs
 
 from domain.instant import Instant
@@ -7,6 +9,7 @@ from domain.organization import OrganizationCreated, OrganizationRenamed
 from domain.recorded import Recorded
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
+from projections.lookup import read_many
 from projections.projection import Projection
 
 
@@ -49,3 +52,10 @@ async def get_organization(documents: DocumentReader, shards: int, org_id: str) 
     """The organization, or `None`."""
     doc = await documents.get(PROJECTION.collection, shard_of(f"org:{org_id}", shards), org_id)
     return None if doc is None else PROJECTION.decode(doc)
+
+
+async def get_organizations(
+    documents: DocumentReader, shards: int, org_ids: Iterable[str]
+) -> dict[str, OrganizationView]:
+    """Those that are there, by id."""
+    return await read_many(documents, PROJECTION, shards, org_ids, lambda org_id: f"org:{org_id}")

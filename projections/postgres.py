@@ -13,6 +13,15 @@ from projections.documents import Change, Row
 
 GET = "SELECT doc::text FROM {table} WHERE shard = $1 AND key = $2"
 
+# Each by its own look-up of the primary key, whatever the planner knows of a fresh table.
+GET_MANY = """
+SELECT document.key, document.doc::text
+FROM unnest($1::integer[], $2::text[]) AS wanted (shard, key)
+CROSS JOIN LATERAL (
+    SELECT key, doc FROM {table} AS stored WHERE stored.shard = wanted.shard AND stored.key = wanted.key LIMIT 1
+) AS document
+"""
+
 FIND = "SELECT shard, doc::text FROM {table} WHERE key = $1 LIMIT 1"
 
 PAGE = """
@@ -74,6 +83,15 @@ class PostgresDocuments:
         """See `documents.DocumentReader`."""
         doc = await self._pool.fetchval(GET.format(table=table_of(collection)), shard, key)
         return None if doc is None else str(doc).encode()
+
+    async def get_many(self, collection: str, places: Iterable[tuple[int, str]]) -> dict[str, bytes]:
+        """See `documents.DocumentReader`."""
+        wanted = list(places)
+        if not wanted:
+            return {}
+        sql = GET_MANY.format(table=table_of(collection))
+        rows = await self._pool.fetch(sql, [shard for shard, _ in wanted], [key for _, key in wanted])
+        return {row["key"]: row["doc"].encode() for row in rows}
 
     async def find(self, collection: str, key: str) -> tuple[int, bytes] | None:
         """See `documents.DocumentReader`."""

@@ -1,5 +1,7 @@
 """Accounts that are suspended now, and why: a document appears with the suspension and goes with its end."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from domain.account.standing import AccountResumed, AccountSuspended
@@ -7,6 +9,7 @@ from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
+from projections.lookup import read_many
 from projections.paging import Cursor, Page, instant_sort, read_page_everywhere
 from projections.projection import Projection
 
@@ -56,3 +59,8 @@ async def get_standing(documents: DocumentReader, shards: int, account_id: str) 
 async def list_suspended(documents: DocumentReader, *, limit: int, after: Cursor | None = None) -> Page[StandingView]:
     """Suspended accounts of all shards, who was suspended last first."""
     return await read_page_everywhere(documents, PROJECTION, SUSPENDED, limit=limit, after=after)
+
+
+async def get_standings(documents: DocumentReader, shards: int, account_ids: Iterable[str]) -> dict[str, StandingView]:
+    """Those of suspended accounts among these, by account."""
+    return await read_many(documents, PROJECTION, shards, account_ids, lambda account_id: f"account:{account_id}")

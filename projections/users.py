@@ -1,5 +1,7 @@
 """Users by id. Everything personal in here is sealed under the user's own data key."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct, structs
 
 from domain.erasing import UserErased
@@ -17,6 +19,7 @@ from domain.user import (
 )
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
+from projections.lookup import read_many
 from projections.projection import Projection
 
 
@@ -106,3 +109,8 @@ async def get_user(documents: DocumentReader, shards: int, user_id: str) -> User
     """The user, or `None`."""
     doc = await documents.get(PROJECTION.collection, shard_of(f"user:{user_id}", shards), user_id)
     return None if doc is None else PROJECTION.decode(doc)
+
+
+async def get_users(documents: DocumentReader, shards: int, user_ids: Iterable[str]) -> dict[str, UserView]:
+    """Those that are there, by id."""
+    return await read_many(documents, PROJECTION, shards, user_ids, lambda user_id: f"user:{user_id}")

@@ -1,12 +1,11 @@
 """Accounts as admins see them: found, suspended, resumed."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from api.account_shown import AccountList, AccountShown, shown_account
+from api.account_shown import AccountList, AccountShown, shown_accounts
 from api.call import Call
 from api.command_log.commands import data_of
 from api.errors import ApiError, declare
@@ -17,10 +16,10 @@ from api.route import Route, needs
 from domain.account.standing import ResumeAccount, SuspendAccount
 from domain.message import Command
 from domain.user import Role
-from projections.directory import DirectoryEntry, find_account, list_accounts
+from projections.directory import DirectoryEntry, find_accounts, list_accounts
 from projections.emails import find_user_id
 from projections.paging import Cursor, Page
-from projections.standings import StandingView, get_standing, list_suspended
+from projections.standings import StandingView, get_standings, list_suspended
 
 REASON_PLACE = "account.suspension"
 REASON_MAX = 500
@@ -78,9 +77,7 @@ async def search(call: Call[None, AccountQuery]) -> AccountList:
         walk = _suspended if query.status == "suspended" else _all
         found, after = await _walked(services, query, walk(services, query))
     return AccountList(
-        data=await asyncio.gather(
-            *(shown_account(services, each.entry, each.standing, REASON_PLACE) for each in found)
-        ),
+        data=await _shown(services, found),
         has_more=after is not None,
         next_cursor=None if after is None else encode_cursor(after),
     )
@@ -92,15 +89,18 @@ async def _exact(services: Services, query: AccountQuery) -> list[_Found]:
         account_id = await find_user_id(services.documents, services.lookup.email(query.email))
         if account_id is None or query.id not in (None, account_id):
             return []
-    found = await _found(services, account_id or "")
-    return [found] if found is not None and _fits(found, query) else []
+    return [each for each in await _found(services, [account_id or ""]) if _fits(each, query)]
 
 
-async def _found(services: Services, account_id: str) -> _Found | None:
-    entry = await find_account(services.documents, services.shards, account_id)
-    if entry is None:
-        return None
-    return _Found(entry, await get_standing(services.documents, services.shards, account_id))
+async def _found(services: Services, account_ids: Sequence[str]) -> list[_Found]:
+    """Those that are there, in the order given, and how they stand."""
+    entries = await find_accounts(services.documents, services.shards, account_ids)
+    standings = await get_standings(services.documents, services.shards, entries)
+    return [_Found(entries[each], standings.get(each)) for each in account_ids if each in entries]
+
+
+async def _shown(services: Services, found: Sequence[_Found]) -> list[AccountShown]:
+    return await shown_accounts(services, [(each.entry, each.standing) for each in found], REASON_PLACE)
 
 
 def _fits(found: _Found, query: AccountQuery) -> bool:
@@ -131,10 +131,8 @@ async def _walked(services: Services, query: AccountQuery, step: _Step) -> tuple
     after, scanned = query.after(), 0
     while True:
         page = await step(query.limit - len(found), after)
-        for item in page.items:
-            each = await _found(services, item.account_id)
-            if each is not None and _fits(each, query):
-                found.append(each)
+        here = await _found(services, [item.account_id for item in page.items])
+        found += [each for each in here if _fits(each, query)]
         after, scanned = page.next_after, scanned + len(page.items)
         if after is None or len(found) == query.limit or scanned >= SCANNED_MAX:
             return found, after
@@ -165,14 +163,15 @@ async def _changed(call: Call[Any, None], command: Command) -> AccountShown:
     # Other processes see the stamp within a second; this one drops what it has cached now.
     services.identities.cache.stamped((f"account:{account_id}",))
     found = await _require(services, account_id)
-    return await shown_account(services, found.entry, found.standing, REASON_PLACE)
+    [shown] = await _shown(services, [found])
+    return shown
 
 
 async def _require(services: Services, account_id: str) -> _Found:
-    found = await _found(services, account_id)
-    if found is None:
+    found = await _found(services, [account_id])
+    if not found:
         raise ApiError("account_not_found", param="id")
-    return found
+    return found[0]
 
 
 _EXAMPLE = {"id": "user_00000000000000000000000000000000"}

@@ -17,7 +17,7 @@ from api.sealing import Erased
 from domain.member import ChangeMemberLevel, RemoveMember
 from eventstore.records import Outcome
 from projections.members import get_member, list_members, membership_id
-from projections.users import get_user
+from projections.users import UserView, get_user, get_users
 
 _EXAMPLE_IDS = {"id": "org_00000000000000000000000000000000", "user_id": "user_00000000000000000000000000000000"}
 
@@ -40,8 +40,9 @@ async def list_all(call: Call[None, PageQuery]) -> MemberList:
     services, query = call.services, call.query
     own = await own_organization(call)
     page = await list_members(services.documents, services.shards, own.id, limit=query.limit, after=query.after())
-    names = {member.user_id: await _display_name(services, member.user_id) for member in page.items}
-    return MemberList(**list_fields(page, lambda member: member_shown(member, names[member.user_id])))
+    users = await get_users(services.documents, services.shards, [member.user_id for member in page.items])
+    names = {user_id: await _display_name(services, user) for user_id, user in users.items()}
+    return MemberList(**list_fields(page, lambda member: member_shown(member, names.get(member.user_id))))
 
 
 async def change(call: Call[LevelChange, None]) -> MemberShown:
@@ -58,7 +59,7 @@ async def change(call: Call[LevelChange, None]) -> MemberShown:
     member = await get_member(services.documents, services.shards, org_id, user_id)
     if member is None:
         raise ApiError("member_not_found")
-    name = await _display_name(services, user_id)
+    name = await _display_name(services, await get_user(services.documents, services.shards, user_id))
     return member_shown(replace(member, level=data_of(outcome)["level"]), name)
 
 
@@ -88,12 +89,11 @@ async def _applied_before(call: Call[Any, None], draft: Draft) -> Outcome | None
     return known
 
 
-async def _display_name(services: Services, user_id: str) -> str | None:
-    user = await get_user(services.documents, services.shards, user_id)
+async def _display_name(services: Services, user: UserView | None) -> str | None:
     if user is None or user.display_name_sealed is None:
         return None
     try:
-        return await open_text(services.sealer, user_id, NAME_PLACE, user.display_name_sealed)
+        return await open_text(services.sealer, user.id, NAME_PLACE, user.display_name_sealed)
     except Erased:
         return None
 

@@ -22,7 +22,7 @@ from api.route import Route, needs
 from domain.organization import CreateOrganization, RenameOrganization
 from projections.members import MemberView, get_member
 from projections.memberships import list_memberships
-from projections.organizations import get_organization
+from projections.organizations import get_organization, get_organizations
 from projections.paging import Page
 
 FEATURE = "organizations"
@@ -85,8 +85,15 @@ async def list_all(call: Call[None, PageQuery]) -> OrganizationList:
     """The organizations of which the caller is a member; a key of an organization sees that one."""
     services = call.services
     page = await _memberships(call)
-    shown = {member.org_id: await _listed(services, member) for member in page.items}
-    return OrganizationList(**list_fields(page, lambda member: shown[member.org_id]))
+    org_ids = [member.org_id for member in page.items]
+    views = await get_organizations(services.documents, services.shards, org_ids)
+    assert views.keys() == set(org_ids), "an organization's document is written along with its first member's"
+    names = {org_id: await open_name(services, view) for org_id, view in views.items()}
+
+    def shown(member: MemberView) -> OrganizationShown:
+        return organization_shown(views[member.org_id], names[member.org_id], member.level)
+
+    return OrganizationList(**list_fields(page, shown))
 
 
 async def _memberships(call: Call[None, PageQuery]) -> Page[MemberView]:
@@ -95,12 +102,6 @@ async def _memberships(call: Call[None, PageQuery]) -> Page[MemberView]:
         own = await get_member(services.documents, services.shards, caller.account_id, caller.user_id)
         return Page(items=[] if own is None else [own], next_after=None)
     return await list_memberships(services.documents, caller.user_id, limit=query.limit, after=query.after())
-
-
-async def _listed(services: Services, member: MemberView) -> OrganizationShown:
-    view = await get_organization(services.documents, services.shards, member.org_id)
-    assert view is not None, "an organization's document is written along with its first member's"
-    return organization_shown(view, await open_name(services, view), member.level)
 
 
 async def show(call: Call[None, None]) -> OrganizationShown:

@@ -40,6 +40,37 @@ async def test_list_200(app: Running, box: Mailbox) -> None:
     ]
 
 
+async def test_listings_read_their_documents_together(
+    app: Running, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members and organizations: a longer page asks the store no more often."""
+    ada = await founder(app)
+    first = await organization(app, ada)
+    await organization(app, ada)
+    for _ in range(3):
+        await joined(app, box, ada, first, "read")
+    asked: list[str] = []
+    documents = app.services.documents
+    for name in ("get", "get_many", "page", "page_everywhere"):
+        read = getattr(documents, name)
+
+        def spy(*arguments: Any, name: str = name, read: Any = read, **named: Any) -> Any:
+            asked.append(name)
+            return read(*arguments, **named)
+
+        monkeypatch.setattr(documents, name, spy)
+
+    async def reads(path: str, limit: int) -> int:
+        asked.clear()
+        answer = await app.ask("GET", f"{path}?limit={limit}", token=ada.token)
+        assert (answer.status, len(answer.json["data"])) == (200, limit)
+        assert "get_many" in asked
+        return len(asked)
+
+    assert await reads(f"/orgs/{first}/members", 1) == await reads(f"/orgs/{first}/members", 4)
+    assert await reads("/orgs", 1) == await reads("/orgs", 2)
+
+
 @pytest.mark.parametrize("level", ["read", "write", "admin"])
 async def test_change_200(app: Running, box: Mailbox, level: Level) -> None:
     """The next read agrees, and a repeat answers the same."""

@@ -45,6 +45,14 @@ async def test_a_round_loads_what_is_committed(opened: Opened) -> None:
     assert loaded == {("things", "k"): b"[1]", ("things", "l"): b"[2]", ("found", "k"): b"[3]"}
 
 
+async def test_documents_are_read_several_at_once(opened: Opened) -> None:
+    """Each by its shard and key; what does not exist, or lies elsewhere, is left out; of nothing there is nothing."""
+    await opened.save([change("k", doc=b"[1]"), change("l", shard=2, doc=b"[2]"), change("m", doc=b"[3]")])
+    found = await opened.documents.get_many("things", iter([(2, "l"), (0, "k"), (1, "m"), (0, "unknown"), (0, "k")]))
+    assert found == {"k": b"[1]", "l": b"[2]"}
+    assert await opened.documents.get_many("things", []) == {}
+
+
 async def test_saving_replaces_and_removes(opened: Opened) -> None:
     """A change is the document from now on, with its owner and sort; `None` removes it, also if it never was."""
     await opened.save([change("k", sort="1"), change("l", sort="2"), change("m", sort="3")])
