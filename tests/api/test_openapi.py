@@ -1,6 +1,7 @@
 """The OpenAPI document, and that the application keeps to it."""
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -141,6 +142,7 @@ async def test_the_application_keeps_to_its_document(app: tuple[Running, str], t
         "--checks=all",
         "--exclude-checks=positive_data_acceptance",
         f"--max-examples={CASES}",
+        *(["--generation-deterministic"] if os.environ.get("CI") else []),
         "--continue-on-failure",
         "--warnings=off",
         "--no-color",
