@@ -8,6 +8,7 @@ from domain.account.api_keys import ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated
 from domain.account.preferences import PreferencesChanged
 from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
+from domain.account.subscription_change import SubscriptionChanged
 from domain.erasing import UserErased
 from domain.member import MemberAdded, MemberLevelChanged, MemberRemoved
 from domain.project import ProjectArchived, ProjectRestored
@@ -31,6 +32,7 @@ _EVENTS = (
     ProjectArchived,
     ProjectRestored,
     RoleGranted,
+    SubscriptionChanged,
     SubscriptionConfirmed,
     UserErased,
 )

@@ -1,9 +1,10 @@
-"""The subscription of an account, as the payment side last confirmed it."""
+"""The subscription of an account, as the payment side last confirmed it, and as time and its owner have changed it."""
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain.account.plan_terms import FREE, PlanTerms
-from domain.account.subscription import SubscriptionConfirmed, SubscriptionStatus
+from domain.account.subscription import ScheduledChange, SubscriptionConfirmed, SubscriptionStatus
+from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed, SubscriptionScheduled
 from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of
@@ -12,7 +13,7 @@ from projections.projection import Projection
 
 
 class SubscriptionView(Struct, frozen=True, kw_only=True):
-    """The latest news. `terms` is what the plan allowed then; `None` where nothing was ever confirmed."""
+    """As it stands. `terms` is what the plan allowed when it was confirmed; `None` where nothing ever was."""
 
     account_id: str
     plan: str = FREE
@@ -23,19 +24,42 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     seats: int | None = None
     occurred_at: Instant | None = None
     reference: str | None = None
+    renews_by_itself: bool | None = None
+    grace_until: Instant | None = None
+    scheduled: ScheduledChange | None = None
 
     @property
     def plan_in_force(self) -> str:
-        """A canceled subscription leaves the free plan; one that is past due goes on until the payment side ends it."""
+        """A canceled subscription leaves the free plan; one that is past due goes on until its grace is over."""
         return FREE if self.status == "canceled" else self.plan
 
 
 def _evolve(view: SubscriptionView | None, recorded: Recorded) -> SubscriptionView | None:
-    event = recorded.event
-    if not isinstance(event, SubscriptionConfirmed):
-        return view
+    match recorded.event:
+        case SubscriptionConfirmed() as event:
+            return _confirmed(view, recorded.entity_id, event)
+        case SubscriptionRenewed() as event if view is not None:
+            return structs.replace(view, period_start=event.period_start, period_end=event.period_end)
+        case SubscriptionChanged() as event if view is not None:
+            ended = event.reason in ("scheduled", "requested") or event.status == "canceled"
+            return structs.replace(
+                view,
+                plan=event.plan,
+                status=event.status,
+                terms=event.terms,
+                seats=event.seats,
+                grace_until=event.grace_until,
+                scheduled=None if ended else view.scheduled,
+            )
+        case SubscriptionScheduled() as event if view is not None:
+            return structs.replace(view, scheduled=event.change)
+        case _:
+            return view
+
+
+def _confirmed(view: SubscriptionView | None, account_id: str, event: SubscriptionConfirmed) -> SubscriptionView:
     return SubscriptionView(
-        account_id=recorded.entity_id,
+        account_id=account_id,
         plan=event.plan,
         status=event.status,
         terms=event.terms,
@@ -44,18 +68,20 @@ def _evolve(view: SubscriptionView | None, recorded: Recorded) -> SubscriptionVi
         seats=event.seats,
         occurred_at=event.occurred_at,
         reference=event.reference,
+        renews_by_itself=event.renews_by_itself,
+        grace_until=event.grace_until,
+        scheduled=view.scheduled if view is not None and event.scheduled_kept else None,
     )
 
 
 PROJECTION = Projection(
     collection="subscriptions",
-    version=1,
+    version=2,
     document=SubscriptionView,
-    events=[SubscriptionConfirmed],
+    events=[SubscriptionConfirmed, SubscriptionRenewed, SubscriptionChanged, SubscriptionScheduled],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.account_id,
-    begun_by=[SubscriptionConfirmed],
 )
 
 

@@ -1,30 +1,34 @@
 """The subscription of an account: shown, and confirmed by the payment side."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from api.account_plan import AccountPlan, account_plan, subscription_in_force, terms_of
+from api.account_plan import subscription_in_force, terms_of
 from api.accounts import require_account
 from api.call import Call
 from api.command_log.commands import data_of
 from api.credits_shown import Reference
 from api.errors import ApiError, declare
+from api.identity.acting import is_org_id
 from api.ids import derived
+from api.parts import Services
 from api.plain_text import is_plain
-from api.plans import LIMITS, Plans
-from api.rfc3339 import maybe_instant, parse_instant
+from api.plans import Plans
+from api.rfc3339 import parse_instant
 from api.route import Route, needs
-from api.routes.plans import PlanLimits
+from api.subscription_shown import SubscriptionShown, answered_view, subscription_fields
 from domain.account.holds import Sweep
 from domain.account.plan_terms import SEATS_MAX
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
+from domain.account.subscription_period import SOURCE
 from domain.instant import MINUTE, Instant
+from domain.member import MEMBERS_MAX
 from domain.money import format_credits
 from eventstore.records import Outcome
 from projections.credits import get_credits
-from projections.subscriptions import SubscriptionView
+from projections.members import list_members
 
 AHEAD_MAX: Instant = 5 * MINUTE
 """How far the payment side's clock may be ahead of ours: news of the far future would outlast all that follow."""
@@ -47,7 +51,10 @@ Moment: TypeAlias = Annotated[str, Meta(description="RFC 3339.", extra_json_sche
 
 
 class SubscriptionNews(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the payment side knows. The latest `occurred_at` holds; put no personal data into `reference`."""
+    """What the payment side knows. The latest `occurred_at` holds; put no personal data into `reference`.
+
+    Without `period_start` the period starts when this is applied, without `period_end` it lasts a month.
+    """
 
     account_id: Annotated[str, Meta(max_length=100)]
     plan: Annotated[str, Meta(min_length=1, max_length=100, description="An id of `GET /billing/plans`.")]
@@ -59,23 +66,14 @@ class SubscriptionNews(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seats: Annotated[int, Meta(ge=1, le=SEATS_MAX)] | None = None
 
 
-class SubscriptionShown(Struct, frozen=True, kw_only=True):
-    """The account's subscription. `limits` and `features` are what it allows now: canceled, those of `free`."""
-
-    account_id: str
-    plan: str
-    status: SubscriptionStatus
-    period_start: str | None
-    period_end: str | None
-    seats: int | None
-    features: list[str]
-    limits: PlanLimits
-
-
 class Remaining(Struct, frozen=True, kw_only=True):
     """What is left right now; null is unlimited. Requests as far as this process knows, at most 0.1 s old."""
 
     credits: str
+    plan_credits: str
+    """Those of the credits that the plan has granted; they run out with their period."""
+    seats: int | None
+    """How many more people the account has room for."""
     requests_per_minute: int | None
     requests_per_day: int | None
 
@@ -96,15 +94,25 @@ async def show(call: Call[None, None]) -> SubscriptionStanding:
     """The subscription of the caller's account."""
     services = call.services
     account_id = call.caller.account_id
-    view = await subscription_in_force(services.documents, services.shards, account_id)
+    view = replace(await subscription_in_force(services.documents, services.shards, account_id), account_id=account_id)
     credits = await get_credits(services.documents, services.shards, account_id)
+    fields = subscription_fields(services.plans, view)
     left = {state.rule.name: state.remaining for state in services.rate_limits.standing(call.caller)}
     remaining = Remaining(
         credits=format_credits(credits.available),
+        plan_credits=format_credits(sum(grant.remaining for grant in credits.grants if grant.source == SOURCE)),
+        seats=None if fields["seats"] is None else max(fields["seats"] - await _people(services, account_id), 0),
         requests_per_minute=left.get("account-minute"),
         requests_per_day=left.get("account-day"),
     )
-    return SubscriptionStanding(remaining=remaining, **_fields(services.plans, replace(view, account_id=account_id)))
+    return SubscriptionStanding(remaining=remaining, **fields)
+
+
+async def _people(services: Services, account_id: str) -> int:
+    """Who takes up a seat: the members of an organization, or the user alone."""
+    if not is_org_id(account_id):
+        return 1
+    return len((await list_members(services.documents, services.shards, account_id, limit=MEMBERS_MAX)).items)
 
 
 async def confirm(call: Call[SubscriptionNews, None]) -> SubscriptionConfirmation:
@@ -155,6 +163,7 @@ def _command(call: Call[SubscriptionNews, None]) -> ConfirmSubscription:
         period_start=_moment(body.period_start, "period_start"),
         period_end=_moment(body.period_end, "period_end"),
         seats=body.seats,
+        renews_by_itself=services.billing.name == "none",
     )
     check(command)
     return command
@@ -168,22 +177,7 @@ def _confirmed(plans: Plans, account_id: str, outcome: Outcome) -> SubscriptionC
     """From the outcome alone, so that a repeat says what the first answer said."""
     data = data_of(outcome)
     applied = data.pop("applied")
-    view = convert(data | {"account_id": account_id}, SubscriptionView)
-    return SubscriptionConfirmation(applied=applied, **_fields(plans, view))
-
-
-def _fields(plans: Plans, view: SubscriptionView) -> dict[str, Any]:
-    found: AccountPlan = account_plan(plans, view)
-    return {
-        "account_id": view.account_id,
-        "plan": view.plan,
-        "status": view.status,
-        "period_start": maybe_instant(view.period_start),
-        "period_end": maybe_instant(view.period_end),
-        "seats": found.seats,
-        "features": list(found.plan.features),
-        "limits": PlanLimits(**{name: getattr(found.plan, name) for name in LIMITS}),
-    }
+    return SubscriptionConfirmation(applied=applied, **subscription_fields(plans, answered_view(account_id, data)))
 
 
 ROUTES = (

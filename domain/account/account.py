@@ -22,6 +22,7 @@ from domain.account import (
     preferences,
     standing,
     subscription,
+    subscription_change,
 )
 from domain.account.api_key_spending import ApiKeySpending
 from domain.account.api_key_use import ApiKeyUse
@@ -56,6 +57,7 @@ PARTS: tuple[tuple[str, Any], ...] = (
     ("credits", holds),
     ("api_keys", api_keys),
     ("subscription", subscription),
+    ("subscription", subscription_change),
     ("standing", standing),
     ("api_key_use", api_key_use),
     ("preferences", preferences),
@@ -100,16 +102,19 @@ def answer(account: Account, command: Command, events: Sequence[Event]) -> Answe
 
 
 def due(account: Account, at: Instant) -> Sequence[Event]:
-    """What time alone has caused by `at`: one expired hold after the other, then debt repaid, then expired grants."""
-    if account.credits.debt == 0 and not account.credits.wakes_by(at):
+    """What time alone has caused by `at`: holds expired one by one, debt repaid, grants run out, periods over."""
+    if account.credits.debt == 0 and not account.credits.wakes_by(at) and not account.subscription.wakes_by(at):
         return ()
     expired = holds.due(account.credits, at)
-    return [expired] if expired else credits.due(account.credits, at)
+    return [expired] if expired else credits.due(account.credits, at) or subscription_change.due(account, at)
 
 
 def next_due(account: Account) -> Instant | None:
     """When the account next changes by itself."""
-    return account.credits.wake_at
+    money, plan = account.credits.wake_at, account.subscription.wake_at
+    if money is None or plan is None:
+        return plan if money is None else money
+    return min(money, plan)
 
 
 AGGREGATE = Aggregate(
@@ -123,5 +128,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=7,
+    state_version=8,
 )

@@ -88,22 +88,25 @@ def decide(account: "Account", command: AddCredits, at: Instant) -> Sequence[Cre
         raise Full("too_many_grants", f"An account can hold {GRANTS_MAX} grants that are not used up.")
     if credits.balance + command.amount > BALANCE_MAX:
         raise Full("balance_too_large", "The account's balance would exceed the largest that is supported.")
+    return [granted(credits, command, at)]
+
+
+def granted(credits: Ledger, command: AddCredits, at: Instant) -> CreditsGranted:
+    """Credits as they come in, whoever has decided that they do: debt is repaid first."""
     repaid = min(credits.debt, command.amount)
-    return [
-        CreditsGranted(
-            grant_id=command.grant_id,
-            amount=command.amount,
-            repaid=repaid,
-            source=command.source,
-            reference=command.reference,
-            reason=command.reason,
-            priority=command.priority,
-            expires_at=command.expires_at,
-            granted_at=at,
-            balance=credits.balance + command.amount - repaid,
-            debt=credits.debt - repaid,
-        )
-    ]
+    return CreditsGranted(
+        grant_id=command.grant_id,
+        amount=command.amount,
+        repaid=repaid,
+        source=command.source,
+        reference=command.reference,
+        reason=command.reason,
+        priority=command.priority,
+        expires_at=command.expires_at,
+        granted_at=at,
+        balance=credits.balance + command.amount - repaid,
+        debt=credits.debt - repaid,
+    )
 
 
 def evolve(credits: Ledger, event: CreditsEvent) -> None:

@@ -42,6 +42,10 @@ class PlanTerms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     feature_limits: Mapping[str, FeatureLimit] = {}  # msgspec copies the default
     """Of metered features; one that is not named here is unlimited."""
 
+    def price_of(self, seats: int | None) -> MicroCredits | None:
+        """What a month of so many seats costs; `None` is by agreement."""
+        return self.price * (seats or 1) if self.price is not None and self.per_seat else self.price
+
     def credits_for(self, seats: int | None) -> MicroCredits:
         """What a period of so many seats is granted."""
         return self.monthly_credits * (seats or 1) if self.per_seat else self.monthly_credits

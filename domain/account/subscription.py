@@ -1,7 +1,8 @@
 """The subscription of an account: which plan was paid for, as the payment side confirmed it.
 
 News come in any order and more than once; the latest by `occurred_at`, and of one moment by `reference`, is what holds,
-so that every order of arrival ends in the same state.
+so that every order of arrival ends in the same state. What time makes of it, and its owner, is in
+`subscription_change`.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
 
+from domain.account import subscription_period
+from domain.account.credits import CreditsGranted
 from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
+from domain.account.subscription_period import LATEST, PERIOD_MAX, PeriodCredits
 from domain.aggregate import Answer
 from domain.errors import Invalid
-from domain.instant import Instant
+from domain.instant import DAY, Instant
 from domain.message import Command, Event
+from domain.money import AMOUNT_MAX
 
 if TYPE_CHECKING:
     from domain.account.account import Account
@@ -32,8 +37,13 @@ class ConfirmSubscription(Command, frozen=True, kw_only=True, tag="subscription.
     occurred_at: Instant
     reference: str
     period_start: Instant | None = None
+    """`None`: it starts when the command is applied."""
     period_end: Instant | None = None
+    """`None`: it lasts a month, a trial the plan's days."""
     seats: int | None = None
+    renews_by_itself: bool | None = None
+    """When its period ends: renewed where nobody bills it, else past due. `None`: time changes nothing, as it was
+    before there were periods."""
 
 
 class SubscriptionConfirmed(Event, frozen=True, kw_only=True, tag="subscription.confirmed"):
@@ -48,6 +58,28 @@ class SubscriptionConfirmed(Event, frozen=True, kw_only=True, tag="subscription.
     period_end: Instant | None
     seats: int | None
     confirmed_at: Instant
+    plan_before: str | None = None
+    status_before: SubscriptionStatus | None = None
+    renews_by_itself: bool | None = None
+    anchor_day: int = 1
+    """The day of the month on which periods begin, of those months that have it."""
+    grace_until: Instant | None = None
+    """Until when a subscription that is past due goes on."""
+    period_credits: PeriodCredits | None = None
+    """What the period has been granted with this; `None` where that is nothing."""
+    scheduled_kept: bool = False
+    """What was to change at the period's end still is: its owner has asked for it after this had occurred."""
+
+
+class ScheduledChange(Struct, frozen=True, kw_only=True):
+    """What becomes of the subscription when its period ends: it is canceled, or goes on with this plan and seats."""
+
+    plan: str
+    terms: PlanTerms
+    seats: int | None
+    cancel: bool
+    effective_at: Instant
+    requested_at: Instant
 
 
 class Subscription(Struct, kw_only=True):
@@ -61,41 +93,126 @@ class Subscription(Struct, kw_only=True):
     period_start: Instant | None = None
     period_end: Instant | None = None
     seats: int | None = None
+    renews_by_itself: bool | None = None
+    anchor_day: int = 1
+    grace_until: Instant | None = None
+    period_credits: PeriodCredits | None = None
+    scheduled: ScheduledChange | None = None
+    wake_at: Instant | None = None
+    """When time changes it next."""
+
+    def wakes_by(self, at: Instant) -> bool:
+        """Tells whether time has changed it by `at`."""
+        return self.wake_at is not None and self.wake_at <= at
 
 
 COMMANDS = (ConfirmSubscription,)
 EVENTS = (SubscriptionConfirmed,)
 
 
-def decide(account: "Account", command: ConfirmSubscription, at: Instant) -> Sequence[SubscriptionConfirmed]:
-    """The news, unless newer ones are known: then nothing. `Invalid` on a period or a number of seats that is none."""
+def decide(
+    account: "Account", command: ConfirmSubscription, at: Instant
+) -> Sequence[SubscriptionConfirmed | CreditsGranted]:
+    """The news and the credits of their period, unless newer ones are known: then nothing.
+
+    `Invalid` on a period or a number of seats that is none.
+    """
     check(command)
     known = account.subscription
     if (command.occurred_at, command.reference) <= (known.occurred_at, known.reference):
         return []
-    return [
-        SubscriptionConfirmed(
-            plan=command.plan,
-            status=command.status,
-            terms=command.terms,
-            occurred_at=command.occurred_at,
-            reference=command.reference,
-            period_start=command.period_start,
-            period_end=command.period_end,
-            seats=command.seats,
-            confirmed_at=at,
-        )
-    ]
+    start, end = _period(known, command, at)
+    anchor_day = _anchor_day(known, start, end)
+    credits, amount = _credits(known, command, start, end)
+    confirmed = SubscriptionConfirmed(
+        plan=command.plan,
+        status=command.status,
+        terms=command.terms,
+        occurred_at=command.occurred_at,
+        reference=command.reference,
+        period_start=start,
+        period_end=end,
+        seats=command.seats,
+        confirmed_at=at,
+        plan_before=known.plan,
+        status_before=known.status,
+        renews_by_itself=command.renews_by_itself,
+        anchor_day=anchor_day,
+        grace_until=_grace_until(known, command, at),
+        period_credits=credits if amount else None,
+        scheduled_kept=_keeps_scheduled(known, command),
+    )
+    if end is None:
+        return [confirmed]
+    return [confirmed, *subscription_period.grant(account, command.plan, credits, amount, end, at)]
 
 
 def check(command: ConfirmSubscription) -> None:
     """`Invalid` on what can never be right. Whoever sends the command asks first: a refusal would be final."""
     start, end, seats = command.period_start, command.period_end, command.seats
-    if start is not None and end is not None and start >= end:
-        raise Invalid("invalid_subscription", "period_start must lie before period_end.", param="period_end")
+    for name, moment in (("period_start", start), ("period_end", end)):
+        if moment is not None and not 0 <= moment <= LATEST:
+            raise Invalid("invalid_subscription", f"{name} must lie between 1970 and 2200.", param=name)
+    if start is not None and end is not None and not start < end <= start + PERIOD_MAX:
+        message = "period_start must lie before period_end, by three years at most."
+        raise Invalid("invalid_subscription", message, param="period_end")
     most = SEATS_MAX if command.terms.seats is None else command.terms.seats
     if seats is not None and not 1 <= seats <= most:
         raise Invalid("invalid_subscription", f"seats must be 1 to {most} with this plan.", param="seats")
+    if command.terms.credits_for(seats) > AMOUNT_MAX:
+        message = "The credits of so many seats are more than can be granted at once."
+        raise Invalid("invalid_subscription", message, param="seats")
+
+
+def _period(known: Subscription, command: ConfirmSubscription, at: Instant) -> tuple[Instant | None, Instant | None]:
+    """The period of the news; news of what is not paid leave the running one, unless they say another."""
+    start, end = command.period_start, command.period_end
+    if command.renews_by_itself is None:
+        return start, end
+    if command.status in ("past_due", "canceled"):
+        return (start, end) if (start, end) != (None, None) else (known.period_start, known.period_end)
+    if start is None:
+        start = at if end is None or at < end else subscription_period.begin_of(end)
+    if end is None:
+        trial_days = command.terms.trial_days if command.status == "trialing" else 0
+        anchor_day = _anchor_day(known, start, None)
+        end = start + trial_days * DAY if trial_days else subscription_period.end_of(start, anchor_day)
+    return start, end
+
+
+def _anchor_day(known: Subscription, start: Instant | None, end: Instant | None) -> int:
+    """That of the periods before, if this one goes on from them."""
+    if start is None:
+        return known.anchor_day
+    if start in (known.period_start, known.period_end) and subscription_period.fits(start, end, known.anchor_day):
+        return known.anchor_day
+    return subscription_period.anchor_day(start, end)
+
+
+def _credits(
+    known: Subscription, command: ConfirmSubscription, start: Instant | None, end: Instant | None
+) -> tuple[PeriodCredits | None, int]:
+    """What the period has been granted then, and how much of it is still missing; nothing for what is not paid."""
+    if command.renews_by_itself is None or command.status not in ("trialing", "active"):
+        return known.period_credits, 0
+    assert start is not None
+    assert end is not None
+    entitled = subscription_period.entitlement(command.plan, command.terms, command.seats)
+    return subscription_period.credited(known.period_credits, start, end, entitled)
+
+
+def _grace_until(known: Subscription, command: ConfirmSubscription, at: Instant) -> Instant | None:
+    """A payment that fails again and again lengthens no grace."""
+    if command.status != "past_due":
+        return None
+    if known.status == "past_due" and known.grace_until is not None:
+        return known.grace_until
+    return at + command.terms.grace_days * DAY
+
+
+def _keeps_scheduled(known: Subscription, command: ConfirmSubscription) -> bool:
+    scheduled = known.scheduled
+    return scheduled is not None and command.status != "canceled" and command.occurred_at <= scheduled.requested_at
 
 
 def evolve(subscription: Subscription, event: SubscriptionConfirmed) -> None:
@@ -108,18 +225,45 @@ def evolve(subscription: Subscription, event: SubscriptionConfirmed) -> None:
     subscription.period_start = event.period_start
     subscription.period_end = event.period_end
     subscription.seats = event.seats
+    subscription.renews_by_itself = event.renews_by_itself
+    subscription.anchor_day = event.anchor_day
+    subscription.grace_until = event.grace_until
+    subscription.period_credits = event.period_credits or subscription.period_credits
+    if not event.scheduled_kept:
+        subscription.scheduled = None
+    reckon_wake(subscription)
+
+
+def reckon_wake(subscription: Subscription) -> None:
+    """Sets `wake_at`: the end of the period or of the grace, which the free plan has not. Changes `subscription`."""
+    if subscription.renews_by_itself is None or subscription.plan == FREE:
+        subscription.wake_at = None
+    elif subscription.status in ("trialing", "active"):
+        ends = subscription.period_end
+        change = subscription.scheduled
+        subscription.wake_at = ends if change is None or ends is None else min(ends, change.effective_at)
+    else:
+        subscription.wake_at = subscription.grace_until if subscription.status == "past_due" else None
 
 
 def answer(account: "Account", _command: ConfirmSubscription, events: Sequence[Event]) -> Answer:
     """Whether the news were news, and the subscription after them."""
+    return {"applied": any(isinstance(event, SubscriptionConfirmed) for event in events)} | answer_of(account)
+
+
+def answer_of(account: "Account") -> Answer:
+    """The subscription as it is now."""
     now = account.subscription
     return {
-        "applied": any(isinstance(event, SubscriptionConfirmed) for event in events),
         "plan": now.plan,
         "status": now.status,
+        "terms": now.terms,
         "period_start": now.period_start,
         "period_end": now.period_end,
         "seats": now.seats,
         "occurred_at": now.occurred_at,
         "reference": now.reference,
+        "renews_by_itself": now.renews_by_itself,
+        "grace_until": now.grace_until,
+        "scheduled": now.scheduled,
     }

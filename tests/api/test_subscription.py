@@ -10,7 +10,7 @@ from api.account_plan import account_plan
 from api.plans import load_plans
 from api.rfc3339 import format_instant
 from domain.account.plan_terms import PlanTerms
-from domain.instant import HOUR
+from domain.instant import DAY, HOUR
 from eventstore.clock import system_clock
 from projections.subscriptions import SubscriptionView
 from tests.api.running import Answer, Person, Running, application
@@ -51,14 +51,16 @@ async def test_free_at_first(app: Running) -> None:
 async def test_confirm_200(app: Running, admin: Person) -> None:
     """Confirmed is what is shown, to the user too, and the answer is the same as the next read."""
     person = await app.register()
-    period = {"period_start": "2026-01-01T00:00:00Z", "period_end": "2026-02-01T00:00:00Z"}
+    now = system_clock()
+    period = {"period_start": format_instant(now - DAY), "period_end": format_instant(now + 27 * DAY)}
     answer = await confirm(app, admin, person.id, plan="team", seats=7, **period)
     assert answer.status == 200, answer
     assert answer.json.pop("applied") is True
     assert (answer.json["plan"], answer.json["seats"], answer.json["period_end"]) == ("team", 7, period["period_end"])
     assert answer.json["limits"]["requests_per_minute"] == 120
     shown = (await app.ask("GET", "/billing/subscription", token=person.token)).json
-    assert shown.pop("remaining") == {"credits": "0.000000", "requests_per_minute": None, "requests_per_day": None}
+    left = {"credits": "105.000000", "plan_credits": "105.000000", "seats": 6}
+    assert shown.pop("remaining") == left | {"requests_per_minute": None, "requests_per_day": None}
     assert shown == answer.json
     assert (await app.ask("GET", "/users/me", token=person.token)).json["plan"] == "team"
 

@@ -7,27 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.account.plan_terms import PlanTerms
-from domain.account.subscription import ConfirmSubscription, SubscriptionConfirmed
+from domain.account.subscription import SubscriptionConfirmed
 from domain.instant import DAY
 from tests.domain.account.asking import account
+from tests.domain.account.subscribing import news, terms
 from tests.domain.scenario import T0, of_type
 
-TERMS = PlanTerms(
-    messages_per_day=1_000,
-    requests_per_minute=60,
-    requests_per_day=1_000,
-    agent_slots=5,
-    api_keys=100,
-    seats=3,
-    features=("basic_models",),
-)
-
-
-def news(reference: str = "r", occurred_at: int = T0, **changed: Any) -> ConfirmSubscription:
-    """Good news but for what is changed."""
-    words: dict[str, Any] = {"plan": "pro", "status": "active", "terms": TERMS} | changed
-    return ConfirmSubscription(occurred_at=occurred_at, reference=reference, **words)
+TERMS = terms(2_000)
 
 
 def test_nothing_confirmed_is_free() -> None:
@@ -58,12 +44,14 @@ def test_older_news_change_nothing() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=4, unique=True))
 def test_every_order_ends_in_the_same_state(told: list[tuple[int, str]]) -> None:
-    """News of one moment too: the same facts, however they arrive, mean the same subscription."""
+    """News of one moment too: the same facts, however they arrive, mean the same subscription and the same credits."""
     ends = []
     for order in permutations(told):
         scenario = account()
         for occurred_at, reference in order:
-            scenario.when(news(reference, T0 + occurred_at, plan=f"plan {occurred_at} {reference}"))
+            plan, start = f"plan {occurred_at} {reference}", T0 + 31 * DAY * occurred_at
+            period = {"period_start": start, "period_end": start + 31 * DAY}
+            scenario.when(news(reference, T0 + occurred_at, plan=plan, **period))
         ends.append(scenario.state.subscription)
     assert all(end == ends[0] for end in ends)
     assert (ends[0].occurred_at - T0, ends[0].reference) == max(told)
@@ -73,6 +61,10 @@ def test_every_order_ends_in_the_same_state(told: list[tuple[int, str]]) -> None
     ("wrong", "param"),
     [
         ({"period_start": T0, "period_end": T0}, "period_end"),
+        ({"period_start": T0, "period_end": T0 + 4 * 366 * DAY}, "period_end"),
+        ({"period_start": -1}, "period_start"),
+        ({"period_end": 2**53}, "period_end"),
+        ({"terms": terms(10**15, per_seat=True), "seats": 2}, "seats"),
         ({"seats": 0}, "seats"),
         ({"seats": 4}, "seats"),
     ],
