@@ -100,7 +100,7 @@ def _said(what: str, count: int, ids: Sequence[str]) -> str:
 async def replay_deliveries(settings: WorkerSettings, *, verb: str, since: Instant, account: str | None) -> str:
     """Notices of events from `since` on that a reader has passed already; those that wait stay as they are."""
     del verb
-    if not settings.webhook_url:
+    if not settings.outgoing.webhook_url:
         raise NotDone("there is nobody to replay to: FORMSTATE_WEBHOOK_URL is not set")
     async with opened(settings) as store:
         heads = {head.shard: head.seq for head in await store.shard_heads()}

@@ -95,7 +95,7 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) ->
 
 async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
     documents, macs = PostgresDocuments(store.pool), MacChain(dict(settings.log_mac_keys))
-    async with targets_of(settings) as targets:
+    async with targets_of(settings.outgoing) as targets:
         worker = await build_worker(
             store=store,
             documents=documents,

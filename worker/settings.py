@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from telemetry.environment import SHOWN_FOR_SECRETS, Environment
+from telemetry.environment import Environment
+from worker.outgoing.settings import OutgoingSettings, read_outgoing
 
 TOPIC = "formstate.commands"
 
@@ -23,10 +24,8 @@ class WorkerSettings:
     log_level: str = "info"
     audit_export_dir: Path | None = None
     """Where heads of the log and audit trails are written each day; nowhere by default."""
-    webhook_url: str = field(default="", repr=False)
-    """The operator's address for notices; may hold a secret of theirs."""
-    webhook_secret: Mapping[str, bytes] | None = field(default=None, repr=False)
-    """Sign notices; all of them do, so that they can be rotated."""
+    outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
+    """The places outside that are told of what happens."""
 
 
 def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
@@ -51,22 +50,7 @@ def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
         metrics_port=env.number("WORKER_METRICS_PORT", default=None, low=1, high=65535),
         audit_export_dir=env.folder("AUDIT_EXPORT_DIR"),
         log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), default="info"),
-        webhook_url=env.text(
-            "WEBHOOK_URL",
-            default="",
-            expected="the http:// or https:// address that notices are posted to, without a user in it",
-            example="https://shop.example.com/formstate",
-            pattern=r"https?://[^\s@/][^\s@]*",
-        ),
-        webhook_secret=env.secrets("WEBHOOK_SECRET", required=False) or None,
+        outgoing=read_outgoing(env),
     )
-    _check_webhooks(env, settings)
     env.check()
     return settings
-
-
-def _check_webhooks(env: Environment, settings: WorkerSettings) -> None:
-    """An unsigned notice could come from anybody."""
-    if settings.webhook_url and not settings.webhook_secret:
-        expected = "a secret that the receiver knows too, because WEBHOOK_URL is set"
-        env.wrong("WEBHOOK_SECRET", "is missing", expected=expected, example=SHOWN_FOR_SECRETS)

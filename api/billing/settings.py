@@ -7,6 +7,7 @@ from api.billing.provider import ProviderName
 from telemetry.environment import Environment
 
 STRIPE_API_URL = "https://api.stripe.com"
+AUTUMN_API_URL = "https://api.useautumn.com"
 _PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 _URL = r"https://[^\s@/?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?"
 
@@ -20,6 +21,8 @@ class BillingSettings:
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     """All of them are good, so that they can be rotated; without one no webhook is believed."""
     stripe_api_url: str = STRIPE_API_URL
+    autumn_secret_key: str = field(default="", repr=False)
+    autumn_api_url: str = AUTUMN_API_URL
 
 
 def read_billing(env: Environment) -> BillingSettings:
@@ -48,6 +51,20 @@ def read_billing(env: Environment) -> BillingSettings:
             default=STRIPE_API_URL,
             expected="an https:// address without a path, or http:// on this machine",
             example=STRIPE_API_URL,
+            pattern=_URL,
+        ),
+        autumn_secret_key=env.credential(
+            "AUTUMN_SECRET_KEY",
+            required=provider == "autumn",
+            expected="a secret key of your Autumn account",
+            example="am_sk_live_…",
+            pattern=r"am_sk_[A-Za-z0-9_]{8,250}",
+        ),
+        autumn_api_url=env.text(
+            "AUTUMN_API_URL",
+            default=AUTUMN_API_URL,
+            expected="an https:// address without a path, or http:// on this machine",
+            example=AUTUMN_API_URL,
             pattern=_URL,
         ),
     )

@@ -20,6 +20,7 @@ from telemetry.environment import PREFIX, SettingsError
 from telemetry.metrics import REGISTRY
 from tests.docs.markdown import ROOT, blocks_of, table_of
 from worker.__main__ import parser
+from worker.outgoing.settings import OutgoingSettings
 from worker.settings import WorkerSettings
 from worker.settings import read_settings as read_worker_settings
 
@@ -72,6 +73,9 @@ def test_defaults_are_the_real_ones(process: str, settings: type) -> None:
     if "billing" in fields:
         fields |= {field.name: field.default for field in dataclasses.fields(BillingSettings)}
         fields["billing_provider"] = fields.pop("provider")
+    if "outgoing" in fields:
+        fields |= {field.name: field.default for field in dataclasses.fields(OutgoingSettings)}
+        fields["webhook_secret"] = None
     for row in table_of(DOCUMENT, "## Settings"):
         if row[1] not in (process, "both"):
             continue
@@ -94,7 +98,7 @@ def _told(name: str, default: object) -> set[str]:
     }
     nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}
     nothing |= {"stripe_secret_key": {"none"}, "stripe_webhook_secrets": {"none"}}
-    nothing |= {"webhook_url": {"none"}, "webhook_secret": {"none"}}
+    nothing |= {"webhook_url": {"none"}, "webhook_secret": {"none"}, "autumn_secret_key": {"none"}}
     if name in files:
         assert (ROOT / files[name].strip("`")).is_file()
         assert default is None

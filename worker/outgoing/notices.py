@@ -6,9 +6,11 @@ Amounts are decimal strings of credits, times RFC 3339 in UTC, as everywhere out
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from domain.account.payments import PaymentConfirmed, PaymentDisputed, PaymentRefunded
 from domain.account.subscription import SubscriptionConfirmed
 from domain.instant import Instant
 from domain.message import Event
+from domain.money import format_credits
 from worker.show import format_instant
 
 Told: TypeAlias = dict[str, Any]
@@ -41,6 +43,37 @@ def _maybe(at: Instant | None) -> str | None:
     return None if at is None else format_instant(at)
 
 
+def _payment_confirmed(event: PaymentConfirmed) -> Told:
+    return {
+        "payment_id": event.payment_id,
+        "credits": format_credits(event.credits),
+        "paid_cents": event.paid_cents,
+        "source": event.source,
+        "occurred_at": format_instant(event.occurred_at),
+    }
+
+
+def _payment_refunded(event: PaymentRefunded) -> Told:
+    return {
+        "payment_id": event.payment_id,
+        "refunded_cents": event.refunded_cents,
+        "occurred_at": format_instant(event.occurred_at),
+    }
+
+
+def _payment_disputed(event: PaymentDisputed) -> Told:
+    return {
+        "payment_id": event.payment_id,
+        "dispute_id": event.dispute_id,
+        "status": event.status,
+        "amount_cents": event.amount_cents,
+        "occurred_at": format_instant(event.occurred_at),
+    }
+
+
 NOTICES: Mapping[type[Event], Callable[[Any], Told]] = {
     SubscriptionConfirmed: _subscription_confirmed,
+    PaymentConfirmed: _payment_confirmed,
+    PaymentRefunded: _payment_refunded,
+    PaymentDisputed: _payment_disputed,
 }

@@ -13,6 +13,7 @@ from tests.worker.outgoing.logs import TERMS
 from worker.deliveries import _instant, drop_deliveries, list_deliveries, replay_deliveries, retry_deliveries
 from worker.operating import NotDone
 from worker.outgoing.log_reader import LogReader
+from worker.outgoing.settings import OutgoingSettings
 from worker.outgoing.webhooks import NAME, Webhooks, outbound_http
 
 URL = "http://127.0.0.1:1/hook"
@@ -56,7 +57,7 @@ async def test_dead_ones_are_listed_retried_and_dropped(yard: Yard) -> None:
 async def test_a_replay_makes_the_same_again(yard: Yard) -> None:
     """Of the log from a time on, of all accounts or of one; those that wait stay as they are."""
     ids = await _told(yard, "user_1", "user_2", "user_3")
-    settings = replace(yard.settings, webhook_url=URL)
+    settings = replace(yard.settings, outgoing=OutgoingSettings(webhook_url=URL))
     before = {each.id: each.seq for each in await yard.store.deliveries("waiting", 9)}
     assert await replay_deliveries(settings, verb="replay", since=0, account=None) == "no notice to send again"
     await yard.store.drop_deliveries(ids)

@@ -1,0 +1,67 @@
+"""Which places outside there are, and what is needed to reach them; the same for production and devnet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from telemetry.environment import SHOWN_FOR_SECRETS, Environment
+
+AUTUMN_API_URL = "https://api.useautumn.com"
+_ORIGIN = r"https://[^\s@/?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutgoingSettings:
+    """See `docs/operating.md` for each; no secret shows in a `repr`."""
+
+    webhook_url: str = field(default="", repr=False)
+    """The operator's address for notices; may hold a secret of theirs."""
+    webhook_secret: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Sign notices; all of them do, so that they can be rotated."""
+    billing_provider: str = "none"
+    """Whom usage is told to: only Autumn wants to know."""
+    autumn_secret_key: str = field(default="", repr=False)
+    autumn_api_url: str = AUTUMN_API_URL
+    autumn_feature: str = "micro_credits"
+    """The metered feature there; a unit is a micro-credit."""
+
+
+def read_outgoing(env: Environment) -> OutgoingSettings:
+    """The settings; `env` notes what is wrong."""
+    provider = env.choice("BILLING_PROVIDER", ("none", "stripe", "autumn"), default="none")
+    settings = OutgoingSettings(
+        webhook_url=env.text(
+            "WEBHOOK_URL",
+            default="",
+            expected="the http:// or https:// address that notices are posted to, without a user in it",
+            example="https://shop.example.com/formstate",
+            pattern=r"https?://[^\s@/][^\s@]*",
+        ),
+        webhook_secret=env.secrets("WEBHOOK_SECRET", required=False),
+        billing_provider=provider,
+        autumn_secret_key=env.credential(
+            "AUTUMN_SECRET_KEY",
+            required=provider == "autumn",
+            expected="a secret key of your Autumn account",
+            example="am_sk_live_…",
+            pattern=r"am_sk_[A-Za-z0-9_]{8,250}",
+        ),
+        autumn_api_url=env.text(
+            "AUTUMN_API_URL",
+            default=AUTUMN_API_URL,
+            expected="an https:// address without a path, or http:// on this machine",
+            example=AUTUMN_API_URL,
+            pattern=_ORIGIN,
+        ),
+        autumn_feature=env.text(
+            "AUTUMN_FEATURE",
+            default="micro_credits",
+            expected="the id of a metered feature",
+            example="micro_credits",
+            pattern=r"[A-Za-z0-9_-]{1,100}",
+        ),
+    )
+    if settings.webhook_url and not settings.webhook_secret:
+        # An unsigned notice could come from anybody.
+        expected = "a secret that the receiver knows too, because WEBHOOK_URL is set"
+        env.wrong("WEBHOOK_SECRET", "is missing", expected=expected, example=SHOWN_FOR_SECRETS)
+    return settings
