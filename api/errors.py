@@ -79,6 +79,7 @@ MONEY = frozenset(
         "debt",
         "difference",
         "held",
+        "low_balance",
         "owed",
         "repaid",
         "required",

@@ -8,7 +8,8 @@ from api.account_plan import account_plan
 from api.plans import LIMITS, Plans
 from api.rfc3339 import format_instant, maybe_instant
 from api.routes.plans import PlanLimits
-from domain.account.subscription import ScheduledChange, SubscriptionStatus
+from domain.account.subscription import SubscriptionStatus
+from domain.instant import Instant
 from projections.subscriptions import SubscriptionView
 
 
@@ -16,6 +17,15 @@ class ScheduledShown(Struct, frozen=True, kw_only=True):
     """What happens at `effective_at`: the subscription ends (`cancel`), or goes on with this plan and these seats."""
 
     effective_at: str
+    cancel: bool
+    plan: str
+    seats: int | None
+
+
+class ScheduledAnswer(Struct, frozen=True, kw_only=True):
+    """The same as outcomes have it."""
+
+    effective_at: Instant
     cancel: bool
     plan: str
     seats: int | None
@@ -41,7 +51,7 @@ class SubscriptionShown(Struct, frozen=True, kw_only=True):
 
 def subscription_fields(plans: Plans, view: SubscriptionView) -> dict[str, Any]:
     """The fields of `SubscriptionShown`."""
-    found = account_plan(plans, view)
+    found, change = account_plan(plans, view), view.scheduled
     return {
         "account_id": view.account_id,
         "plan": view.plan,
@@ -50,19 +60,22 @@ def subscription_fields(plans: Plans, view: SubscriptionView) -> dict[str, Any]:
         "period_end": maybe_instant(view.period_end),
         "renews_by_itself": bool(view.renews_by_itself) and view.status == "active",
         "grace_until": maybe_instant(view.grace_until),
-        "scheduled": None if view.scheduled is None else _scheduled(view.scheduled),
+        "scheduled": None if change is None else _scheduled(convert(change, ScheduledAnswer, from_attributes=True)),
         "seats": found.seats,
         "features": list(found.plan.features),
         "limits": PlanLimits(**{name: getattr(found.plan, name) for name in LIMITS}),
     }
 
 
-def _scheduled(change: ScheduledChange) -> ScheduledShown:
+def answered_fields(plans: Plans, account_id: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The same of an outcome's data alone, so that a repeat says what the first answer said."""
+    change = data.pop("scheduled", None)
+    view = convert(data | {"account_id": account_id}, SubscriptionView)
+    scheduled = None if change is None else _scheduled(convert(change, ScheduledAnswer))
+    return subscription_fields(plans, view) | {"scheduled": scheduled}
+
+
+def _scheduled(change: ScheduledAnswer) -> ScheduledShown:
     return ScheduledShown(
         effective_at=format_instant(change.effective_at), cancel=change.cancel, plan=change.plan, seats=change.seats
     )
-
-
-def answered_view(account_id: str, data: dict[str, Any]) -> SubscriptionView:
-    """The subscription of an outcome's data, so that a repeat says what the first answer said."""
-    return convert(data | {"account_id": account_id}, SubscriptionView)

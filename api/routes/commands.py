@@ -17,7 +17,7 @@ from api.route import ANYONE, Route
 from eventstore.records import Outcome
 from eventstore.store import Store
 
-INSTANTS = re.compile(r".*_at|period_start|period_end")
+INSTANTS = re.compile(r".*_at|.*_until|period_start|period_end")
 """Names that are instants wherever the domain's answers use them."""
 
 

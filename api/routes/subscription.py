@@ -18,7 +18,7 @@ from api.plain_text import is_plain
 from api.plans import Plans
 from api.rfc3339 import parse_instant
 from api.route import Route, needs
-from api.subscription_shown import SubscriptionShown, answered_view, subscription_fields
+from api.subscription_shown import SubscriptionShown, answered_fields, subscription_fields
 from domain.account.holds import Sweep
 from domain.account.plan_terms import SEATS_MAX
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
@@ -177,7 +177,7 @@ def _confirmed(plans: Plans, account_id: str, outcome: Outcome) -> SubscriptionC
     """From the outcome alone, so that a repeat says what the first answer said."""
     data = data_of(outcome)
     applied = data.pop("applied")
-    return SubscriptionConfirmation(applied=applied, **subscription_fields(plans, answered_view(account_id, data)))
+    return SubscriptionConfirmation(applied=applied, **answered_fields(plans, account_id, data))
 
 
 ROUTES = (

@@ -9,7 +9,7 @@ from api.call import Call
 from api.command_log.commands import data_of
 from api.errors import ApiError, declare
 from api.route import Route, needs
-from api.subscription_shown import SubscriptionShown, answered_view, subscription_fields
+from api.subscription_shown import SubscriptionShown, answered_fields
 from domain.account.plan_terms import SEATS_MAX
 from domain.account.subscription_change import ChangeSubscription
 
@@ -57,7 +57,7 @@ async def change(call: Call[SubscriptionChange, None]) -> SubscriptionShown:
         raise
     # Other processes see the stamp within a second; this one takes the new limits now.
     services.identities.cache.stamped((f"account:{account_id}",))
-    return SubscriptionShown(**subscription_fields(services.plans, answered_view(account_id, data_of(outcome))))
+    return SubscriptionShown(**answered_fields(services.plans, account_id, data_of(outcome)))
 
 
 def _command(call: Call[SubscriptionChange, None]) -> ChangeSubscription:

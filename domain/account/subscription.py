@@ -254,10 +254,10 @@ def answer(account: "Account", _command: ConfirmSubscription, events: Sequence[E
 def answer_of(account: "Account") -> Answer:
     """The subscription as it is now."""
     now = account.subscription
+    change = now.scheduled
     return {
         "plan": now.plan,
         "status": now.status,
-        "terms": now.terms,
         "period_start": now.period_start,
         "period_end": now.period_end,
         "seats": now.seats,
@@ -265,5 +265,12 @@ def answer_of(account: "Account") -> Answer:
         "reference": now.reference,
         "renews_by_itself": now.renews_by_itself,
         "grace_until": now.grace_until,
-        "scheduled": now.scheduled,
+        "scheduled": None
+        if change is None
+        else {
+            "effective_at": change.effective_at,
+            "cancel": change.cancel,
+            "plan": change.plan,
+            "seats": change.seats,
+        },
     }

@@ -17,10 +17,14 @@ from domain.account.account import AGGREGATE as ACCOUNT
 from domain.account.api_key_limits import CreditLimit
 from domain.account.api_key_use import UseApiKey
 from domain.account.api_keys import CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey
+from domain.account.billing_customers import LinkBillingCustomer
 from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold, Sweep
+from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
+from domain.account.preferences import SetPreferences
 from domain.account.standing import ResumeAccount, SuspendAccount
 from domain.account.subscription import ConfirmSubscription
+from domain.account.subscription_change import ChangeSubscription
 from domain.account.usage import Price, Usage
 from domain.aggregate import Aggregate, Answer
 from domain.erasing import BeginErasure, EraseUser, KeepUser
@@ -111,6 +115,20 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
                 period_end=8,
                 seats=1,
             ),
+            ConfirmSubscription(
+                plan="pro",
+                status="active",
+                terms=terms_of(load_plans()["pro"]),
+                occurred_at=8,
+                reference="s",
+                renews_by_itself=True,
+            ),
+            ChangeSubscription(cancel=True),
+            SetPreferences(time_zone="Europe/Berlin", low_balance=7),
+            LinkBillingCustomer(provider="stripe", customer_id="cus_1"),
+            ConfirmPayment(payment_id="pi_1", grant_id="g3", credits=1_000_000, paid_cents=100, occurred_at=7),
+            DisputePayment(payment_id="pi_1", dispute_id="dp_1", status="open", amount_cents=10, occurred_at=8),
+            RefundPayment(payment_id="pi_1", refunded_cents=50, occurred_at=9),
             SuspendAccount(reason_sealed="s"),
             ResumeAccount(),
         ),

@@ -184,7 +184,7 @@ def test_cancelled_at_the_end_of_the_period() -> None:
     scenario = subscribed()
     assert len(of_type(scenario.when(ChangeSubscription(cancel=True)), SubscriptionScheduled)) == 1
     assert scenario.when(ChangeSubscription(cancel=True)) == []
-    assert scenario.answer["scheduled"].cancel is True
+    assert scenario.answer["scheduled"]["cancel"] is True
     scenario.when(ChangeSubscription())
     assert scenario.state.subscription.scheduled is None
     assert scenario.when(ChangeSubscription()) == []
