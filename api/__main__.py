@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(os.environ)
         plans, models = load_plans(settings.plans_file), load_llm_models(settings.models_file)
+        models.check_features(plans.features)
         issuers = load_issuers(settings.issuers_file)
     except (SettingsError, BadFile) as error:
         sys.stderr.write(f"{error}\n")

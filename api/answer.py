@@ -15,6 +15,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON: Header = (b"content-type", b"application/json")
 _ALWAYS: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_LISTS = frozenset({b"x-quota-warning"})
+"""Headers that can come in several lines (RFC 9110, 5.3): one of a route does not replace ours."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,7 +50,7 @@ class Sender:
             self.status = message["status"]
             self.started = True
             headers = list(message.get("headers", ()))
-            given = {name.lower() for name, _ in headers}
+            given = {name.lower() for name, _ in headers} - _LISTS
             message["headers"] = headers + [each for each in (*self._extra, *_ALWAYS) if each[0] not in given]
         await self._send(message)
 

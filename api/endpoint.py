@@ -26,6 +26,8 @@ from api.decode import (
 )
 from api.errors import ApiError, refused
 from api.process import Process
+from api.quotas.guard import require_feature
+from api.quotas.offers import explain
 from api.request_body import Gone, drain, read_body
 from api.route import Access, Route
 from api.sealing import Erased
@@ -34,6 +36,8 @@ from eventstore.errors import StoreError
 from telemetry import logs
 
 USER_AGENT_MAX = 256
+_CURABLE = frozenset({"payment_required", "too_many"})
+"""Refusals that another plan, more credits or time may cure."""
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -99,6 +103,8 @@ class Endpoint:
         await self._limit(exchange, caller)
         call = await self._decode(exchange, caller, path)
         _authorize(route.access, caller)
+        if route.feature is not None:
+            require_feature(caller.subscription, route.feature)
         result = await route.handler(call)
         if isinstance(result, Struct) and type(result) is not Reply:
             await exchange.sender.struct(self._status, result)
@@ -188,8 +194,10 @@ class Endpoint:
         waiting = not exchange.body_read and exchange.headers.get(b"content-length", b"0") != b"0"
         if waiting or (not exchange.body_read and b"transfer-encoding" in exchange.headers):
             await drain(exchange.receive)
-        await exchange.sender.error(error, exchange.request_id)
         caller, services = exchange.caller, self._process.services
+        if services is not None and caller is not None and error.kind in _CURABLE:
+            explain(error, caller.subscription, services.plans, services.clock())
+        await exchange.sender.error(error, exchange.request_id)
         if caller is None and error.about is not None:
             caller = structs.replace(error.about, address=exchange.address, user_agent=_agent(exchange.headers))
         if caller is not None and services is not None:

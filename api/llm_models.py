@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -59,6 +59,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_byte_timeout_s: Seconds = 300.0
     fallbacks: tuple[_DeploymentTable, ...] = ()
     built_in: bool = False
+    requires: str | None = None
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ class LlmModel(Struct, frozen=True, kw_only=True):
     timeout_s: float
     """The longest that any deployment may take for a whole answer."""
     built_in: bool = False
+    requires: str | None = None
+    """The feature that a plan must have for it; `None`: every plan has it."""
 
 
 class LlmModels(Mapping[str, LlmModel]):
@@ -111,6 +114,12 @@ class LlmModels(Mapping[str, LlmModel]):
 
     def __len__(self) -> int:
         return len(self._models)
+
+    def check_features(self, known: Collection[str]) -> None:
+        """`BadFile` for a model that requires a feature which the plan file does not know."""
+        for model in self._models.values():
+            if model.requires is not None and model.requires not in known:
+                raise BadFile(f"model {model.id}: requires: no plan can have {model.requires!r}, which nobody declares")
 
     def built_in_at(self, base_url: str) -> "LlmModels":
         """The same with the built-in provider at another address: devnet and stack choose its port at start."""
@@ -195,6 +204,7 @@ class _Reader:
             deployments=deployments,
             timeout_s=max(each.timeout_s for each in deployments),
             built_in=table.built_in,
+            requires=table.requires,
         )
 
     def _deployment(self, written: _DeploymentTable, api_key: str | None) -> Deployment:

@@ -67,14 +67,7 @@ def codes_of(route: Route) -> list[str]:
         codes += _PRIVATE
     if route.access.optional:
         codes.remove("missing_credentials")
-    if route.access.scope is not None:
-        codes.append("missing_scope")
-        if not route.access.while_suspended:
-            codes.append("account_suspended")
-    if route.access.role is not None:
-        codes.append("missing_role")
-    if route.access.level is not None:
-        codes.append("missing_level")
+    codes += _lacking(route)
     if route.body is not None:
         codes += _WITH_BODY
     if route.query is not None or "{" in route.path:
@@ -82,6 +75,22 @@ def codes_of(route: Route) -> list[str]:
     if route.write:
         codes += _WRITES
     return list(dict.fromkeys(codes))
+
+
+def _lacking(route: Route) -> list[str]:
+    """What tells a caller that it may not, and what it would need."""
+    access, codes = route.access, []
+    if access.scope is not None:
+        codes.append("missing_scope")
+        if not access.while_suspended:
+            codes.append("account_suspended")
+    if access.role is not None:
+        codes.append("missing_role")
+    if access.level is not None:
+        codes.append("missing_level")
+    if route.feature is not None:
+        codes.append("feature_not_in_plan")
+    return codes
 
 
 def error_responses(route: Route, schema: dict[str, Any]) -> dict[str, Any]:

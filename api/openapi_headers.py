@@ -6,7 +6,14 @@ from msgspec import Struct
 
 ALWAYS = ("X-Request-Id",)
 """Headers of every answer."""
-RATES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
+RATES = (
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-Quota-Warning",
+)
 """Headers of every answer to somebody who is under a limit."""
 
 
@@ -25,6 +32,11 @@ HEADERS: dict[str, Any] = {
     "X-Credits-Remaining": _text("The credits that are available after it.", "19.999877", pattern=_CREDITS),
     "X-Settlement": _text(
         "`settled`: every read shows the charge; `pending`: it is on its way.", "settled", enum=["settled", "pending"]
+    ),
+    "X-Quota-Warning": _text(
+        "What is nearly used up, from 80 % on: a list of quotas with `used`, `limit` and `reset` in seconds. Of"
+        " `monthly_credits` both are micro-credits, and there is no `reset`.",
+        '"messages_per_day";used=85;limit=100;reset=3600',
     ),
     "X-RateLimit-Limit": _text("What the limit with the least left allows in its window.", "300", pattern=r"^\d+$"),
     "X-RateLimit-Remaining": _text("How many requests of it are left.", "299", pattern=r"^\d+$"),

@@ -84,6 +84,8 @@ class Route(Struct, frozen=True, kw_only=True):
     description: str = ""
     tag: str
     access: Access
+    feature: str | None = None
+    """What the caller's plan must have; 402 `feature_not_in_plan` else."""
     body: type[Struct] | None = None
     """Decoded into `call.body`; for a `raw` route it only describes the body. Must forbid unknown fields."""
     body_optional: bool = False

@@ -6,6 +6,9 @@ from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.account.ledger import Burn
+from domain.account.quota_counts import given_back
+from domain.account.quota_windows import Counted
+from domain.account.usage import Usage
 from domain.instant import Instant
 from domain.money import MicroCredits
 from domain.recorded import Recorded
@@ -39,6 +42,8 @@ class CreditsView(Struct, frozen=True, kw_only=True, gc=False):
     held: MicroCredits = 0
     debt: MicroCredits = 0
     grants: tuple[GrantView, ...] = ()
+    messages: Counted | None = None
+    """Of the last day in which a message was counted; here because every hold changes this document anyway."""
 
     @property
     def available(self) -> MicroCredits:
@@ -50,7 +55,8 @@ def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
     view = view or CreditsView(account_id=recorded.entity_id)
     match recorded.event:
         case HoldPlaced() as event:
-            return structs.replace(view, held=view.held + event.amount)
+            messages = event.messages or view.messages
+            return structs.replace(view, held=view.held + event.amount, messages=messages)
         case HoldClosed() as event:
             return structs.replace(
                 view,
@@ -58,6 +64,7 @@ def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
                 held=view.held - event.amount,
                 debt=event.debt,
                 grants=_burnt(view.grants, event.burns),
+                messages=_given_back(view.messages, event.message_day, None, event.usage),
             )
         case CreditsGranted() as event:
             return structs.replace(
@@ -79,10 +86,23 @@ def _evolve(view: CreditsView | None, recorded: Recorded) -> CreditsView:
                 view, balance=event.balance, debt=event.debt, grants=_with_given_back(view.grants, event)
             )
         case HoldCorrected() as event:
-            grants = _with_grant(_burnt(view.grants, event.burns), _returned(event))
-            return structs.replace(view, balance=event.balance, debt=event.debt, grants=grants)
+            return structs.replace(
+                view,
+                balance=event.balance,
+                debt=event.debt,
+                grants=_with_grant(_burnt(view.grants, event.burns), _returned(event)),
+                messages=_given_back(view.messages, event.message_day, event.replaced, event.usage),
+            )
         case _:
             return view
+
+
+def _given_back(messages: Counted | None, day: Instant | None, before: Usage | None, now: Usage) -> Counted | None:
+    """As `domain.account.quota_counts` counts."""
+    if messages is None or day != messages.starts_at:
+        return messages
+    change = given_back(before, now)
+    return structs.replace(messages, used=messages.used + change) if change else messages
 
 
 def _granted(event: CreditsGranted) -> GrantView:
@@ -152,7 +172,7 @@ def _burnt(grants: tuple[GrantView, ...], burns: tuple[Burn, ...]) -> tuple[Gran
 
 PROJECTION = Projection(
     collection="credits",
-    version=1,
+    version=2,
     document=CreditsView,
     events=[
         CreditsGranted,

@@ -1,4 +1,4 @@
-"""Days as an account's owner counts them: from midnight to midnight in its time zone, 23 to 25 hours long.
+"""Days and months as an account's owner counts them: from midnight to midnight in its time zone, 23 to 25 hours long.
 
 The rules are those of the IANA database, of the system or else of the package `tzdata`.
 """
@@ -46,6 +46,32 @@ def local_day(zone: str, at: Instant) -> LocalDay:
             next_end=day_start(zone, day + 2 * _DAY),
         )
     return known
+
+
+class LocalMonth(NamedTuple):
+    """A calendar month: `start` belongs to it, `end` is the start of the next one, which lasts until `next_end`."""
+
+    start: Instant
+    end: Instant
+    next_end: Instant
+
+
+_months: dict[str, LocalMonth] = {}
+
+
+def local_month(zone: str, at: Instant) -> LocalMonth:
+    """The calendar month in the zone (one of `time_zones()`) that `at` belongs to."""
+    known = _months.get(zone)
+    if known is None or not known.start <= at < known.end:
+        first = local_day(zone, at).day.replace(day=1)
+        starts = [day_start(zone, _months_later(first, number)) for number in range(3)]
+        known = _months[zone] = LocalMonth(start=starts[0], end=starts[1], next_end=starts[2])
+    return known
+
+
+def _months_later(first: date, number: int) -> date:
+    years, month = divmod(first.month - 1 + number, 12)
+    return date(first.year + years, month + 1, 1)
 
 
 def day_start(zone: str, day: date) -> Instant:

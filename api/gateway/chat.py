@@ -73,7 +73,8 @@ async def charge_whole(job: ChatJob, whole: Whole, keeping: Keeping | None) -> R
             command_id=job.hold.public_id,
             hold_id=job.hold.id,
         )
-    return Reply(status=200, body=whole.body, headers=cost_headers(settlement), media_type=whole.media_type)
+    headers = {**cost_headers(settlement), **job.warnings(settlement.remaining)}
+    return Reply(status=200, body=whole.body, headers=headers, media_type=whole.media_type)
 
 
 def _kept(job: ChatJob, whole: Whole) -> Kept:

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec import convert
+
 from api.command_log.bus import Ack, BusUnavailable, BusUncertain
 from api.command_log.commands import data_of, follow_up
 from api.errors import ApiError, declare
 from api.gateway.metering import Metering
 from api.gateway.settlement import Placed, Settlement
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
+from domain.account.quota_windows import Counted
 from domain.account.usage import Price, Usage, cost
 from domain.envelope import Envelope
 from domain.message import Command
@@ -71,6 +74,12 @@ class Hold:
         return self._command.price
 
     @property
+    def placed(self) -> Placed:
+        """What was decided; only once it was."""
+        assert self._placed is not None
+        return self._placed
+
+    @property
     def attempt(self) -> str:
         """This attempt's id, by which an outcome names its winner."""
         return self._draft.attempt
@@ -122,7 +131,13 @@ class Hold:
             self._close()
             self._draft.refuse(outcome, self.public_id)
         data = data_of(outcome)
-        self._placed = Placed(granted=data.get("amount", self._command.amount), available=data["available"])
+        messages = data.get("messages")
+        counted = None if messages is None else convert(messages, Counted)
+        if counted is not None:
+            self._metering.saw_messages(self._account_id, counted)
+        self._placed = Placed(
+            granted=data.get("amount", self._command.amount), available=data["available"], messages=counted
+        )
         self._metering.saw(self._account_id, data["available"] if data["debt"] == 0 else 0)
         return self._placed
 
@@ -148,9 +163,8 @@ class Hold:
 
     def reckoned(self, usage: Usage) -> Settlement:
         """What settling comes to as far as one can tell without having settled."""
-        assert self._placed is not None
         total = cost(usage, self.price)
-        remaining = max(self._placed.available + self._placed.granted - total, 0)
+        remaining = max(self.placed.available + self.placed.granted - total, 0)
         return Settlement(cost=total, remaining=remaining, settled=False)
 
     async def settle(self, usage: Usage, *, request_id: str) -> Settlement | None:

@@ -10,12 +10,19 @@ from api.gateway.request import ChatRequest
 from api.gateway.settlement import Placed
 from api.gateway.upstream import Answering, open_upstream
 from api.gateway.usage import estimated, usage_of
+from api.quotas.guard import require_feature
+from api.quotas.warnings import credits_warning, warning, warning_headers
+from api.quotas.windows import asked_messages
 from domain.account.holds import PlaceHold
+from domain.account.quotas import MESSAGES
 from domain.account.usage import Price, Usage
 from domain.instant import SECOND
+from domain.money import MicroCredits
 from eventstore.records import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from msgspec import Raw
 
     from api.call import Call
@@ -85,11 +92,14 @@ class ChatJob:
         self.model = find_model(call, request.model)
         self.keyed = call.idempotency_key is not None
         self.metering = services.metering
+        if self.model.requires is not None:
+            require_feature(call.caller.subscription, self.model.requires)
         price = price_for(call, self.model, audio=request.audio)
         self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)
         caller, account_id = call.caller, call.caller.account_id
         draft = call.draft(f"account:{account_id}", command_id=generation)
-        expires_at = services.clock() + int((self.model.timeout_s + HOLD_MARGIN_S) * SECOND)
+        now = services.clock()
+        expires_at = now + int((self.model.timeout_s + HOLD_MARGIN_S) * SECOND)
         place = PlaceHold(
             hold_id=f"hold_{draft.attempt}",
             amount=self.wanted.amount,
@@ -100,7 +110,9 @@ class ChatJob:
             key_id=caller.key_id,
             user_id=None if caller.user_id == account_id else caller.user_id,
             project_id=caller.project_id,
+            messages=asked_messages(caller.subscription, now, enforced=services.settings.limits),
         )
+        self.messages_limited = place.messages is not None
         self.hold = Hold(services.metering, draft, place)
 
     async def decided(self) -> Outcome:
@@ -112,13 +124,26 @@ class ChatJob:
         """A hold that is granted and a provider that answers. Whatever goes wrong leaves no hold behind.
 
         With ample credits the provider is called while the hold is being decided; not for a key with a credit limit of
-        its own, of which the balance tells nothing.
+        its own, of which the balance tells nothing, nor near the end of a day's messages: exactly those that the plan
+        allows reach a provider.
         """
         self.metering.admit()
-        limited = self.call.caller.limits.credit_limit is not None
-        if not limited and await self.metering.has_ample(self.call.caller.account_id, self.wanted.amount):
+        if not self._may_be_refused() and await self.metering.has_ample(
+            self.call.caller.account_id, self.wanted.amount
+        ):
             return await self._begin_at_once()
         return await self.begin_with(await self.hold.place())
+
+    def _may_be_refused(self) -> bool:
+        """For another reason than the account's credits."""
+        caller = self.call.caller
+        if caller.limits.credit_limit is not None:
+            return True
+        if not self.messages_limited:
+            return False
+        assert caller.subscription is not None
+        per_minute = caller.subscription.plan.requests_per_minute
+        return not self.metering.has_many_messages(caller.account_id, per_minute)
 
     async def begin_with(self, placed: Placed) -> Answering:
         """The provider's answer, for a hold that is granted already."""
@@ -173,6 +198,14 @@ class ChatJob:
         for result in await asyncio.gather(opening, return_exceptions=True):
             if isinstance(result, Answering):
                 result.close()
+
+    def warnings(self, available: MicroCredits) -> "Mapping[str, str]":
+        """`X-Quota-Warning` where the day's messages, or the plan's monthly credits, are nearly used up."""
+        messages = self.hold.placed.messages
+        return warning_headers(
+            None if messages is None else warning(MESSAGES, messages, self.call.services.clock()),
+            credits_warning(self.call.caller.subscription, available),
+        )
 
     # What was used.
 

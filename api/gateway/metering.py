@@ -16,6 +16,7 @@ from api.command_log.commands import Commands
 from api.errors import ApiError, declare
 from api.gateway.client_watch import ClientWatch
 from api.gateway.undecided import Undecided
+from domain.account.quota_windows import Counted
 from domain.envelope import Envelope
 from domain.instant import Instant
 from domain.money import MicroCredits
@@ -32,6 +33,8 @@ AMPLE_FACTOR = 10
 """Credits are ample when this many times the estimate is free: then the provider need not wait for the hold."""
 VIEW_S = 5.0
 """How old a known balance may be for that. It only ever saves waiting: the hold itself is always decided."""
+MESSAGES_AMPLE_FACTOR, MESSAGES_AMPLE_MIN = 2, 10
+"""Messages are ample when twice a minute's requests are left, and some more for what a rate limit lets overshoot."""
 VIEWS_MAX = 50_000
 UNSENT_MAX = 10_000
 REPEATS_MAX = 1_000
@@ -71,6 +74,8 @@ class Metering:
         self.clock = clock
         self._views: dict[str, tuple[MicroCredits, float]] = {}
         """What is available, and until when that is believed."""
+        self._messages: dict[str, tuple[int | None, float]] = {}
+        """What is left of an account's day of messages, and until when that is believed."""
         self._reserved: dict[str, MicroCredits] = {}
         self._unsent: deque[Envelope] = deque()
         self._waiting = asyncio.Event()
@@ -145,6 +150,23 @@ class Metering:
             self.saw(account_id, credits.available if credits.debt == 0 else 0)
             view = self._views[account_id]
         return view[0] - self._reserved.get(account_id, 0) >= AMPLE_FACTOR * amount
+
+    def saw_messages(self, account_id: str, counted: Counted) -> None:
+        """Remembers what an outcome has told of the account's day of messages."""
+        if len(self._messages) >= VIEWS_MAX:
+            self._messages.clear()
+        self._messages[account_id] = (counted.left, time.monotonic() + VIEW_S)
+
+    def has_many_messages(self, account_id: str, per_minute: int | None) -> bool:
+        """Whether none of the messages that may be under way can be the one behind the last of the day.
+
+        The account's rate limit, which all processes share, bounds how many can have begun since the outcome that was
+        seen; without one there is no bound.
+        """
+        left, until = self._messages.get(account_id, (0, 0.0))
+        if left is None or per_minute is None or until < time.monotonic():
+            return False
+        return left >= MESSAGES_AMPLE_FACTOR * per_minute + MESSAGES_AMPLE_MIN
 
     # Progress.
 

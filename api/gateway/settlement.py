@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from domain.account.quota_windows import Counted
 from domain.money import MicroCredits, format_credits
 
 
@@ -10,6 +11,8 @@ class Placed(Struct, frozen=True, kw_only=True):
 
     granted: MicroCredits
     available: MicroCredits
+    messages: Counted | None = None
+    """The account's day with this message, where messages are limited."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True):

@@ -173,8 +173,11 @@ class ChatStream:
         await self._keeping.keep(kept)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
+        placed = self._job.hold.placed
+        warnings = self._job.warnings(placed.available + placed.granted)
         return [
             (b"content-type", self._answering.media_type.encode("latin-1")),
             (b"cache-control", b"no-cache"),
             (b"x-accel-buffering", b"no"),
+            *((name.lower().encode("ascii"), value.encode("ascii")) for name, value in warnings.items()),
         ]

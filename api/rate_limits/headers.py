@@ -12,6 +12,7 @@ from api.answer import Header
 from api.errors import ApiError, declare
 from api.rate_limits.limiter import State, Verdict
 from api.rate_limits.rules import Allowance
+from eventstore.rates import DAY_S
 
 declare(
     "rate_limited",
@@ -34,6 +35,7 @@ def rate_headers(allowance: Allowance, states: Iterable[State], tightest: State 
     """The headers of an answer; none where there is no limit."""
     if tightest is None:
         return []
+    states = tuple(states)
     fields = [b"%b;r=%d;t=%d" % (each.rule.field, each.remaining, math.ceil(each.frees_in_s)) for each in states]
     return [
         (b"x-ratelimit-limit", b"%d" % tightest.limit),
@@ -41,6 +43,20 @@ def rate_headers(allowance: Allowance, states: Iterable[State], tightest: State 
         (b"x-ratelimit-reset", b"%d" % math.ceil(tightest.frees_in_s)),
         (b"ratelimit-policy", allowance.policy),
         (b"ratelimit", b", ".join(fields)),
+        *_warnings(states),
+    ]
+
+
+def _warnings(states: Iterable[State]) -> list[Header]:
+    """`X-Quota-Warning` of a day's requests (see `api.quotas.warnings`); of a minute's there is no use in it."""
+    return [
+        (
+            b"x-quota-warning",
+            b"%b;used=%d;limit=%d;reset=%d"
+            % (each.rule.field, each.limit - each.remaining, each.limit, math.ceil(each.frees_in_s)),
+        )
+        for each in states
+        if each.remaining * 5 <= each.limit and each.rule.window_s == DAY_S
     ]
 
 

@@ -56,6 +56,8 @@ ROUTES = (
             "insufficient_credits",
             "key_credit_limit_exceeded",
             "debt_outstanding",
+            "feature_not_in_plan",
+            "messages_quota_exceeded",
             "in_progress",
             "answer_lost",
             "answer_too_large",

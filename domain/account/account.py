@@ -20,6 +20,8 @@ from domain.account import (
     holds,
     payments,
     preferences,
+    quota_counts,
+    quotas,
     standing,
     subscription,
     subscription_change,
@@ -31,6 +33,7 @@ from domain.account.billing_customers import BillingCustomers
 from domain.account.ledger import Ledger
 from domain.account.payments import Payments
 from domain.account.preferences import Preferences
+from domain.account.quotas import Quotas
 from domain.account.standing import Standing
 from domain.account.subscription import Subscription
 from domain.aggregate import Aggregate, Answer
@@ -50,6 +53,7 @@ class Account(Struct, kw_only=True):
     preferences: Preferences = field(default_factory=Preferences)
     payments: Payments = field(default_factory=Payments)
     billing_customers: BillingCustomers = field(default_factory=BillingCustomers)
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 PARTS: tuple[tuple[str, Any], ...] = (
@@ -63,10 +67,15 @@ PARTS: tuple[tuple[str, Any], ...] = (
     ("preferences", preferences),
     ("payments", payments),
     ("billing_customers", billing_customers),
+    ("quotas", quotas),
 )
 """The field that a part writes, and the part."""
 
-FOLLOWERS: tuple[tuple[str, Any], ...] = (("api_key_spending", api_key_spending), ("credits", claw_backs))
+FOLLOWERS: tuple[tuple[str, Any], ...] = (
+    ("api_key_spending", api_key_spending),
+    ("credits", claw_backs),
+    ("quotas", quota_counts),
+)
 """Parts without commands and events of their own: their `EVENTS` are those of others that they write down as well."""
 
 _BEGINNINGS = frozenset({holds.PlaceHold, api_keys.CreateApiKey})
@@ -102,11 +111,16 @@ def answer(account: Account, command: Command, events: Sequence[Event]) -> Answe
 
 
 def due(account: Account, at: Instant) -> Sequence[Event]:
-    """What time alone has caused by `at`: holds expired one by one, debt repaid, grants run out, periods over."""
+    """What time alone has caused by `at`: holds expired one by one, debt repaid, grants run out, periods over.
+
+    And last what is true now and was not told yet: that the balance is low.
+    """
     if account.credits.debt == 0 and not account.credits.wakes_by(at) and not account.subscription.wakes_by(at):
-        return ()
+        return quotas.low(account, at)
     expired = holds.due(account.credits, at)
-    return [expired] if expired else credits.due(account.credits, at) or subscription_change.due(account, at)
+    if expired:
+        return [expired]
+    return credits.due(account.credits, at) or subscription_change.due(account, at) or quotas.low(account, at)
 
 
 def next_due(account: Account) -> Instant | None:

@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from domain.account import ledger
+from domain.account.admission import admit
 from domain.account.credits import balance_answer
 from domain.account.ledger import Burn, ClosedHold, Grant, HeldFor, Hold, Ledger, burn_plan, held_for
-from domain.account.usage import Price, Usage, cost, require_price, require_usage
+from domain.account.quota_windows import Asked, Counted
+from domain.account.quotas import MESSAGES, QuotaReached, reached
+from domain.account.usage import Price, Usage, cost, require_usage
 from domain.aggregate import Answer
-from domain.errors import Conflict, Forbidden, Full, Invalid, NotFound, PaymentRequired
-from domain.instant import DAY, Instant
+from domain.errors import Conflict, NotFound
+from domain.instant import Instant
 from domain.message import Command, Event
-from domain.money import AMOUNT_MAX, MicroCredits
+from domain.money import MicroCredits
 
 if TYPE_CHECKING:
     from domain.account.account import Account
 
-HOLDS_MAX = 5_000
-"""Open holds of one account at a time; they may all expire at once, in one transaction."""
-HOLD_LENGTH_MAX: Instant = DAY
 CORRECTION_PRIORITY = 0
 """Credits given back by a correction are burnt before all others."""
 NOTHING_USED = Usage(source="none")
@@ -40,6 +40,8 @@ class PlaceHold(Command, HeldFor, frozen=True, kw_only=True, omit_defaults=True,
     price: Price
     expires_at: Instant
     key_id: str | None = None
+    messages: Asked | None = None
+    """The plan's messages of the account's day; `None` where they are unlimited."""
 
 
 class ReportProgress(Command, frozen=True, kw_only=True, tag="hold.progress"):
@@ -88,6 +90,8 @@ class HoldPlaced(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, 
     placed_at: Instant
     expires_at: Instant
     key_id: str | None
+    messages: Counted | None = None
+    """The account's day with this message counted, where messages are limited."""
 
 
 class HoldProgressed(Event, frozen=True, kw_only=True, tag="hold.progressed"):
@@ -117,6 +121,8 @@ class HoldClosed(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, 
     closed_at: Instant
     balance: MicroCredits
     debt: MicroCredits
+    message_day: Instant | None = None
+    """Start of the day in which its message was counted."""
 
 
 class HoldCorrected(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.corrected"):
@@ -143,6 +149,8 @@ class HoldCorrected(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=Tru
     debt: MicroCredits
     latency_ms: int = 0
     """Of a settle that came late; 0 where it is not known."""
+    message_day: Instant | None = None
+    """Start of the day in which its message was counted."""
 
 
 COMMANDS = (PlaceHold, ReportProgress, SettleHold, ReleaseHold, Sweep)
@@ -151,7 +159,7 @@ HoldCommand: TypeAlias = PlaceHold | ReportProgress | SettleHold | ReleaseHold |
 HoldEvent: TypeAlias = HoldPlaced | HoldProgressed | HoldClosed | HoldCorrected
 
 
-def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[HoldEvent]:
+def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[HoldEvent | QuotaReached]:
     """See each command. `NotFound` for a hold that never was, `Conflict` for one that is closed for good."""
     credits = account.credits
     match command:
@@ -167,52 +175,29 @@ def decide(account: "Account", command: HoldCommand, at: Instant) -> Sequence[Ho
             return []
 
 
-def _place(account: "Account", command: PlaceHold, at: Instant) -> Sequence[HoldEvent]:
+def _place(account: "Account", command: PlaceHold, at: Instant) -> Sequence[HoldEvent | QuotaReached]:
     credits = account.credits
     if command.hold_id in credits.holds:
         return []
     if credits.ended(command.hold_id) is not None:
         raise Conflict("hold_closed", "The hold was closed before.")
-    require_price(command.price)
-    if not 0 <= command.amount_min <= command.amount <= AMOUNT_MAX:
-        raise Invalid("invalid_amount", "The amount to hold is out of range.")
-    if not at < command.expires_at <= at + HOLD_LENGTH_MAX:
-        raise Invalid("invalid_expiry", "A hold must end in the future and within a day.")
-    if len(credits.holds) >= HOLDS_MAX:
-        raise Full("too_many_holds", f"An account can have {HOLDS_MAX} open holds.")
-    if command.amount > 0 and credits.debt > 0:
-        raise PaymentRequired("debt_outstanding", "The account owes credits; add credits first.", debt=credits.debt)
-    if credits.available < command.amount_min:
-        raise PaymentRequired(
-            "insufficient_credits",
-            "There are not enough credits for this request.",
-            required=command.amount_min,
-            available=credits.available,
-        )
-    return [
+    admitted = admit(account, command, at)
+    events: list[HoldEvent | QuotaReached] = [
         HoldPlaced(
             hold_id=command.hold_id,
-            amount=min(_granted_to_key(account, command, at), credits.available),
+            amount=admitted.amount,
             model=command.model,
             price=command.price,
             placed_at=at,
             expires_at=command.expires_at,
             key_id=command.key_id,
+            messages=admitted.messages,
             **held_for(command),
         )
     ]
-
-
-def _granted_to_key(account: "Account", command: PlaceHold, at: Instant) -> MicroCredits:
-    """How much of the amount the key may hold; a key that has just ended holds nothing any more."""
-    if command.key_id is None:
-        return command.amount
-    key = account.api_keys.active.get(command.key_id)
-    if command.key_id in account.api_keys.revoked or (key is not None and not key.works(at)):
-        raise Forbidden("invalid_api_key", "The API key was revoked or has expired.")
-    if key is None or command.amount == 0:
-        return command.amount
-    return account.api_key_spending.grant(command.key_id, key.limits, command.amount, command.amount_min, at)
+    if admitted.messages is not None:
+        events += reached(MESSAGES, account.quotas.messages, admitted.messages, at)
+    return events
 
 
 def _progress(credits: Ledger, command: ReportProgress) -> Sequence[HoldEvent]:
@@ -286,6 +271,7 @@ def _closing(
         closed_at=at,
         balance=credits.balance - charged,
         debt=credits.debt + total - charged,
+        message_day=hold.message_day,
         **held_for(hold),
     )
 
@@ -320,6 +306,7 @@ def _correction(
             balance=credits.balance - charged + returned - repaid,
             debt=credits.debt + owed - repaid,
             latency_ms=latency_ms,
+            message_day=closed.hold.message_day,
             **held_for(closed.hold),
         )
     ]
@@ -360,6 +347,7 @@ def _hold(event: HoldPlaced) -> Hold:
         placed_at=event.placed_at,
         expires_at=event.expires_at,
         key_id=event.key_id,
+        message_day=None if event.messages is None else event.messages.starts_at,
         **held_for(event),
     )
 
@@ -393,6 +381,8 @@ def answer(account: "Account", command: HoldCommand, events: Sequence[Event]) ->
         match event:
             case HoldPlaced(hold_id=hold_id) if isinstance(command, PlaceHold) and hold_id == command.hold_id:
                 data |= {"hold_id": hold_id, "amount": event.amount, "expires_at": event.expires_at}
+                if event.messages is not None:
+                    data["messages"] = event.messages
             case HoldClosed(how=how) if how != "expired":
                 data |= {"cost": event.cost, "charged": event.charged, "owed": event.owed}
             case HoldCorrected():

@@ -66,6 +66,8 @@ class Hold(Struct, kw_only=True, omit_defaults=True, gc=False):
     key_id: str | None = None
     progress: Usage | None = None
     """What the operation had delivered when it last reported; charged if the hold expires."""
+    message_day: Instant | None = None
+    """Start of the day in which it counts as a message, where those are limited."""
     user_id: str | None = None
     project_id: str | None = None
     operation: str = CHAT

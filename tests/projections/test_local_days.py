@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.account.preferences import SetPreferences
 from domain.instant import DAY, HOUR, SECOND
-from projections.local_days import day_start, local_day, time_zones
+from projections.local_days import day_start, local_day, local_month, time_zones
 from tests.domain.account.asking import account
 
 ZONES = st.sampled_from(sorted(time_zones()))
@@ -55,6 +55,23 @@ def test_the_leap_day_and_the_month_end() -> None:
     assert local_day("UTC", _at(2028, 2, 29, 12)).end == _at(2028, 3, 1)
     assert local_day("UTC", _at(2027, 2, 28, 12)).end == _at(2027, 3, 1)
     assert local_day("Asia/Tokyo", _at(2026, 10, 31, 15)).day == date(2026, 11, 1)
+
+
+@given(ZONES, INSTANTS)
+def test_every_instant_belongs_to_one_month(zone: str, at: int) -> None:
+    """A month begins with its first day and ends with the next one's."""
+    found = local_month(zone, at)
+    assert found.start <= at < found.end < found.next_end
+    assert local_day(zone, found.start).day.day == local_day(zone, found.end).day.day == 1
+    assert local_month(zone, found.end) == local_month(zone, found.next_end - 1)
+    assert 27 * DAY <= found.end - found.start <= 32 * DAY
+
+
+def test_months_of_leap_years_and_years_ends() -> None:
+    """February has 29 days in 2028; December is followed by January."""
+    assert local_month("UTC", _at(2028, 2, 29, 23)).end == _at(2028, 3, 1)
+    assert local_month("UTC", _at(2027, 12, 31, 23))[1:] == (_at(2028, 1, 1), _at(2028, 2, 1))
+    assert local_month("Asia/Tokyo", _at(2026, 10, 31, 15)).start == _at(2026, 10, 31, 15)
 
 
 def test_every_zone_can_be_set() -> None:

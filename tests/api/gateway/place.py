@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,7 @@ from api.identity.passwords import Passwords
 from api.ids import random_hex, uuid7
 from api.llm_models import LlmModel, LlmModels, load_llm_models
 from api.parts import Services
-from api.plans import load_plans
+from api.plans import Plans, load_plans
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.log import MemoryLog
@@ -25,6 +26,7 @@ from devnet.provider import ProviderOptions, Running, running
 from domain.account.credits import AddCredits
 from domain.account.usage import Price
 from domain.envelope import Actor, Envelope, Header
+from domain.instant import Instant
 from domain.money import parse_credits
 from eventstore.clock import system_clock
 from eventstore.codec import MacChain
@@ -161,8 +163,14 @@ async def running_place(
     provider: ProviderOptions | None = None,
     models: Callable[[Running], LlmModels] = models_at,
     apis: int = 1,
+    plans: Plans | None = None,
+    limits: bool = False,
+    clock: Callable[[], Instant] = system_clock,
 ) -> AsyncIterator[Place]:
-    """All of it, started and stopped; `apis` of the HTTP process's insides, each on a port of its own."""
+    """All of it, started and stopped; `apis` of the HTTP process's insides, each on a port of its own.
+
+    Without `limits` nobody counts requests or messages. `clock` is the APIs' and the worker's.
+    """
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         clients: list[AsyncOpenAI] = []
@@ -170,8 +178,8 @@ async def running_place(
         upstream = await stack.enter_async_context(running(provider or ProviderOptions()))
         store, documents, log = MemoryStore(SHARDS_DEFAULT, system_clock), MemoryDocuments(), HeldUpLog()
         api: list[Services] = []
-        await _start_worker(stack, store, documents, log, api)
-        settings = _settings()
+        await _start_worker(stack, store, documents, log, api, clock)
+        settings = replace(_settings(), limits=limits)
         for _ in range(apis):
             services = running_services(
                 mode="devnet",
@@ -179,8 +187,9 @@ async def running_place(
                 store=store,
                 documents=documents,
                 bus=log,
-                plans=load_plans(),
+                plans=plans or load_plans(),
                 llm_models=models(upstream),
+                clock=clock,
                 passwords=Passwords(iterations=1_000),
             )
             api.append(await stack.enter_async_context(services))
@@ -189,7 +198,12 @@ async def running_place(
 
 
 async def _start_worker(
-    stack: AsyncExitStack, store: MemoryStore, documents: MemoryDocuments, log: HeldUpLog, api: list[Services]
+    stack: AsyncExitStack,
+    store: MemoryStore,
+    documents: MemoryDocuments,
+    log: HeldUpLog,
+    api: list[Services],
+    clock: Callable[[], Instant],
 ) -> None:
     """Outlives the APIs, so that what they send while they stop is applied."""
 
@@ -203,6 +217,7 @@ async def _start_worker(
         source=log.source,
         sink=log,
         macs=MacChain({"test": bytes(32)}),
+        clock=clock,
         on_outcomes=poke,
     )
     working = asyncio.create_task(worker.run())

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from domain.account.admission import HOLD_LENGTH_MAX, HOLDS_MAX
 from domain.account.holds import (
-    HOLD_LENGTH_MAX,
-    HOLDS_MAX,
     HoldClosed,
     HoldCorrected,
     HoldPlaced,

@@ -1,0 +1,127 @@
+"""What would help somebody who was refused: what is missing, which plans have it, what that costs, how to buy it.
+
+The same for the refusals of the gateway, which decides, and the answers of `POST /billing/eligibility`, which only
+asks.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from api.account_plan import AccountPlan
+from api.errors import ApiError
+from api.plans import Plan, Plans, TopUp
+from api.rfc3339 import parse_instant
+from domain.instant import SECOND, Instant
+from domain.money import MicroCredits, format_credits
+
+Detail = Mapping[str, Any]
+Wanted = Callable[[Plan], bool]
+
+CHECKOUT = "/billing/checkout"
+
+
+def explain(error: ApiError, subscription: AccountPlan | None, plans: Plans, now: Instant) -> None:
+    """Adds to a refusal what would help, and until when to wait. Changes `error`; most are left as they are."""
+    if error.kind == "too_many" and "resets_at" in error.detail:
+        wait_s = math.ceil((parse_instant(error.detail["resets_at"], name="resets_at") - now) / SECOND)
+        error.headers = {**error.headers, "Retry-After": str(max(wait_s, 1))}
+    if subscription is not None:
+        error.detail = {**offer(error.code, error.detail, subscription, plans), **error.detail}
+
+
+def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans) -> dict[str, Any]:
+    """`missing`, `upgrade`, `price` and `checkout` for a refusal's code; empty where nothing can be bought."""
+    found = _NEEDS.get(code)
+    if found is None:
+        return {}
+    missing, wanted = found(detail, subscription)
+    fitting = [plan for plan in plans.values() if plan.id != subscription.plan.id and wanted(plan)]
+    top_up = _top_up(plans, detail) if code in _BY_CREDITS else None
+    return {"missing": missing, "upgrade": [plan.id for plan in fitting], **_bought(fitting, top_up)}
+
+
+def _bought(fitting: list[Plan], top_up: TopUp | None) -> dict[str, Any]:
+    """The smallest step that helps: a top-up, or the first plan that has a price."""
+    if top_up is not None:
+        price: dict[str, Any] = {"amount": format_credits(top_up.price), "currency": "USD", "period": None}
+        return {"price": price, "checkout": _call({"top_up": top_up.id})}
+    for plan in fitting:
+        if plan.price:
+            price = {"amount": format_credits(plan.price), "currency": "USD", "period": "month"}
+            return {"price": price | {"per_seat": plan.per_seat}, "checkout": _call({"plan": plan.id})}
+    return {"price": None, "checkout": None}
+
+
+def _call(body: dict[str, str]) -> dict[str, Any]:
+    return {"method": "POST", "path": CHECKOUT, "body": body}
+
+
+def _top_up(plans: Plans, detail: Detail) -> TopUp | None:
+    """The cheapest that is enough, else the one with the most credits."""
+    needed = _short(detail)
+    enough = [each for each in plans.top_ups.values() if each.credits >= needed]
+    if enough:
+        return min(enough, key=lambda each: (each.price, each.id))
+    return max(plans.top_ups.values(), key=lambda each: (each.credits, each.id), default=None)
+
+
+def _short(detail: Detail) -> MicroCredits:
+    if "debt" in detail:
+        return int(detail["debt"])
+    return max(int(detail.get("required", 0)) - int(detail.get("available", 0)), 0)
+
+
+def _credits(detail: Detail, subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+    monthly = subscription.plan.monthly_credits
+    return {"credits": format_credits(_short(detail))}, lambda plan: plan.monthly_credits > monthly
+
+
+def _feature(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+    feature = str(detail["feature"])
+    return {"feature": feature}, lambda plan: feature in plan.features
+
+
+def _messages(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+    return {"messages": 1}, lambda plan: _allows(plan.messages_per_day, detail["used"] + 1)
+
+
+def _metered(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+    feature, _, period = str(detail["quota"]).rpartition(".")
+    needed = detail["used"] + detail["requested"]
+
+    def wanted(plan: Plan) -> bool:
+        limits = plan.feature_limits.get(feature)
+        return feature in plan.features and (limits is None or _allows(getattr(limits, period), needed))
+
+    return {"feature": feature, "amount": needed - detail["limit"]}, wanted
+
+
+def _requests(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+    name, limit = detail["limit_name"], detail["limit"]
+    if name not in _RATES:  # the key's own
+        return {"requests": 1}, lambda _plan: False
+    return {"requests": 1}, lambda plan: _allows(getattr(plan, _RATES[name]), limit + 1)
+
+
+def _key_credits(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+    return {"key_credits": format_credits(_short(detail))}, lambda _plan: False
+
+
+def _allows(limit: int | None, needed: int) -> bool:
+    return limit is None or limit >= needed
+
+
+_RATES = {"account-minute": "requests_per_minute", "account-day": "requests_per_day"}
+_BY_CREDITS = frozenset({"insufficient_credits", "debt_outstanding"})
+_NEEDS: Mapping[str, Callable[[Detail, AccountPlan], tuple[dict[str, Any], Wanted]]] = {
+    "insufficient_credits": _credits,
+    "debt_outstanding": _credits,
+    "key_credit_limit_exceeded": _key_credits,
+    "feature_not_in_plan": _feature,
+    "plan_lacks_organizations": _feature,
+    "messages_quota_exceeded": _messages,
+    "feature_quota_exceeded": _metered,
+    "rate_limited": _requests,
+}
+"""What is missing by a refusal's code, and which plans would allow it."""
