@@ -3,8 +3,10 @@
 admin
 ├── read    billing:read  models:read  api_keys:read  users:read  audit:read  orgs:read  projects:read
 ├── write   models:invoke  api_keys:write  users:write  orgs:write  projects:write  billing:manage
+├── billing:pay
 └── billing:write  accounts:read  accounts:write
 
+Paying is in neither read nor write: a key that leaks must not open the customer portal.
 Writing does not include reading: a key that only sends requests cannot list what its account has.
 """
 
@@ -28,14 +30,16 @@ declare(
 
 READ = ("billing:read", "models:read", "api_keys:read", "users:read", "audit:read", "orgs:read", "projects:read")
 WRITE = ("models:invoke", "api_keys:write", "users:write", "orgs:write", "projects:write", "billing:manage")
+PAY = "billing:pay"
+"""Buys for the account and opens its customer portal: a person's business, and no key's that was not made for it."""
 PRIVILEGED = ("billing:write", "accounts:read", "accounts:write")
 """Adds credits, finds and suspends accounts: a service's or an admin's business."""
 
 INCLUDED: dict[str, tuple[str, ...]] = {
     "read": READ,
     "write": WRITE,
-    "admin": ("read", "write", *READ, *WRITE, *PRIVILEGED),
-} | dict.fromkeys((*READ, *WRITE, *PRIVILEGED), ())
+    "admin": ("read", "write", *READ, *WRITE, PAY, *PRIVILEGED),
+} | dict.fromkeys((*READ, *WRITE, PAY, *PRIVILEGED), ())
 """Every scope that there is, and those that it includes."""
 
 DEFAULT = ("read", "write")
@@ -49,8 +53,8 @@ def expand(scopes: Iterable[str]) -> frozenset[str]:
 
 
 AUTHORITY: dict[Role, frozenset[str]] = {
-    "user": expand(DEFAULT),
-    "developer": expand(DEFAULT),
+    "user": expand((*DEFAULT, PAY)),
+    "developer": expand((*DEFAULT, PAY)),
     "admin": expand(("admin",)),
 }
 """All that a user of a role may do, and so the most that its keys may."""

@@ -7,8 +7,9 @@ from functools import partial
 import aiohttp
 
 from api.api_key_use import record_key_use
-from api.billing.none import NoProvider
+from api.billing.choose import choose_provider
 from api.billing.provider import BillingProvider
+from api.billing.telling import Teller
 from api.command_log.bus import CommandBus
 from api.command_log.commands import Commands
 from api.command_log.lag import Lag
@@ -44,7 +45,6 @@ from domain.instant import Instant
 from eventstore.clock import system_clock
 from eventstore.store import Store
 from projections.documents import DocumentReader
-from telemetry.environment import SettingsError
 
 UPSTREAM_CONNECTIONS_MAX = 4_000
 READ_BUFFER_BYTES = 16 * 1024
@@ -129,12 +129,27 @@ async def running_services(
             http=http,
             refused_requests=_refused_requests(stack, commands, sealer, clock),
             metering=_metering(stack, commands, documents, shards, clock),
-            billing=_billing(stack, settings),
+            billing=_billing(stack, settings, documents, commands, plans, http, clock),
             past_reads=PastReads(),
             errands=_errands(stack),
         )
         services.rate_limits.report_minutes(partial(record_key_use, services))
         yield services
+
+
+def _billing(
+    stack: AsyncExitStack,
+    settings: ApiSettings,
+    documents: DocumentReader,
+    commands: Commands,
+    plans: Plans,
+    http: aiohttp.ClientSession,
+    clock: Callable[[], Instant],
+) -> BillingProvider:
+    teller = Teller(commands, clock)
+    provider = choose_provider(settings.billing, documents, commands.shards, plans, teller, http, clock)
+    stack.push_async_callback(provider.close)
+    return provider
 
 
 def _refused_requests(
@@ -177,18 +192,6 @@ async def _commands(stack: AsyncExitStack, store: Store, bus: CommandBus, shards
     lag.start()
     stack.push_async_callback(lag.stop)
     return Commands(bus, poller, lag, shards)
-
-
-def _billing(stack: AsyncExitStack, settings: ApiSettings) -> BillingProvider:
-    """The provider that the settings name; its library is imported only then."""
-    provider: BillingProvider = NoProvider()
-    match settings.billing.provider:
-        case "none":
-            pass
-        case other:
-            raise SettingsError([f"FORMSTATE_BILLING_PROVIDER is {other!r}, which this release does not have yet"])
-    stack.push_async_callback(provider.close)
-    return provider
 
 
 def _errands(stack: AsyncExitStack) -> Errands:

@@ -8,40 +8,12 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from api.errors import declare
+import api.billing.refusals  # noqa: F401  # declares what providers and purchases are refused with
 from domain.instant import Instant
 from domain.message import Command
 from domain.money import MicroCredits
 
 ProviderName: TypeAlias = Literal["none", "stripe", "autumn"]
-
-declare(
-    "not_configured",
-    "unavailable",
-    "This server has no billing provider for that.",
-    "Ask the operator to set FORMSTATE_BILLING_PROVIDER and what it needs.",
-)
-declare(
-    "billing_unavailable",
-    "unavailable",
-    "The billing provider does not answer; nothing was bought.",
-    "Try again after the seconds in Retry-After. What was paid already is not lost.",
-)
-declare(
-    "not_for_sale",
-    "invalid",
-    "This cannot be bought here.",
-    "Choose a plan that GET /billing/plans prices, or ask the operator.",
-)
-declare(
-    "too_many_disputes", "conflict", "The payment has more disputes than are supported.", "Report it to the operator."
-)
-declare(
-    "too_many_providers",
-    "conflict",
-    "The account is known to more billing providers than are supported.",
-    "Report it to the operator.",
-)
 
 
 class Purchase(Struct, frozen=True, kw_only=True):

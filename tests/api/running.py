@@ -16,6 +16,7 @@ from msgspec import Struct
 from multidict import CIMultiDict
 
 from api.app import create_app
+from api.billing.settings import BillingSettings
 from api.identity.issuers import NO_ISSUERS, Issuers
 from api.identity.passwords import Passwords
 from api.llm_models import LlmModels, load_llm_models
@@ -103,6 +104,15 @@ class Running:
                 headers={name.lower(): value for name, value in response.headers.items()},
             )
 
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """A request whose body goes as it is."""
+        async with self._http.post(self.url + path, data=body, headers=headers) as response:
+            return Answer(
+                status=response.status,
+                json=await response.json() if response.content_type == "application/json" else None,
+                headers={name.lower(): value for name, value in response.headers.items()},
+            )
+
     async def register(self, **fields: Any) -> Person:
         """A new user with an address of its own."""
         email = fields.pop("email", f"user{next(_numbers)}@example.com")
@@ -165,6 +175,7 @@ async def application(
     issuers: Issuers = NO_ISSUERS,
     iterations: int = 10,
     mailer_url: str = "",
+    billing: BillingSettings | None = None,
     limits: bool = False,
     anonymous_requests_per_minute: int = 60,
 ) -> AsyncIterator[Running]:
@@ -176,7 +187,10 @@ async def application(
     async with running_services(
         mode="devnet",
         settings=replace(
-            _settings(mailer_url), limits=limits, anonymous_requests_per_minute=anonymous_requests_per_minute
+            _settings(mailer_url),
+            billing=billing or BillingSettings(),
+            limits=limits,
+            anonymous_requests_per_minute=anonymous_requests_per_minute,
         ),
         store=store,
         documents=documents,

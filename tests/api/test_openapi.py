@@ -18,7 +18,8 @@ from api.error_pages import declared, errors_page
 from api.errors import CODES
 from api.openapi import build_openapi, operation_id
 from api.route import all_routes
-from tests.api.running import Running, application
+from tests.api.billing.paying import shop_open
+from tests.api.running import Running
 from tests.api.serving import served
 
 CASES = 10
@@ -86,6 +87,7 @@ def test_routes_are_private_unless_they_say_so(document: dict[str, Any]) -> None
         ("post", "/auth/password/reset"),
         ("post", "/auth/email/verify"),
         ("get", "/billing/plans"),
+        ("post", "/billing/webhooks/stripe"),
         ("get", "/commands/{id}"),
         ("get", "/health"),
         ("get", "/ready"),
@@ -119,9 +121,9 @@ def test_every_code_of_the_domain_is_declared() -> None:
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[tuple[Running, str]]:
-    """The whole application on the server of production."""
-    async with application() as running, served(create_app(running.services)) as url:
-        yield running, url
+    """The whole application on the server of production, with a payment provider: nothing may answer 503."""
+    async with shop_open() as shop, served(create_app(shop.app.services)) as url:
+        yield shop.app, url
 
 
 @pytest.mark.slow

@@ -1,0 +1,193 @@
+"""Stripe as the billing provider: Checkout, customer portal, and what payments and subscriptions there come to.
+
+Events and clients are only hints. What they are about is asked of Stripe, and what it says then, dated by when it was
+asked, goes to the log as absolute facts; so order, repeats and gaps of the news change nothing in the end.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from api.billing.customers import Customers
+from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
+from api.billing.stripe_client import StripeClient, StripeGone, Thing
+from api.billing.stripe_facts import (
+    ACCOUNT,
+    StripePurchase,
+    account_of,
+    credits_of,
+    in_force,
+    purchase_facts,
+    subscription_fact,
+)
+from api.billing.stripe_webhooks import Hint, hint_of, verify
+from api.errors import ApiError
+from api.ids import derived
+from api.plans import Plan, Plans
+from domain.instant import SECOND, Instant
+
+
+class StripeProvider:
+    """See `BillingProvider`. `clock` dates what Stripe says; `plans` says what it sells."""
+
+    name: ProviderName = "stripe"
+
+    def __init__(
+        self,
+        client: StripeClient,
+        customers: Customers,
+        plans: Plans,
+        webhook_secrets: Sequence[str],
+        clock: Callable[[], Instant],
+    ) -> None:
+        self._stripe = client
+        self._customers = customers
+        self._plans = plans
+        self._webhook_secrets = webhook_secrets
+        self._clock = clock
+
+    async def checkout(self, purchase: Purchase) -> Checkout:
+        """See `BillingProvider`. 409 `already_subscribed` for a second plan."""
+        price, plan = self._price(purchase)
+        customer_id = await self._customers.find(purchase.account_id) or await self._new_customer(purchase, None)
+        try:
+            return await self._begin(purchase, price, plan, customer_id)
+        except StripeGone as gone:
+            if gone.param != "customer":
+                raise ApiError("not_for_sale") from gone
+        customer_id = await self._new_customer(purchase, customer_id)
+        try:
+            return await self._begin(purchase, price, plan, customer_id)
+        except StripeGone as gone:
+            raise ApiError("not_for_sale") from gone
+
+    def _price(self, purchase: Purchase) -> tuple[str, Plan | None]:
+        plan = self._plans.get(purchase.plan) if purchase.plan is not None else None
+        pack = self._plans.top_ups.get(purchase.top_up) if purchase.top_up is not None else None
+        sold = plan or pack
+        if sold is None or sold.stripe_price is None:
+            raise ApiError("not_for_sale", param="plan" if purchase.plan is not None else "top_up")
+        return sold.stripe_price, plan
+
+    async def _new_customer(self, purchase: Purchase, replaced: str | None) -> str:
+        """Two requests at once get the same customer of Stripe, and link it once."""
+        account_id = purchase.account_id
+        made = await self._stripe.create_customer(
+            {ACCOUNT: account_id}, derived("stripe.customer", account_id, replaced or "")
+        )
+        return await self._customers.link(account_id, made, replaced=replaced)
+
+    async def _begin(self, purchase: Purchase, price: str, plan: Plan | None, customer_id: str) -> Checkout:
+        metadata = {ACCOUNT: purchase.account_id}
+        params: dict[str, Any] = {
+            "mode": "payment" if plan is None else "subscription",
+            "customer": customer_id,
+            "client_reference_id": purchase.account_id,
+            "metadata": metadata,
+            "line_items": [{"price": price, "quantity": purchase.seats if plan and plan.per_seat else 1}],
+            "success_url": purchase.success_url,
+            "cancel_url": purchase.cancel_url,
+        }
+        if plan is None:
+            params["payment_intent_data"] = {"metadata": metadata}
+        else:
+            known = await self._stripe.subscriptions(customer_id)
+            before = in_force(known, purchase.account_id)
+            if before is not None and before["status"] != "canceled":
+                raise ApiError("already_subscribed")
+            params["subscription_data"] = {"metadata": metadata}
+            if before is None and plan.trial_days:
+                params["subscription_data"]["trial_period_days"] = plan.trial_days
+        made = await self._stripe.create_session(params, derived("stripe.session", purchase.repeat_key, customer_id))
+        return Checkout(url=made["url"], session_id=made["id"], expires_at=made["expires_at"] * SECOND)
+
+    async def portal(self, account_id: str, return_url: str) -> str:
+        """See `BillingProvider`. 409 `no_customer` before the first purchase."""
+        customer_id = await self._customers.find(account_id)
+        if customer_id is None:
+            raise ApiError("no_customer")
+        try:
+            return await self._stripe.portal(customer_id, return_url)
+        except StripeGone:
+            raise ApiError("no_customer") from None
+
+    async def paid(self, claim: Claim) -> Sequence[Told]:
+        """See `BillingProvider`."""
+        asked_at = self._clock()
+        try:
+            session = await self._stripe.session(claim.session_id)
+        except StripeGone:
+            raise ApiError("session_not_yours", param="session_id") from None
+        if account_of(session) != claim.account_id:
+            raise ApiError("session_not_yours", param="session_id")
+        if session["status"] == "expired":
+            raise ApiError("session_expired", param="session_id")
+        if session["status"] != "complete" or session["payment_status"] == "unpaid":
+            raise ApiError("session_unpaid", param="session_id")
+        if claim.amount is not None and claim.amount != credits_of(session, self._plans):
+            raise ApiError("amount_mismatch", param="amount")
+        return await self._of_session(session, asked_at, f"{session['id']}/{asked_at}")
+
+    async def news(self, webhook: Webhook) -> Sequence[Told]:
+        """See `BillingProvider`. 503 `not_configured` while no secret is: nothing is believed then."""
+        if not self._webhook_secrets:
+            raise ApiError("not_configured")
+        asked_at = self._clock()
+        verify(webhook.body, webhook.headers.get("stripe-signature"), self._webhook_secrets, asked_at // SECOND)
+        hint = hint_of(webhook.body)
+        if hint is None:
+            return ()
+        try:
+            return await self._looked_up(hint, asked_at)
+        except StripeGone:
+            return ()
+
+    async def _looked_up(self, hint: Hint, asked_at: Instant) -> Sequence[Told]:
+        match hint.subject:
+            case "session":
+                return await self._of_session(await self._stripe.session(hint.id), asked_at, hint.event_id)
+            case "payment":
+                session = await self._stripe.session_of(hint.id)
+                return () if session is None else await self._of_payment(session, asked_at, hint.event_id, hint)
+            case "subscription":
+                return await self._of_subscription(hint.id, asked_at, hint.event_id)
+            case "invoice":
+                about = (await self._stripe.invoice(hint.id)).get("parent") or {}
+                subscription_id = (about.get("subscription_details") or {}).get("subscription")
+                return await self._of_subscription(subscription_id, asked_at, hint.event_id) if subscription_id else ()
+
+    async def _of_session(self, session: Thing, asked_at: Instant, news: str) -> Sequence[Told]:
+        if account_of(session) is None:
+            return ()
+        if session["mode"] == "payment":
+            return await self._of_payment(session, asked_at, news, None)
+        subscription_id = session.get("subscription")
+        return await self._of_subscription(subscription_id, asked_at, news) if subscription_id else ()
+
+    async def _of_payment(self, session: Thing, asked_at: Instant, news: str, hint: Hint | None) -> Sequence[Told]:
+        payment_id, kind = session.get("payment_intent"), "" if hint is None else hint.event_type
+        payment = None if payment_id is None else await self._stripe.payment(payment_id)
+        charge = {} if payment is None else payment.get("latest_charge") or {}
+        disputed = charge.get("disputed") or "dispute" in kind
+        purchase = StripePurchase(
+            session=session,
+            payment=payment,
+            disputes=await self._stripe.disputes(payment_id) if disputed and payment_id else (),
+            asked_at=asked_at,
+            news=news,
+            about_refund="refund" in kind,
+        )
+        return purchase_facts(purchase, self._plans)
+
+    async def _of_subscription(self, subscription_id: str, asked_at: Instant, news: str) -> Sequence[Told]:
+        """All of the customer's subscriptions are asked for: the one of the news may not be the one that counts."""
+        named = await self._stripe.subscription(subscription_id)
+        account = account_of(named)
+        if account is None:
+            return ()
+        counts = in_force(await self._stripe.subscriptions(named["customer"]), account)
+        if counts is None:
+            return ()
+        return [subscription_fact(counts, account, self._plans, asked_at=asked_at, news=news)]
+
+    async def close(self) -> None:
+        """See `BillingProvider`: its connections are the process's."""

@@ -1,0 +1,124 @@
+"""Asks Stripe, through its official library: what is needed of it, as plain dictionaries, bounded in time.
+
+The library is imported when this module is, and this module only where Stripe is the provider. It uses the process's
+one outbound client. The API version is pinned: what a dashboard is set to changes nothing here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import aiohttp
+import stripe
+import structlog
+
+from api.errors import ApiError
+
+API_VERSION = "2026-10-28.endive"
+ATTEMPT_S = 8.0
+RETRIES = 1
+CALL_S = 15.0
+"""All tries of one question, and the pauses between them."""
+PAGE = 100
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+Thing = Mapping[str, Any]
+
+
+class StripeGone(Exception):
+    """Stripe has no such object, or deleted it; `param` names the parameter that named it, if one did."""
+
+    def __init__(self, param: str | None) -> None:
+        super().__init__(param)
+        self.param = param
+
+
+class StripeClient:
+    """Each method raises 503 `billing_unavailable` where Stripe does not answer, or will not."""
+
+    def __init__(self, secret_key: str, api_url: str, http: aiohttp.ClientSession) -> None:
+        stripe.enable_telemetry = False
+        client = stripe.AIOHTTPClient(session=http, timeout=aiohttp.ClientTimeout(total=ATTEMPT_S))
+        self._api = stripe.StripeClient(
+            secret_key,
+            stripe_version=API_VERSION,
+            base_addresses={"api": api_url},
+            http_client=client,
+            max_network_retries=RETRIES,
+        ).v1
+
+    async def create_customer(self, metadata: Mapping[str, str], repeat_key: str) -> str:
+        """The id of a customer; the same for the same key within a day."""
+        made = await self._asked(
+            self._api.customers.create_async({"metadata": dict(metadata)}, {"idempotency_key": repeat_key})
+        )
+        return str(made["id"])
+
+    async def create_session(self, params: Any, repeat_key: str) -> Thing:
+        """A checkout session. `StripeGone` where it names what is not there."""
+        return await self._asked(self._api.checkout.sessions.create_async(params, {"idempotency_key": repeat_key}))
+
+    async def session(self, session_id: str) -> Thing:
+        """A checkout session with its lines."""
+        return await self._asked(self._api.checkout.sessions.retrieve_async(session_id, {"expand": ["line_items"]}))
+
+    async def session_of(self, payment_id: str) -> Thing | None:
+        """The checkout session that a payment intent was made by, with its lines; `None` for all other payments."""
+        found = await self._asked(
+            self._api.checkout.sessions.list_async(
+                {"payment_intent": payment_id, "limit": 1, "expand": ["data.line_items"]}
+            )
+        )
+        return next(iter(found["data"]), None)
+
+    async def payment(self, payment_id: str) -> Thing:
+        """A payment intent with its charge."""
+        return await self._asked(self._api.payment_intents.retrieve_async(payment_id, {"expand": ["latest_charge"]}))
+
+    async def disputes(self, payment_id: str) -> Sequence[Thing]:
+        """All disputes of a payment intent."""
+        found = await self._asked(self._api.disputes.list_async({"payment_intent": payment_id, "limit": PAGE}))
+        return list(found["data"])
+
+    async def subscription(self, subscription_id: str) -> Thing:
+        """A subscription."""
+        return await self._asked(self._api.subscriptions.retrieve_async(subscription_id))
+
+    async def subscriptions(self, customer_id: str) -> Sequence[Thing]:
+        """The newest subscriptions of a customer, ended ones too."""
+        found = await self._asked(
+            self._api.subscriptions.list_async({"customer": customer_id, "status": "all", "limit": PAGE})
+        )
+        return list(found["data"])
+
+    async def invoice(self, invoice_id: str) -> Thing:
+        """An invoice."""
+        return await self._asked(self._api.invoices.retrieve_async(invoice_id))
+
+    async def portal(self, customer_id: str, return_url: str) -> str:
+        """The address of the customer portal. `StripeGone` where the customer is not there."""
+        made = await self._asked(
+            self._api.billing_portal.sessions.create_async({"customer": customer_id, "return_url": return_url})
+        )
+        return str(made["url"])
+
+    async def _asked(self, asking: Awaitable[stripe.StripeObject]) -> Thing:
+        try:
+            async with asyncio.timeout(CALL_S):
+                return (await asking).to_dict()
+        except stripe.IdempotencyError:
+            raise ApiError("idempotency_key_reused", param="Idempotency-Key") from None
+        except stripe.InvalidRequestError as error:
+            if error.code == "resource_missing":
+                raise StripeGone(error.param) from None
+            raise _unavailable(error) from error
+        except (stripe.StripeError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> ApiError:
+    """What went wrong is the operator's business: a wrong key and an outage look alike to clients."""
+    code, status = getattr(error, "code", None), getattr(error, "http_status", None)
+    _log.error("stripe_failed", error=type(error).__name__, code=code, status=status, reason=str(error)[:300])
+    return ApiError("billing_unavailable", headers={"Retry-After": "5"})

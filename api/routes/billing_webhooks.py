@@ -1,0 +1,60 @@
+"""What billing providers tell by themselves: believed by its signature alone, and looked up before it counts."""
+
+from msgspec import Struct
+
+from api.billing.provider import Webhook
+from api.billing.telling import Teller
+from api.call import Call
+from api.errors import ApiError
+from api.route import PUBLIC, Route
+from domain.envelope import Actor
+
+WEBHOOK_BYTES_MAX = 512 * 1024
+
+
+class Received(Struct, frozen=True, kw_only=True):
+    """The log has what the event came to. `told` is how much that was; 0 where it concerns nothing here."""
+
+    received: bool = True
+    told: int = 0
+
+
+async def from_stripe(call: Call[None, None]) -> Received:
+    """Answers 200 once the log has it for good; whatever else is answered makes Stripe send it again."""
+    services = call.services
+    billing = services.billing
+    if billing.name != "stripe":
+        raise ApiError("not_configured")
+    headers = {"stripe-signature": call.header("stripe-signature") or ""}
+    told = await billing.news(Webhook(body=call.raw_body, headers=headers))
+    await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id="stripe"))
+    return Received(told=len(told))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/billing/webhooks/stripe",
+        handler=from_stripe,
+        summary="Take an event of Stripe",
+        description="For Stripe alone: the signature of the body, in `Stripe-Signature`, is what is believed.",
+        tag="billing",
+        access=PUBLIC,
+        answers={200: Received},
+        errors=(
+            "not_configured",
+            "billing_unavailable",
+            "invalid_signature",
+            "invalid_event",
+            "price_unknown",
+            "balance_too_large",
+            "too_many_disputes",
+            "outcome_unknown",
+            "invalid_subscription",
+            "payment_pending",
+        ),
+        raw=True,
+        unlimited=True,
+        body_bytes_max=WEBHOOK_BYTES_MAX,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Purchases, over HTTP, with a payment provider on loopback."""

@@ -1,0 +1,216 @@
+"""Buying over HTTP: what Stripe says was paid is granted, once, and nothing that a client claims."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.api.billing.paying import PAGES, Shop, shop_open
+from tests.api.running import application
+
+CHECKOUT = "/billing/checkout"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop() -> AsyncIterator[Shop]:
+    """One application for this module's tests."""
+    async with shop_open() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def quiet(shop: Shop) -> None:
+    """Events of other tests are none of this one's."""
+    shop.stripe.events.clear()
+    shop.stripe.outage = "none"
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_top_up_200(shop: Shop) -> None:
+    """The pack's credits, bonus included, however often the client says so and the webhook too."""
+    person = await shop.app.register()
+    begun = await shop.begin(person, top_up="bonus")
+    assert begun.status == 200
+    assert begun.json["url"].startswith(shop.stripe.url)
+    session_id = begun.json["session_id"]
+    assert (await shop.process(person, session_id)).code == "session_unpaid"
+    shop.stripe.pay(session_id)
+    for _ in range(2):
+        answer = await shop.process(person, session_id)
+        assert answer.status == 200, answer
+        assert (answer.json["kind"], answer.json["credits"]) == ("top_up", "110.000000")
+        await shop.tell_all()
+    credits = await shop.credits(person)
+    assert (credits["balance"], [each["source"] for each in credits["grants"]]) == ("110.000000", ["purchase"])
+
+
+async def test_a_plan_200(shop: Shop) -> None:
+    """The subscription is as Stripe says, seats included; a second one is refused."""
+    person = await shop.app.register()
+    session = await shop.bought(person, plan="team", seats=3)
+    answer = await shop.process(person, session["id"])
+    assert (answer.status, answer.json["kind"], answer.json["plan"]) == (200, "plan", "team")
+    found = await shop.subscription(person)
+    assert (found["plan"], found["status"], found["seats"]) == ("team", "active", 3)
+    assert (await shop.begin(person, plan="pro")).code == "already_subscribed"
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ({}, "invalid_purchase"),
+        ({"plan": "pro", "top_up": "bonus"}, "invalid_purchase"),
+        ({"plan": "gold"}, "unknown_plan"),
+        ({"top_up": "gold"}, "not_for_sale"),
+        ({"top_up": "unsold"}, "not_for_sale"),
+        ({"plan": "free"}, "not_for_sale"),
+        ({"plan": "enterprise"}, "not_for_sale"),
+        ({"plan": "pro", "seats": 2}, "invalid_subscription"),
+        ({"plan": "pro", "success_url": "javascript:alert(1)"}, "invalid_url"),
+        ({"plan": "pro", "success_url": "http://shop.example/"}, "invalid_url"),
+        ({"plan": "pro", "cancel_url": "https://user@shop.example/"}, "invalid_url"),
+        ({"plan": "pro", "cancel_url": "https://shop.example/\n"}, "invalid_url"),
+        ({"plan": "pro", "cancel_url": "https://[shop.example/"}, "invalid_url"),
+        ({"top_up": "bonus", "amount": "1000"}, "unknown_field"),
+    ],
+)
+async def test_checkout_400(shop: Shop, what: dict[str, Any], code: str) -> None:
+    """What cannot be bought, and pages that no browser should be sent to."""
+    person = await shop.app.register()
+    answer = await shop.begin(person, **what)
+    assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error")
+    assert code in (answer.code, "unknown_field")
+
+
+async def test_another_account_403(shop: Shop) -> None:
+    """Whoever learns of a session cannot have its credits, nor what is none at all."""
+    person, other = await shop.app.register(), await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    for session_id in (session["id"], "cs_test_invented"):
+        answer = await shop.process(other, session_id)
+        assert (answer.status, answer.code) == (403, "session_not_yours")
+    assert (await shop.credits(other))["balance"] == "0.000000"
+    await shop.app.services.refused_requests.flush()
+    trail = await shop.app.ask("GET", "/audit", token=other.token)
+    assert "session_not_yours" in {each.get("code") for each in trail.json["data"]}
+
+
+async def test_another_amount_403(shop: Shop) -> None:
+    """A client that claims another amount is refused, and granted nothing; the right one is fine."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    answer = await shop.process(person, session["id"], amount="1000")
+    assert (answer.status, answer.code) == (403, "amount_mismatch")
+    assert (await shop.credits(person))["balance"] == "0.000000"
+    assert (await shop.process(person, session["id"], amount="110.0")).status == 200
+
+
+async def test_an_expired_session_402(shop: Shop) -> None:
+    """Expired unpaid: nothing was bought."""
+    person = await shop.app.register()
+    session_id = (await shop.begin(person, top_up="bonus")).json["session_id"]
+    shop.stripe.expire(session_id)
+    answer = await shop.process(person, session_id)
+    assert (answer.status, answer.code) == (402, "session_expired")
+
+
+async def test_a_transfer_counts_when_the_money_is_there(shop: Shop) -> None:
+    """A complete session whose payment is on its way grants nothing yet."""
+    person = await shop.app.register()
+    session_id = (await shop.begin(person, top_up="bonus")).json["session_id"]
+    shop.stripe.pay(session_id, settled=False)
+    await shop.tell_all()
+    assert (await shop.process(person, session_id)).code == "session_unpaid"
+    assert (await shop.credits(person))["balance"] == "0.000000"
+    shop.stripe.settle(session_id)
+    await shop.tell_all()
+    assert (await shop.credits(person))["balance"] == "110.000000"
+
+
+async def test_another_currency_409(shop: Shop) -> None:
+    """Euros are not dollars: nothing is granted, and the client is told so."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="euro")
+    assert (await shop.process(person, session["id"])).code == "payment_not_granted"
+    await shop.tell_all()
+    assert (await shop.credits(person))["balance"] == "0.000000"
+
+
+async def test_a_key_needs_the_scope_403(shop: Shop) -> None:
+    """A key that may read and write cannot buy, nor open the portal; one of mode test cannot either."""
+    person = await shop.app.register()
+    plain = (await shop.app.key(person))["key"]
+    test = (await shop.app.key(person, scopes=["billing:pay"], mode="test"))["key"]
+    for key, code in ((plain, "missing_scope"), (test, "live_key_required")):
+        answer = await shop.app.ask("POST", CHECKOUT, PAGES | {"top_up": "bonus"}, api_key=key)
+        assert (answer.status, answer.code) == (403, code)
+        answer = await shop.app.ask("POST", "/billing/portal", {"return_url": "https://shop.example"}, api_key=key)
+        assert (answer.status, answer.code) == (403, code)
+
+
+async def test_one_page_for_one_idempotency_key(shop: Shop) -> None:
+    """A repeat leads to the same page; the key for something else is refused."""
+    person = await shop.app.register()
+    headers = {"Idempotency-Key": "buy-1"}
+    first = await shop.begin(person, top_up="bonus", headers=headers)
+    assert (await shop.begin(person, top_up="bonus", headers=headers)).json == first.json
+    other = await shop.begin(person, top_up="euro", headers=headers)
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
+
+
+async def test_one_customer_for_one_account(shop: Shop) -> None:
+    """All purchases of an account are one customer's; one that Stripe has lost is made again."""
+    person = await shop.app.register()
+    first = await shop.bought(person, top_up="bonus")
+    second = await shop.bought(person, top_up="bonus")
+    assert first["customer"] == second["customer"]
+    shop.stripe.things[first["customer"]]["deleted"] = True
+    third = await shop.bought(person, top_up="bonus")
+    assert third["customer"] != first["customer"]
+    assert (await shop.bought(person, top_up="bonus"))["customer"] == third["customer"]
+
+
+async def test_portal(shop: Shop) -> None:
+    """The portal is for who bought something."""
+    person = await shop.app.register()
+    body = {"return_url": "https://shop.example/"}
+    assert (await shop.app.ask("POST", "/billing/portal", body, token=person.token)).code == "no_customer"
+    await shop.bought(person, top_up="bonus")
+    answer = await shop.app.ask("POST", "/billing/portal", body, token=person.token)
+    assert answer.status == 200
+    assert answer.json["url"].startswith(f"{shop.stripe.url}/portal/")
+
+
+@pytest.mark.parametrize("outage", ["down", "garbage", "unauthorized"])
+async def test_an_outage_503(shop: Shop, outage: str) -> None:
+    """Purchases wait, nothing is lost, and nothing is granted twice when the provider comes back."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    shop.stripe.outage = outage  # type: ignore[assignment]
+    for answer in (
+        await shop.begin(person, top_up="bonus"),
+        await shop.process(person, session["id"]),
+        await shop.tell(shop.stripe.events[-1]),
+    ):
+        assert (answer.status, answer.code) == (503, "billing_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+    assert (await shop.credits(person))["balance"] == "0.000000"
+    shop.stripe.outage = "none"
+    await shop.tell_all()
+    assert (await shop.process(person, session["id"])).status == 200
+    assert (await shop.credits(person))["balance"] == "110.000000"
+
+
+async def test_no_provider_503() -> None:
+    """Without a provider nothing is sold, nothing is believed, and everything says what to set."""
+    async with application() as app:
+        person = await app.register()
+        session = {"session_id": "cs_1"}
+        for path, body in ((CHECKOUT, PAGES | {"plan": "pro"}), (f"{CHECKOUT}/process", session)):
+            answer = await app.ask("POST", path, body, token=person.token)
+            assert (answer.status, answer.code) == (503, "not_configured")
+        answer = await app.post("/billing/webhooks/stripe", b"{}", {"Stripe-Signature": "t=1,v1=0"})
+        assert (answer.status, answer.code) == (503, "not_configured")

@@ -1,0 +1,225 @@
+"""Stripe's webhooks over HTTP: believed by their signature, looked up, each once, in any order."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+import pytest_asyncio
+import stripe as official
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.billing.stripe_webhooks import TOLERANCE_S, hint_of, verify
+from api.errors import ApiError
+from devnet.stripe.delivery import signed
+from devnet.stripe.shop import Thing
+from tests.api.billing.paying import WEBHOOK, Shop, shop_open
+from tests.api.running import Person
+
+SECRET = "whsec_0123456789abcdef"
+NOW_S = 1_800_000_000
+EVENT: Thing = {"id": "evt_1", "type": "charge.refunded", "data": {"object": {"payment_intent": "pi_1"}}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop() -> AsyncIterator[Shop]:
+    """One application for this module's tests."""
+    async with shop_open() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def quiet(shop: Shop) -> None:
+    """Events of other tests are none of this one's."""
+    shop.stripe.events.clear()
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def _refusal(body: bytes, header: str | None, *secrets: str, now_s: int = NOW_S) -> str | None:
+    try:
+        verify(body, header, secrets, now_s)
+    except ApiError as error:
+        return error.code
+    return None
+
+
+async def test_a_signature_of_any_secret_is_good() -> None:
+    """While a secret is rotated both are good, and the official library agrees with our signatures."""
+    body, header = signed(EVENT, SECRET, at_s=NOW_S)
+    assert _refusal(body, header, "whsec_another", SECRET) is None
+    official.WebhookSignature.verify_header(body, header, SECRET, None)
+
+
+async def test_a_signature_that_is_not_good() -> None:
+    """Another secret, another body, another time, none at all, and no secret of ours: none of it is believed."""
+    body, header = signed(EVENT, SECRET, at_s=NOW_S)
+    assert _refusal(body, header, "whsec_another") == "invalid_signature"
+    assert _refusal(body, header) == "invalid_signature"
+    assert _refusal(body + b" ", header, SECRET) == "invalid_signature"
+    for now_s in (NOW_S + TOLERANCE_S + 1, NOW_S - TOLERANCE_S - 1):
+        assert _refusal(body, header, SECRET, now_s=now_s) == "invalid_signature"
+    digest = header.partition("v1=")[2]
+    for wrong in (None, "", "t=", f"v1={digest}", f"t=x,v1={digest}", f"t={NOW_S},v0={digest}", f"t={NOW_S},v1=é"):
+        assert _refusal(body, wrong, SECRET) == "invalid_signature"
+
+
+@given(st.binary(max_size=200), st.text(max_size=200))
+async def test_nothing_that_is_sent_is_a_fault_of_ours(body: bytes, header: str) -> None:
+    """Any bytes and any header are refused, and any signed bytes are an event or are refused."""
+    assert _refusal(body, header, SECRET) == "invalid_signature"
+    with suppress(ApiError):
+        assert hint_of(body) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "expected"),
+    [
+        ("checkout.session.completed", {"id": "cs_1"}, ("session", "cs_1")),
+        ("payment_intent.succeeded", {"id": "pi_1"}, ("payment", "pi_1")),
+        ("charge.refunded", {"id": "ch_1", "payment_intent": "pi_1"}, ("payment", "pi_1")),
+        ("refund.failed", {"id": "re_1", "payment_intent": "pi_1"}, ("payment", "pi_1")),
+        ("charge.dispute.closed", {"id": "du_1", "payment_intent": "pi_1"}, ("payment", "pi_1")),
+        ("customer.subscription.deleted", {"id": "sub_1"}, ("subscription", "sub_1")),
+        ("invoice.payment_failed", {"id": "in_1"}, ("invoice", "in_1")),
+        ("charge.refunded", {"id": "ch_1", "payment_intent": None}, None),
+        ("charge.refunded", {"id": "ch_1", "payment_intent": 7}, None),
+        ("product.created", {"id": "prod_1"}, None),
+    ],
+)
+async def test_what_an_event_hints_at(kind: str, about: Thing, expected: tuple[str, str] | None) -> None:
+    """Of an event only the id of what it is about is taken."""
+    body, _ = signed({"id": "evt_1", "type": kind, "data": {"object": about}}, SECRET)
+    hint = hint_of(body)
+    assert (None if hint is None else (hint.subject, hint.id)) == expected
+
+
+async def test_an_event_of_nothing_here_200(shop: Shop) -> None:
+    """What concerns nothing here is taken, so that Stripe stops sending it."""
+    for event in (EVENT, {"id": "evt_2", "type": "product.created", "data": {"object": {"id": "prod_1"}}}):
+        answer = await shop.tell(event)
+        assert (answer.status, answer.json) == (200, {"received": True, "told": 0})
+
+
+async def test_a_wrong_signature_400(shop: Shop) -> None:
+    """Nothing is looked up for what nobody signed."""
+    before = len(shop.stripe.asked)
+    body, _ = signed(EVENT, SECRET)
+    for header in ("", "t=1,v1=0", signed(EVENT, "whsec_another")[1]):
+        answer = await shop.app.post(WEBHOOK, body, {"Stripe-Signature": header})
+        assert (answer.status, answer.code) == (400, "invalid_signature")
+    answer = await shop.app.post(WEBHOOK, b"x" * 600_000, {"Stripe-Signature": ""})
+    assert (answer.status, answer.code) == (413, "body_too_large")
+    assert len(shop.stripe.asked) == before
+
+
+async def test_refunds_and_disputes(shop: Shop) -> None:
+    """Each step of a purchase's life, told as it happens and twice, moves exactly what it is worth."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    payment = session["payment_intent"]
+    steps: list[tuple[Callable[[], object], str]] = [
+        (lambda: None, "110.000000"),
+        (lambda: shop.stripe.refund(payment, 3_333), "73.337000"),
+        (lambda: shop.stripe.refund(payment, 1_667), "55.000000"),
+        (lambda: shop.stripe.dispute(payment, 5_000), "0.000000"),
+        (lambda: shop.stripe.close_dispute(shop.stripe.all("dispute")[0]["id"], "won"), "55.000000"),
+        (lambda: shop.stripe.fail_refund(shop.stripe.all("refund")[-1]["id"]), "91.663000"),
+    ]
+    for step, balance in steps:
+        step()
+        for event in shop.stripe.events[-2:]:
+            for _ in range(2):
+                assert (await shop.tell(event)).status == 200
+        assert (await shop.credits(person))["balance"] == balance
+    kinds = await shop.app.ask("GET", "/billing/credits/transactions", token=person.token)
+    assert [each["kind"] for each in reversed(kinds.json["data"])] == [
+        "grant",
+        "claw_back",
+        "claw_back",
+        "claw_back",
+        "give_back",
+        "give_back",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_events_of_a_purchase_in_any_order(shop: Shop, seed: int) -> None:
+    """All events of one purchase, shuffled and twice each, some while it still goes on: one end state."""
+    order = random.Random(seed)
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    payment = session["payment_intent"]
+    early = order.choice(shop.stripe.events)
+    await shop.tell(early)
+    shop.stripe.refund(payment, 2_000)
+    dispute = shop.stripe.dispute(payment, 8_000)
+    await shop.tell(order.choice(shop.stripe.events))
+    shop.stripe.refund(payment, 1_000)
+    shop.stripe.close_dispute(dispute["id"], "won")
+    events = shop.stripe.events * 2
+    order.shuffle(events)
+    for event in events:
+        assert (await shop.tell(event)).status == 200
+    credits = await shop.credits(person)
+    assert (credits["balance"], credits["debt"]) == ("77.000000", "0.000000")
+
+
+async def _subscribed(shop: Shop) -> tuple[Person, str]:
+    person = await shop.app.register()
+    session = await shop.bought(person, plan="pro")
+    await shop.tell_all()
+    return person, session["subscription"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_events_of_a_subscription_in_any_order(shop: Shop, seed: int) -> None:
+    """Renewed, failed, changed, ended: late news never bring back what was."""
+    person, subscription = await _subscribed(shop)
+    assert (await shop.subscription(person))["status"] == "active"
+    shop.stripe.renew(subscription)
+    shop.stripe.renew(subscription, paid=False)
+    await shop.tell(shop.stripe.events[-1])
+    assert (await shop.subscription(person))["status"] == "past_due"
+    shop.stripe.change(subscription, price="price_team", quantity=4)
+    shop.stripe.cancel(subscription)
+    events = shop.stripe.events * 2
+    random.Random(seed).shuffle(events)
+    for event in events:
+        assert (await shop.tell(event)).status == 200
+    found = await shop.subscription(person)
+    assert (found["plan"], found["status"]) == ("team", "canceled")
+
+
+async def test_late_news_of_an_ended_subscription(shop: Shop) -> None:
+    """What is told of the one that has ended says nothing against the one that came after it."""
+    person, first = await _subscribed(shop)
+    shop.stripe.cancel(first)
+    ended = shop.stripe.events[-1]
+    await shop.tell(ended)
+    assert (await shop.subscription(person))["status"] == "canceled"
+    await shop.bought(person, plan="team", seats=2)
+    await shop.tell_all()
+    await shop.tell({**ended, "id": "evt_again"})
+    found = await shop.subscription(person)
+    assert (found["plan"], found["status"], found["seats"]) == ("team", "active", 2)
+
+
+async def test_a_price_that_no_plan_has_409(shop: Shop) -> None:
+    """The operator forgot it in the plan file: Stripe sends the event again until it is there."""
+    person, subscription = await _subscribed(shop)
+    shop.stripe.change(subscription, price="price_plain")
+    answer = await shop.tell(shop.stripe.events[-1])
+    assert (answer.status, answer.code) == (409, "price_unknown")
+    assert (await shop.subscription(person))["plan"] == "pro"
+
+
+async def test_what_somebody_else_sells_is_nothing_here(shop: Shop) -> None:
+    """Objects without our metadata in the same Stripe account are taken and left alone."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    session["metadata"] = {}
+    await shop.tell_all()
+    assert (await shop.credits(person))["balance"] == "0.000000"
