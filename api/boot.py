@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from aiokafka.errors import KafkaError
 
@@ -20,11 +21,12 @@ from api.process import Check, Process
 from api.settings import ApiSettings
 from api.wiring import running_services
 from eventstore.command_topic import TopicUnusable
-from eventstore.errors import StoreError
+from eventstore.errors import StoreError, Unmigrated
 from eventstore.postgres.pool import API
 from eventstore.postgres.store import PostgresStore
 from eventstore.store import Store
 from projections.postgres import PostgresDocuments
+from projections.versions import why_unreadable
 from telemetry import logs
 
 RETRY_S = 1.0
@@ -32,6 +34,7 @@ TELL_EVERY_S = 15.0
 POSTGRES = "postgres"
 KAFKA = "kafka"
 LIMITS = "rate_limits"
+READ_MODELS = "read_models"
 
 
 class Boot:
@@ -88,6 +91,7 @@ class Boot:
             process.checks = {
                 POSTGRES: _store_check(store),
                 KAFKA: _bus_check(bus),
+                READ_MODELS: partial(why_unreadable, PostgresDocuments(store.pool)),
                 LIMITS: _limits_check(services),
             }
             process.services = services
@@ -95,12 +99,15 @@ class Boot:
             self._log.info("process_ready", shards=services.shards, mode=process.mode)
             await self._stop.wait()
 
-    async def _reach(self, store: Store, settings: ApiSettings) -> KafkaBus:
+    async def _reach(self, store: PostgresStore, settings: ApiSettings) -> KafkaBus:
         """Asks for the database, then for the log, until both are there and fit each other."""
         while True:
             asked = POSTGRES
             try:
                 shards = await store.shards()
+                asked = READ_MODELS
+                if reason := await why_unreadable(PostgresDocuments(store.pool)):
+                    raise Unmigrated(reason)
                 asked = KAFKA
                 bus = KafkaBus(settings.kafka_bootstrap_servers, settings.kafka_topic, shards)
                 await bus.start()

@@ -5,12 +5,15 @@ import asyncio
 import math
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import get_args
 
 import structlog
 import uvloop
+from msgspec import Struct
 
+from api.billing.settings import BillingSettings, read_billing
 from api.identity.tokens import ISSUER
 from api.toml_file import BadFile
 from devnet.arguments import Common, add_common, common
@@ -22,7 +25,9 @@ from devnet.provider.options import Fail
 from devnet.scratch import ServerStartError, ServerUnavailableError
 from devnet.seed import SeedError, seed
 from telemetry import logs
+from telemetry.environment import Environment, SettingsError
 from telemetry.garbage import collect_seldom
+from worker.outgoing.settings import OutgoingSettings, read_outgoing
 from worker.stopping import stop_signals
 
 log = structlog.get_logger(__name__)
@@ -37,6 +42,9 @@ examples:
   make devnet ARGS="--upstream http://127.0.0.1:8080/v1 --model my-model --price-input 0.150000 --price-output 0.600000"
   make devnet ARGS="--jwt ada --jwt grace:admin"
   make devnet ARGS="--issuer ida:developer otto"
+
+Payments and notices: FORMSTATE_BILLING_PROVIDER, FORMSTATE_WEBHOOK_URL and what goes with them are read from the
+environment, as in production (docs/operating.md).
 
 Tokens that you make yourself, with --jwt-secret: a JWT signed with HS256, its key the secret's UTF-8 bytes, its
 header "kid": "{JWT_KEY_ID}", its claims "iss": "{ISSUER}", "sub" the id of a user who is registered here (user_…),
@@ -100,12 +108,27 @@ def _provider(words: argparse.Namespace) -> ProviderOptions:
     )
 
 
-async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None) -> None:
+class Outside(Struct, frozen=True, kw_only=True):
+    """Who outside has to do with it: the one part that devnet is told by the environment, as production is."""
+
+    billing: BillingSettings
+    outgoing: OutgoingSettings
+
+
+def read_outside(variables: Mapping[str, str]) -> Outside:
+    """A billing provider and the address for notices; `SettingsError` says what is wrong with them."""
+    env = Environment(variables)
+    outside = Outside(billing=read_billing(env), outgoing=read_outgoing(env))
+    env.check()
+    return outside
+
+
+async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None, outside: Outside) -> None:
     """Runs devnet until SIGINT or SIGTERM; the second ends it at once. `WorkerEnded` when the worker ends before."""
     stopping = stop_signals()
     async with AsyncExitStack() as stack:
         collect_seldom()
-        devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret), provider)
+        devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret, outside.billing), provider, outside.outgoing)
         await devnet.start(stack)
         seeded = await seed(devnet.url, devnet.grant_role, chosen.people)
         issued = await issue(devnet.issuer_url, chosen.issued or ()) if devnet.issuer_url else None
@@ -131,8 +154,8 @@ def main() -> int:
     logs.configure(chosen.log_level, process="devnet")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(chosen, _provider(given), given.jwt_secret))
-    except (ServerStartError, ServerUnavailableError, SeedError, WorkerEnded, BadFile, OSError) as error:
+            runner.run(run(chosen, _provider(given), given.jwt_secret, read_outside(os.environ)))
+    except (ServerStartError, ServerUnavailableError, SeedError, WorkerEnded, BadFile, SettingsError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

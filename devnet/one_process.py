@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from api.app import create_app
+from api.billing.settings import BillingSettings
 from api.identity.issuers import NO_ISSUERS, Issuers
 from api.llm_models import LlmModels
 from api.parts import Services
@@ -34,6 +35,8 @@ from eventstore.records import Outcome
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments
 from worker.assembly import build_worker
+from worker.outgoing.settings import OutgoingSettings
+from worker.outgoing.targets import targets_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +46,7 @@ DRAIN_S = 5
 """How long open streams may go on after Ctrl-C."""
 
 
-def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
+def devnet_settings(chosen: Common, jwt_secret: str | None, billing: BillingSettings | None = None) -> ApiSettings:
     """Settings with secrets of their own; with `jwt_secret` others can sign login tokens too.
 
     The key is the text's UTF-8, filled up with NUL bytes to 32: for HMAC (RFC 2104) that is the same key.
@@ -61,6 +64,7 @@ def devnet_settings(chosen: Common, jwt_secret: str | None) -> ApiSettings:
         limits=chosen.limits,
         plans_file=chosen.plans_file,
         drain_s=DRAIN_S,
+        billing=billing or BillingSettings(),
     )
 
 
@@ -71,10 +75,17 @@ class WorkerEnded(Exception):
 class Devnet:
     """The parts of the one process, in the order in which they are started."""
 
-    def __init__(self, chosen: Common, settings: ApiSettings, provider: ProviderOptions) -> None:
+    def __init__(
+        self,
+        chosen: Common,
+        settings: ApiSettings,
+        provider: ProviderOptions,
+        outgoing: OutgoingSettings | None = None,
+    ) -> None:
         self._chosen = chosen
         self._settings = settings
         self._provider = provider
+        self._outgoing = outgoing or OutgoingSettings()
         self._log = MemoryLog(SHARDS_DEFAULT)
         self._store = MemoryStore(SHARDS_DEFAULT, system_clock)
         self.services: Services
@@ -109,6 +120,7 @@ class Devnet:
             sink=self._log,
             macs=MacChain({"devnet": secrets.token_bytes(32)}),
             on_outcomes=_committed(services),
+            targets=await stack.enter_async_context(targets_of(self._outgoing)),
         )
         self.working = asyncio.create_task(worker.run())
         stack.push_async_callback(_finish, worker.close, self.working)

@@ -8,6 +8,7 @@ from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
 from eventstore.postgres.pool import DirectConnection
 from projections.projection import AnyProjection
 from projections.registry import all_projections
+from projections.versions import outdated
 
 # Room in the page for the next version of each document: then an update that changes no indexed column touches no
 # index. Texts compare bytewise, as they do in Python.
@@ -30,6 +31,19 @@ NOT_NEWEST = "DROP INDEX IF EXISTS {table}_newest"
 OWNED_EVERYWHERE = "CREATE INDEX IF NOT EXISTS {table}_owned_everywhere ON {table} (owner, sort, key)"
 NOT_OWNED_EVERYWHERE = "DROP INDEX IF EXISTS {table}_owned_everywhere"
 
+VERSIONS = "SELECT collection, version FROM read_models"
+FORGET_OTHERS = "DELETE FROM read_models WHERE collection <> ALL ($1::text[])"
+# Answers only where that is news.
+NOTE = """
+INSERT INTO read_models AS stored (collection, version) VALUES ($1, $2)
+ON CONFLICT (collection) DO UPDATE SET version = excluded.version WHERE stored.version <> excluded.version
+RETURNING true
+"""
+HAS_EVENTS = "SELECT EXISTS (SELECT FROM shard_head WHERE seq > 0)"
+LOCK_HEADS = "SELECT shard FROM shard_head ORDER BY shard FOR UPDATE"
+# Every lane is fenced by its next commit, drops its documents, and claims its shards anew: if its release may.
+FENCE = "UPDATE shard_head SET owner = NULL, epoch = epoch + 1"
+
 
 def table_of(collection: str) -> str:
     """The table of a collection; fit to stand in a statement as it is."""
@@ -46,11 +60,36 @@ async def create_table(connection: DirectConnection, projection: AnyProjection, 
         await connection.execute(sql.format(table=table))
 
 
-async def migrate_documents(connection: DirectConnection, projections: Iterable[AnyProjection] | None = None) -> None:
-    """Makes the tables of all projections, or of those given; it does not matter how many processes do it at once."""
-    wanted = all_projections().values() if projections is None else projections
+async def migrate_documents(
+    connection: DirectConnection, projections: Iterable[AnyProjection] | None = None
+) -> list[str]:
+    """Makes the tables of all projections, or of those given; it does not matter how many processes do it at once.
+
+    Answers the collections that `rebuild` has to make, since the log has events that they do not hold.
+    """
+    wanted = list(all_projections().values() if projections is None else projections)
     with translated():
         async with connection.transaction():
             await connection.execute(LOCK, ADVISORY_LOCK)
             for projection in wanted:
                 await create_table(connection, projection, table_of(projection.collection))
+            await connection.execute(FORGET_OTHERS, [projection.collection for projection in wanted])
+            if not await connection.fetchval(HAS_EVENTS):
+                await _note_all(connection, wanted)
+            stored = {row["collection"]: row["version"] for row in await connection.fetch(VERSIONS)}
+    return outdated(stored, wanted)
+
+
+async def note_version(connection: DirectConnection, projection: AnyProjection) -> None:
+    """Says that the live table holds all of the log, inside the transaction that makes it so."""
+    await connection.execute(NOTE, projection.collection, projection.version)
+
+
+async def _note_all(connection: DirectConnection, projections: Iterable[AnyProjection]) -> None:
+    """Of an empty log every read model is complete. No worker of another release may begin to write meanwhile."""
+    await connection.execute(LOCK_HEADS)
+    if await connection.fetchval(HAS_EVENTS):
+        return
+    noted = [await connection.fetchval(NOTE, each.collection, each.version) for each in projections]
+    if any(noted):
+        await connection.execute(FENCE)

@@ -86,3 +86,7 @@ class DocumentStore(DocumentReader, Protocol):
     async def save(self, round_: Round, changes: Mapping[str, Sequence[Change]]) -> None:
         """Writes changes by collection; they become visible with the round's commit."""
         ...
+
+    async def versions(self) -> dict[str, int]:
+        """The collections that hold all of the log, with the version of the projection that made them."""
+        ...

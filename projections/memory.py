@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from eventstore.memory.rounds import MemoryRound
 from eventstore.store import Round
 from projections.documents import Change, Row
+from projections.registry import all_projections
 
 
 class MemoryDocuments:
@@ -99,6 +100,10 @@ class MemoryDocuments:
         assert isinstance(round_, MemoryRound)
         await round_.step()
         round_.stage(lambda: self._apply(changes))
+
+    async def versions(self) -> dict[str, int]:
+        """See `documents.DocumentStore`: what is in memory was made by this very process."""
+        return {name: projection.version for name, projection in all_projections().items()}
 
     def _apply(self, changes: Mapping[str, Sequence[Change]]) -> None:
         for collection, changed in changes.items():

@@ -66,6 +66,8 @@ FROM {rows} AS changed (shard, key, owner, sort, doc)
 ON CONFLICT (shard, key) DO UPDATE SET owner = excluded.owner, sort = excluded.sort, doc = excluded.doc
 """
 
+VERSIONS = "SELECT collection, version FROM read_models"
+
 REMOVE = """
 DELETE FROM {table} AS document
 USING unnest({{0}}::integer[], {{1}}::text[]) AS removed (shard, key)
@@ -169,6 +171,10 @@ class PostgresDocuments:
         """See `documents.DocumentStore`."""
         assert isinstance(round_, PostgresRound)
         round_.stage([each for collection, changed in changes.items() for each in _table_changes(collection, changed)])
+
+    async def versions(self) -> dict[str, int]:
+        """See `documents.DocumentStore`."""
+        return {row["collection"]: row["version"] for row in await self._pool.fetch(VERSIONS)}
 
 
 def _row(row: Any) -> Row:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
 from eventstore.postgres.pool import DirectConnection
-from projections.document_tables import create_table, table_of
+from projections.document_tables import FENCE, create_table, note_version, table_of
 from projections.projection import AnyProjection
 
 REBUILD_LOCK = 0x52454255  # "REBU"
@@ -74,9 +74,6 @@ WHERE collection = ANY ($1::text[]) AND shard = $2 AND stream = $3 AND stream_ve
 """
 
 INDEXES = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = $1 ORDER BY indexname"
-
-# Every lane is fenced by its next commit, drops its documents, and claims its shards anew.
-FENCE = "UPDATE shard_head SET owner = NULL, epoch = epoch + 1"
 
 
 class AlreadyRebuilding(Exception):
@@ -206,6 +203,7 @@ async def take_place(connection: DirectConnection, projections: Sequence[AnyProj
         await _rename(connection, live, _old_table_of(projection.collection))
         await _rename(connection, rebuilt, live)
         await connection.execute(FORGET, projection.collection)
+        await note_version(connection, projection)
     await connection.execute(FENCE)
 
 

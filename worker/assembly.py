@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from domain.instant import Instant
 from eventstore.clock import system_clock
@@ -9,6 +10,7 @@ from eventstore.codec import MacChain
 from eventstore.records import Outcome
 from eventstore.store import Store
 from projections.documents import DocumentStore
+from projections.versions import why_unwritable
 from worker.lane import Lane
 from worker.outgoing.outgoing import Outgoing
 from worker.outgoing.target import Target
@@ -52,6 +54,7 @@ async def build_worker(
         lanes=working,
         clock=clock,
         shards=shards,
+        unfit=partial(why_unwritable, documents),
         rechecker=Rechecker(store, source(), working),
         outgoing=Outgoing(store, targets, clock, name=name) if targets else None,
     )

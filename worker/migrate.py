@@ -4,6 +4,7 @@ from eventstore.command_topic import check_topic, create_topic
 from eventstore.postgres import migrations
 from eventstore.postgres.data_keys import erase_again
 from projections.document_tables import migrate_documents
+from projections.versions import rebuild_command
 from worker.settings import WorkerSettings
 
 
@@ -15,15 +16,16 @@ async def migrate(settings: WorkerSettings, *, shards: int | None, activate: boo
     connection = await migrations.connect(settings.database_url)
     try:
         migrated = await migrations.migrate(connection, shards=shards, activate=activate)
-        await migrate_documents(connection)
+        outdated = await migrate_documents(connection)
         erased = await erase_again(connection)
     finally:
         await connection.close()
     made = await create_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, migrated.shards)
     await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, migrated.shards)
     again = f"; {erased} keys erased again, which a restore had brought back" if erased else ""
+    rebuild = f"; workers and api wait until this is done: {rebuild_command(outdated)}" if outdated else ""
     return (
         f"store at level {migrated.level} with {migrated.shards} shards; "
         f"applied: {', '.join(migrated.applied) or 'nothing new'}; "
-        f"topic {settings.kafka_topic}: {'made' if made else 'there already'}{again}"
+        f"topic {settings.kafka_topic}: {'made' if made else 'there already'}{again}{rebuild}"
     )

@@ -13,6 +13,7 @@ from eventstore.errors import Unavailable, Unmigrated
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore
 from projections.postgres import PostgresDocuments
+from projections.versions import why_unwritable
 from telemetry.garbage import collect_seldom
 from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
@@ -70,6 +71,8 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
 async def _check(store: PostgresStore, settings: WorkerSettings) -> None:
     await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
     await check_erasures(store)
+    if reason := await why_unwritable(PostgresDocuments(store.pool)):
+        raise Unmigrated(reason)
 
 
 async def check_erasures(store: PostgresStore) -> None:

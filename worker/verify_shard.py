@@ -17,8 +17,8 @@ from projections.document_tables import table_of
 from projections.registry import all_projections
 from worker.findings import Findings
 from worker.refold import CannotFold, Refold
-from worker.verify_money import compare_views
 from worker.verify_stream import CommandTrace, StreamWalk
+from worker.verify_views import compare_views
 
 CHUNK = 5_000
 HEADS_AT_ONCE = 50

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
 
 from domain.instant import Instant
 from eventstore.errors import StoreError
+from eventstore.records import Lease
 from eventstore.store import Store
 from worker import metrics
 from worker.lane import Lane
@@ -44,6 +45,7 @@ class Worker:
         clock: Callable[[], Instant],
         shards: int,
         lease_s: float = LEASE_S,
+        unfit: Callable[[], Awaitable[str | None]] | None = None,
         rechecker: Rechecker | None = None,
         outgoing: Outgoing | None = None,
     ) -> None:
@@ -56,6 +58,9 @@ class Worker:
         self._clock = clock
         self._total = shards
         self._lease_s = lease_s
+        self._unfit = unfit
+        """Asks why this release may not write the read models, if it may not."""
+        self._told_unfit = ""
         self._purged = time.monotonic()
         self._closing = asyncio.Event()
 
@@ -139,17 +144,39 @@ class Worker:
             log.exception("sweeper_failed")  # a bug of ours; commands do not depend on it, since each does what is due
 
     async def _share(self) -> None:
+        if self.shards == 0 and not await self._fits():
+            return
         alive = await self._store.announce(self.name, self._lease_s)
         share = -(-self._total // max(alive, 1))
         if self.shards > share:
             self._give_up(self.shards - share)
         elif self.shards < share:
-            shunned = [shard for lane in self.lanes for shard in lane.shunned()]
-            heads = await self._store.claim(self.name, share - self.shards, self._lease_s, shunned)
-            for head in heads:
-                min(self.lanes, key=lambda lane: lane.shards).adopt(head)
-            if heads:
-                log.info("shards_claimed", shards=[head.shard for head in heads], alive=alive)
+            await self._claim(share - self.shards, alive)
+
+    async def _claim(self, count: int, alive: int) -> None:
+        shunned = [shard for lane in self.lanes for shard in lane.shunned()]
+        heads = await self._store.claim(self.name, count, self._lease_s, shunned)
+        # Who exchanges read models fences everybody: it came before this claim, and shows now, or ends this claim.
+        if heads and not await self._fits():
+            await self._store.give_back(self.name, [Lease(shard=head.shard, epoch=head.epoch) for head in heads])
+            return
+        for head in heads:
+            min(self.lanes, key=lambda lane: lane.shards).adopt(head)
+        if heads:
+            log.info("shards_claimed", shards=[head.shard for head in heads], alive=alive)
+
+    async def _fits(self) -> bool:
+        """Whether this release may write the read models. Who may not is counted no longer: others take its share."""
+        reason = await self._unfit() if self._unfit is not None else None
+        if reason is None:
+            self._told_unfit = ""
+            return True
+        if reason != self._told_unfit:
+            self._told_unfit = reason
+            log.error("worker_unfit", reason=reason)
+            if self.shards == 0:
+                await self._store.retire(self.name)
+        return False
 
     def _give_up(self, surplus: int) -> None:
         for _ in range(surplus):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from devnet.scratch import free_port
@@ -200,9 +201,31 @@ async def test_waits_for_the_migration(settings: dict[str, str], tmp_path: Path)
             "postgres": True,
             "kafka": True,
             "rate_limits": True,
+            "read_models": True,
         }
         assert (await api.ask("/users/me"))[1]["error"]["code"] == "missing_credentials"
         assert await api.stop() == 0
+
+
+async def test_waits_for_a_rebuild(settings: dict[str, str], tmp_path: Path) -> None:
+    """A read model of another release is named with the command that makes it; also where that comes later."""
+    await asyncio.to_thread(migrate, settings)
+    connection = await asyncpg.connect(settings["FORMSTATE_DATABASE_URL"])
+    version = "UPDATE read_models SET version = version + $1 WHERE collection = 'users'"
+    try:
+        await connection.execute(version, 1)
+        async with started(settings, tmp_path / "api.log") as api:
+            async with asyncio.timeout(READY_S):
+                while "python -m worker rebuild users" not in str(await api.answers("/ready", 503)):
+                    await asyncio.sleep(0.05)
+            assert (await api.ask("/users/me"))[0] == 503
+            await connection.execute(version, -1)
+            await api.answers("/ready", 200)
+            await connection.execute(version, 1)
+            readiness = await api.answers("/ready", 503)
+            assert "python -m worker rebuild users" in readiness["dependencies"]["read_models"]["reason"]
+    finally:
+        await connection.close()
 
 
 async def test_another_master_key_ends_the_process(settings: dict[str, str], tmp_path: Path) -> None:

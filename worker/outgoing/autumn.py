@@ -1,4 +1,4 @@
-"""Usage told to Autumn (useautumn.com): what was charged, summed up for each account over a stretch of the log.
+"""Usage told to Autumn (useautumn.com): charges and metered features, summed up by account over a stretch of the log.
 
 Amount and idempotency key are fixed in the delivery before it is first sent, so a repeat is the same call. Autumn keeps
 a key for 24 hours and answers a repeat with 409. What is not answered, or with 202 (queued), is unknown: it is repeated
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.quotas import FeatureTracked
 from domain.instant import HOUR, MINUTE, Instant
 from domain.message import Event
 from domain.money import MicroCredits
@@ -45,11 +46,11 @@ _IN_PROGRESS = "in progress"
 
 
 class TrackedUsage(Struct, frozen=True, kw_only=True):
-    """One call: `value` micro-credits of `feature_id`, negative where a correction gave more back than was charged."""
+    """One call: `value` micro-credits, or units of a feature; negative where more was given back than charged."""
 
     customer_id: str
     feature_id: str
-    value: MicroCredits
+    value: int
     timestamp_ms: int
 
 
@@ -58,7 +59,7 @@ class AutumnUsage:
 
     name = NAME
     read_every_s = READ_S
-    event_tags: Sequence[str] = ("hold.closed", "hold.corrected")
+    event_tags: Sequence[str] = ("hold.closed", "hold.corrected", "feature.tracked")
 
     def __init__(self, client: "Autumn", feature_id: str, clock: Callable[[], Instant] = system_clock) -> None:
         self._client = client
@@ -69,15 +70,23 @@ class AutumnUsage:
         """See `Target`: one for each account, of all that it was charged in these events."""
         made: list[Delivery] = []
         for account, own in _by_account(events).items():
-            charged = sum(charge_of(each.event) for each in own)
             first, last = own[0].seq, own[-1]
-            for part, value in enumerate(_parts(charged)):
+            for part, (feature_id, value) in enumerate(self._used(own)):
                 usage = TrackedUsage(
-                    customer_id=account, feature_id=self._feature_id, value=value, timestamp_ms=last.at // 1_000
+                    customer_id=account, feature_id=feature_id, value=value, timestamp_ms=last.at // 1_000
                 )
                 key = uuid.uuid5(USAGE_NAMESPACE, f"{shard}:{account}:{first}-{last.seq}:{part}")
                 made.append(_delivery(shard, account, last.seq, part, f"use_{key.hex}", usage, at))
         return made
+
+    def _used(self, events: Sequence[Recorded]) -> Iterator[tuple[str, int]]:
+        """How much of which feature, in parts that Autumn reads exactly."""
+        used: dict[str, int] = {self._feature_id: 0}
+        for each in events:
+            feature = each.event.feature if isinstance(each.event, FeatureTracked) else self._feature_id
+            used[feature] = used.get(feature, 0) + usage_of(each.event)
+        for feature, amount in used.items():
+            yield from ((feature, part) for part in _parts(amount))
 
     def deadline(self, delivery: Delivery) -> Instant | None:
         """See `Target`: while no attempt can have arrived there is none."""
@@ -153,13 +162,15 @@ async def autumn_client(api_url: str, secret_key: str) -> AsyncIterator["Autumn"
         yield Autumn(secret_key=secret_key, server_url=api_url, fail_open=False, async_client=http)
 
 
-def charge_of(event: Event) -> MicroCredits:
-    """What the event charges; negative for a correction that gives back."""
+def usage_of(event: Event) -> int:
+    """What the event charges in micro-credits, negative for a correction that gives back; of a feature, its units."""
     match event:
         case HoldClosed():
             return event.cost
         case HoldCorrected():
             return event.difference
+        case FeatureTracked():
+            return event.amount
         case _:
             return 0
 
@@ -167,7 +178,7 @@ def charge_of(event: Event) -> MicroCredits:
 def _by_account(events: Sequence[Recorded]) -> Mapping[str, list[Recorded]]:
     found: dict[str, list[Recorded]] = {}
     for each in events:
-        if charge_of(each.event):
+        if usage_of(each.event):
             found.setdefault(each.entity_id, []).append(each)
     return found
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from domain.account.payments import PaymentConfirmed, PaymentDisputed, PaymentRefunded
+from domain.account.quotas import CreditsLow, QuotaReached
 from domain.account.subscription import SubscriptionConfirmed
+from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed, SubscriptionScheduled
 from domain.instant import Instant
 from domain.message import Event
 from domain.money import format_credits
@@ -43,6 +45,36 @@ def _maybe(at: Instant | None) -> str | None:
     return None if at is None else format_instant(at)
 
 
+def _subscription_renewed(event: SubscriptionRenewed) -> Told:
+    return {
+        "plan": event.plan,
+        "status": event.status,
+        "period_start": format_instant(event.period_start),
+        "period_end": format_instant(event.period_end),
+        "seats": event.seats,
+    }
+
+
+def _subscription_changed(event: SubscriptionChanged) -> Told:
+    return {
+        "reason": event.reason,
+        "plan_before": event.plan_before,
+        "status_before": event.status_before,
+        "plan": event.plan,
+        "status": event.status,
+        "seats": event.seats,
+        "grace_until": _maybe(event.grace_until),
+    }
+
+
+def _subscription_scheduled(event: SubscriptionScheduled) -> Told:
+    change = event.change
+    if change is None:
+        return {"effective_at": None, "cancel": False, "plan": None, "seats": None}
+    effective_at = format_instant(change.effective_at)
+    return {"effective_at": effective_at, "cancel": change.cancel, "plan": change.plan, "seats": change.seats}
+
+
 def _payment_confirmed(event: PaymentConfirmed) -> Told:
     return {
         "payment_id": event.payment_id,
@@ -71,9 +103,28 @@ def _payment_disputed(event: PaymentDisputed) -> Told:
     }
 
 
+def _quota_reached(event: QuotaReached) -> Told:
+    return {
+        "quota": event.quota,
+        "level": event.level,
+        "used": event.used,
+        "limit": event.limit,
+        "resets_at": format_instant(event.resets_at),
+    }
+
+
+def _credits_low(event: CreditsLow) -> Told:
+    return {"balance": format_credits(event.balance), "low_balance": format_credits(event.low_balance)}
+
+
 NOTICES: Mapping[type[Event], Callable[[Any], Told]] = {
     SubscriptionConfirmed: _subscription_confirmed,
+    SubscriptionRenewed: _subscription_renewed,
+    SubscriptionChanged: _subscription_changed,
+    SubscriptionScheduled: _subscription_scheduled,
     PaymentConfirmed: _payment_confirmed,
     PaymentRefunded: _payment_refunded,
     PaymentDisputed: _payment_disputed,
+    QuotaReached: _quota_reached,
+    CreditsLow: _credits_low,
 }

@@ -1,6 +1,6 @@
 """The account on one page: no sums kept, no order kept, no wake time kept; everything is counted again each time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from domain.instant import MINUTE, Instant
 
@@ -28,6 +28,28 @@ class Reserve:
 
 
 @dataclass
+class Purchase:
+    """A payment: what it bought, if that is known yet, and what is known of the money's way back."""
+
+    credits: int = 0
+    paid: int = 0
+    pot: Pot | None = None
+    refunds: list[tuple[Instant, int]] = field(default_factory=list)
+    disputes: dict[str, list[tuple[Instant, int, int]]] = field(default_factory=dict)
+    """(when, 0 open 1 lost 2 won, cents) of all news."""
+    taken: int = 0
+
+    def gone(self) -> int:
+        """How many of the credits should be away: their part of the money, by the newest news, rounded down."""
+        cents = max(self.refunds, default=(0, 0))[1]
+        cents += sum(max(news)[2] for news in self.disputes.values() if max(news)[1] != WON)
+        return self.credits * min(cents, self.paid) // self.paid if self.pot and self.paid else 0
+
+
+WON = 2
+
+
+@dataclass
 class Naive:
     """One token costs one micro-credit. Refusals are codes, everything else is `None`."""
 
@@ -35,6 +57,7 @@ class Naive:
     pots: dict[str, Pot] = field(default_factory=dict)
     reserves: dict[str, Reserve] = field(default_factory=dict)
     corrected: set[str] = field(default_factory=set)
+    purchases: dict[str, Purchase] = field(default_factory=dict)
     debt: int = 0
     moved: list[int] = field(default_factory=list)
     """Every movement of the balance."""
@@ -119,6 +142,48 @@ class Naive:
             self._correct(name, 0)
         return None
 
+    def buy(self, name: str, credits: int, paid: int, priority: int, expires_at: Instant | None, granted: bool) -> None:
+        """A payment grants what it bought, once, whatever was heard of it before."""
+        purchase = self.purchases.setdefault(name, Purchase())
+        if purchase.pot is not None:
+            return
+        purchase.credits, purchase.paid = credits, paid
+        purchase.pot = Pot(priority=priority, granted_at=self.at, expires_at=expires_at, left=0)
+        if granted:
+            self._put_back(f"grant_{name}", purchase.pot, credits)
+        self._square(name)
+
+    def refund(self, name: str, cents: int, occurred_at: Instant) -> None:
+        """So much was sent back so far."""
+        purchase = self.purchases.setdefault(name, Purchase())
+        purchase.refunds.append((occurred_at, cents))
+        self._square(name)
+
+    def dispute(self, name: str, dispute: str, status: int, cents: int, occurred_at: Instant) -> None:
+        """A dispute stands like this."""
+        purchase = self.purchases.setdefault(name, Purchase())
+        purchase.disputes.setdefault(dispute, []).append((occurred_at, status, cents))
+        self._square(name)
+
+    def _square(self, name: str) -> None:
+        """Takes back what should be away, or gives back what should not."""
+        purchase = self.purchases[name]
+        more = purchase.gone() - purchase.taken
+        if purchase.pot is None or more == 0:
+            return
+        purchase.taken += more
+        if more > 0:
+            self._charge(more, first=f"grant_{name}")
+        else:
+            self._put_back(f"grant_{name}", purchase.pot, -more)
+
+    def _put_back(self, name: str, terms: Pot, amount: int) -> None:
+        """Into the pot as it was made, after the debt."""
+        repaid = min(self.debt, amount)
+        self.debt -= repaid
+        self.moved.append(amount - repaid)
+        self.pots.setdefault(name, replace(terms, left=0)).left += amount - repaid
+
     def _forgotten(self, name: str) -> bool:
         hold = self.reserves.get(name)
         if hold is None or name in self.corrected:
@@ -145,11 +210,12 @@ class Naive:
         else:
             self._give(f"correction_{name}", -difference, 0, None)
 
-    def _charge(self, cost: int) -> None:
+    def _charge(self, cost: int, *, first: str = "") -> None:
         paid = min(cost, self.available())
         self.debt += cost - paid
         self.moved.append(-paid)
-        for pot in self._in_burn_order():
+        own = [self.pots[first]] if first in self.pots else []
+        for pot in own + self._in_burn_order():
             taken = min(pot.left, paid)
             pot.left -= taken
             paid -= taken

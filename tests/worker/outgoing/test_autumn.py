@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.quotas import FeatureTracked
 from domain.account.usage import Usage
 from domain.instant import HOUR, MINUTE, SECOND, Instant
 from domain.money import AMOUNT_MAX
@@ -85,6 +86,18 @@ async def test_charges_are_summed_up_by_account(store: Store, writer: Writer) ->
         await deliver(store, target, now)
         assert server.counted["user_1", FEATURE] == 1_000_015
     assert await store.deliveries("waiting", 9) == []
+
+
+async def test_metered_features_are_told_by_their_ids(store: Store, writer: Writer) -> None:
+    """Each is a call of its own beside that of the credits, with its units."""
+    tracked = made_up(FeatureTracked)
+    assert isinstance(tracked, FeatureTracked)
+    async with autumn() as (server, target):
+        images, pages = (structs.replace(tracked, feature=each, amount=4) for each in ("images", "pages"))
+        await writer.append("user_1", images, closed(9), pages, images)
+        await deliver(store, target, now)
+    assert server.counted == {("user_1", FEATURE): 9, ("user_1", "images"): 8, ("user_1", "pages"): 4}
+    assert len({each.key for each in server.calls}) == 3
 
 
 @given(st.integers(-50 * AMOUNT_MAX, 50 * AMOUNT_MAX))

@@ -1,5 +1,6 @@
 """The account against the naive one, over histories that hypothesis makes up (I6, I7)."""
 
+import os
 from typing import Any
 
 from hypothesis import settings
@@ -8,8 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec import json
 
 from domain.account.account import AGGREGATE, Account
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import AddCredits, CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.payment import DisputeStatus
+from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
 from domain.errors import DomainError
 from domain.instant import DAY, MINUTE, SECOND, Instant
 from domain.message import Command
@@ -21,6 +25,11 @@ TOKENS = st.one_of(st.integers(0, 12), st.just(10**9))
 AMOUNTS = st.one_of(st.integers(-1, 30), st.sampled_from([1, 10**15]))
 STEPS: st.SearchStrategy[Instant] = st.sampled_from([0, 1, SECOND, MINUTE, 16 * MINUTE, 8 * DAY])
 NAMES = st.integers(0, 5)
+PAYMENTS = st.sampled_from(["p0", "p1"])
+WHEN = st.integers(0, 3)
+EXAMPLES = int(os.environ.get("FORMSTATE_MONEY_EXAMPLES", "400"))
+"""Histories of up to 60 steps: some twenty thousand steps in a normal run, more where somebody asks for them."""
+STATUSES: tuple[DisputeStatus, ...] = ("open", "lost", "won")
 
 
 class Accounts(RuleBasedStateMachine):
@@ -106,6 +115,49 @@ class Accounts(RuleBasedStateMachine):
         self.real.pass_time(at)
         self.naive.wait(at)
 
+    @rule(
+        name=PAYMENTS,
+        credits=st.one_of(st.integers(1, 60), st.just(10**15)),
+        paid=st.integers(0, 9),
+        priority=st.integers(0, 2),
+        lasts=st.one_of(st.none(), STEPS),
+        granted=st.booleans(),
+    )
+    def buys(self, name: str, credits: int, paid: int, priority: int, lasts: int | None, granted: bool) -> None:
+        """Money comes in, perhaps behind the news that it has left again."""
+        expires_at = None if lasts is None else self.real.at + lasts
+        command = ConfirmPayment(
+            payment_id=name,
+            grant_id=f"grant_{name}",
+            credits=credits,
+            paid_cents=paid,
+            occurred_at=T0,
+            priority=priority,
+            expires_at=expires_at,
+            granted=granted,
+        )
+        self.naive.buy(name, credits, paid, priority, expires_at, granted)
+        self._both(command, None)
+
+    @rule(name=PAYMENTS, cents=st.integers(0, 12), when=WHEN)
+    def refunds(self, name: str, cents: int, when: int) -> None:
+        """Money goes back, or that has failed; news come late and in any order."""
+        self.naive.refund(name, cents, T0 + when)
+        self._both(RefundPayment(payment_id=name, refunded_cents=cents, occurred_at=T0 + when), None)
+
+    @rule(name=PAYMENTS, dispute=st.integers(0, 1), status=st.integers(0, 2), cents=st.integers(0, 12), when=WHEN)
+    def disputes(self, name: str, dispute: int, status: int, cents: int, when: int) -> None:
+        """Money is disputed, for a while or for good."""
+        self.naive.dispute(name, f"d{dispute}", status, cents, T0 + when)
+        command = DisputePayment(
+            payment_id=name,
+            dispute_id=f"d{dispute}",
+            status=STATUSES[status],
+            amount_cents=cents,
+            occurred_at=T0 + when,
+        )
+        self._both(command, None)
+
     def _recent(self, name: int) -> str:
         names = list(self.naive.reserves)[-6:]
         return names[name % len(names)] if names else "nobody"
@@ -156,8 +208,10 @@ def _moved(event: Any) -> int:
             return int(event.amount - event.repaid)
         case GrantExpired() | DebtRepaid():
             return -int(event.amount)
-        case HoldClosed():
+        case HoldClosed() | CreditsTakenBack():
             return -int(event.charged)
+        case CreditsGivenBack():
+            return int(event.amount - event.repaid)
         case HoldCorrected():
             return int(max(-event.difference, 0) - event.repaid - event.charged)
         case _:
@@ -165,4 +219,4 @@ def _moved(event: Any) -> int:
 
 
 TestAccounts = Accounts.TestCase
-TestAccounts.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAccounts.settings = settings(max_examples=EXAMPLES, stateful_step_count=60, deadline=None)

@@ -1,0 +1,113 @@
+"""`verify` and money: each of its proofs finds the one row that breaks it, and names the account."""
+
+import pytest
+
+from eventstore.shards import shard_of
+from tests.worker.operator.yard import SHARDS, Yard, grant
+from worker.operating import NotDone
+from worker.verify import verify
+
+HOME = shard_of("account:user_0", SHARDS)
+
+# What was done to which table, and what `verify` says of it.
+BROKEN: dict[str, tuple[str, str, list[str]]] = {
+    "a balance": (
+        "rm_credits",
+        """UPDATE rm_credits SET doc = doc || '{"balance": 7}' WHERE owner = 'user_0'""",
+        ["read model: credits", "money views: account:user_0: the balance is 7, its transactions sum to"],
+    ),
+    "a debt": (
+        "rm_credits",
+        """UPDATE rm_credits SET doc = doc || '{"debt": 5}' WHERE owner = 'user_0'""",
+        ["the debt is 5, transactions leave 0 owed", "5 is owed although"],
+    ),
+    "what is left of a grant": (
+        "rm_credits",
+        """UPDATE rm_credits SET doc = jsonb_set(doc, '{grants,0,remaining}', '3') WHERE owner = 'user_0'""",
+        ["money views: account:user_0: the balance is", "its grants have"],
+    ),
+    "a transaction": (
+        "rm_transactions",
+        "DELETE FROM rm_transactions WHERE key = (SELECT min(key) FROM rm_transactions WHERE doc->>'kind' = 'charge')",
+        ["its transactions sum to", "the holds came to", "the usage by day", "the usage by quarter hour"],
+    ),
+    "a hold that is not there": (
+        "rm_holds",
+        "DELETE FROM rm_holds WHERE key = (SELECT min(key) FROM rm_holds WHERE doc->>'status' = 'settled')",
+        ["holds were placed,", "holds ended"],
+    ),
+    "a hold that came to life": (
+        "rm_holds",
+        """
+        UPDATE rm_holds SET doc = doc - 'status' WHERE key =
+            (SELECT min(key) FROM rm_holds WHERE doc->>'status' = 'settled')
+        """,
+        ["is held, the open holds sum to", "holds ended"],
+    ),
+    "a correction that never was": (
+        "rm_holds",
+        """
+        UPDATE rm_holds SET doc = doc || '{"corrected": true}' WHERE key = (SELECT min(key) FROM rm_holds)
+        """,
+        ["holds were corrected 0 times, 1 are corrected"],
+    ),
+    "usage of a day": (
+        "rm_usage_days",
+        """
+        UPDATE rm_usage_days SET doc = jsonb_set(doc, '{cost}', '1') WHERE key =
+            (SELECT min(key) FROM rm_usage_days WHERE doc ? 'cost')
+        """,
+        ["read model: usage_days", "transactions charge", "the usage by day"],
+    ),
+    "usage of a half hour": (
+        "rm_usage_days",
+        "UPDATE rm_usage_days SET doc = doc - 'slots'",
+        ["transactions charge", "the usage by half hour 0"],
+    ),
+    "usage by key and user": (
+        "rm_usage_quarters",
+        "DELETE FROM rm_usage_quarters",
+        ["(missing)", "the usage by key and user 0", "the usage by quarter hour 0"],
+    ),
+    "usage of a quarter hour": (
+        "rm_usage_quarters",
+        """UPDATE rm_usage_quarters SET doc = jsonb_set(doc, '{slots}', '"[]"')""",
+        ["read model: usage_quarters", "the usage by quarter hour 0"],
+    ),
+    "what tokens cost": (
+        "events",
+        """
+        UPDATE events SET payload =
+            regexp_replace(encode(payload, 'escape'), '"cost":[0-9]+', '"cost":77777')::bytea
+        WHERE type = 'hold.closed' AND encode(payload, 'escape') LIKE '%"how":"settled"%'
+        """,
+        ["at the hold's price, it says 77777", "costs 77777, of which"],
+    ),
+    "what was burnt": (
+        "events",
+        """
+        UPDATE events SET payload =
+            regexp_replace(encode(payload, 'escape'), '"charged":[0-9]+', '"charged":77777')::bytea
+        WHERE type = 'hold.closed' AND encode(payload, 'escape') LIKE '%"how":"settled"%'
+        """,
+        ["grants gave", "it charges 77777"],
+    ),
+}
+
+
+async def test_each_row_that_breaks_the_sums_is_found(yard: Yard) -> None:
+    """One after the other, on the same accounts; put back as it was, everything is right again."""
+    async with yard.working():
+        await yard.fill(accounts=1, operations=16)
+        await yard.apply("account:user_0", grant("user_0", "more", 9_000))
+    for what, (table, sql, named) in BROKEN.items():
+        await yard.rows(f"CREATE TABLE kept AS TABLE {table}")
+        await yard.rows(sql)
+        with pytest.raises(NotDone) as refusal:
+            await verify(yard.settings, shard=HOME)
+        for each in named:
+            assert each in str(refusal.value), what
+        await yard.rows(f"TRUNCATE {table}")
+        await yard.rows(f"INSERT INTO {table} TABLE kept")
+        await yard.rows("DROP TABLE kept")
+    assert "no difference" in await verify(yard.settings, shard=HOME)
