@@ -215,11 +215,11 @@ def correction_shown(event: HoldCorrected, price: Price) -> CorrectionShown:
     )
 
 
-def grant_explained(event: CreditsGranted) -> GrantExplained:
+def grant_explained(account_id: str, event: CreditsGranted) -> GrantExplained:
     """The grant from its own event."""
     return GrantExplained(
         id=event.grant_id,
-        transaction_id=grant_transaction(event.grant_id),
+        transaction_id=grant_transaction(account_id, event.grant_id),
         source=event.source,
         reference=event.reference,
         priority=event.priority,
@@ -230,13 +230,13 @@ def grant_explained(event: CreditsGranted) -> GrantExplained:
     )
 
 
-def burn_shown(burn: Burn) -> BurnShown:
+def burn_shown(account_id: str, burn: Burn) -> BurnShown:
     """What a grant gave, and where to read on."""
     named = not burn.grant_id.startswith("correction_")
     return BurnShown(
         grant_id=burn.grant_id,
         amount=format_credits(burn.amount),
-        transaction_id=grant_transaction(burn.grant_id) if named else None,
+        transaction_id=grant_transaction(account_id, burn.grant_id) if named else None,
     )
 
 

@@ -48,16 +48,21 @@ def transaction_id(account_id: str, version: int) -> str:
     return f"txn_{account_id.rpartition('_')[2]}_{version}"
 
 
-def grant_transaction(grant_id: str) -> str:
-    """A grant's transaction is named after the grant: the answer that made it knows no place in the log."""
-    return f"txn_{grant_id.removeprefix('grant_')}"
+def grant_transaction(account_id: str, grant_id: str) -> str:
+    """A grant's transaction is named after the grant: the answer that made it knows no place in the log.
+
+    A grant that is not named by chance, such as that of a plan's period, has its like in other accounts.
+    """
+    if grant_id.startswith("grant_"):
+        return f"txn_{grant_id.removeprefix('grant_')}"
+    return f"txn_{account_id.rpartition('_')[2]}_{grant_id}"
 
 
 def _id(recorded: Recorded) -> str:
     """What names the transaction that an event made, in the read model as for clients."""
     event = recorded.event
     if isinstance(event, CreditsGranted):
-        return grant_transaction(event.grant_id)
+        return grant_transaction(recorded.entity_id, event.grant_id)
     return transaction_id(recorded.entity_id, recorded.version)
 
 

@@ -4,7 +4,6 @@ The same for the refusals of the gateway, which decides, and the answers of `POS
 asks.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +23,7 @@ CHECKOUT = "/billing/checkout"
 def explain(error: ApiError, subscription: AccountPlan | None, plans: Plans, now: Instant) -> None:
     """Adds to a refusal what would help, and until when to wait. Changes `error`; most are left as they are."""
     if error.kind == "too_many" and "resets_at" in error.detail:
-        wait_s = math.ceil((parse_instant(error.detail["resets_at"], name="resets_at") - now) / SECOND)
+        wait_s = -(-(parse_instant(error.detail["resets_at"], name="resets_at") - now) // SECOND)
         error.headers = {**error.headers, "Retry-After": str(max(wait_s, 1))}
     if subscription is not None:
         error.detail = {**offer(error.code, error.detail, subscription, plans), **error.detail}

@@ -5,7 +5,6 @@ A list of structured fields (RFC 9651) like `RateLimit`: the quota's name as a s
 next period, or with a purchase.
 """
 
-import math
 from collections.abc import Mapping
 
 from api.account_plan import AccountPlan
@@ -22,7 +21,7 @@ def warning(name: str, counted: Counted | None, at: Instant) -> str | None:
     """The warning of one quota, or `None` below 80 %."""
     if counted is None or counted.limit is None or not level(counted):
         return None
-    reset_s = max(math.ceil((counted.ends_at - at) / SECOND), 0)
+    reset_s = max(-(-(counted.ends_at - at) // SECOND), 0)
     return f'"{name}";used={counted.used};limit={counted.limit};reset={reset_s}'
 
 

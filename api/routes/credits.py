@@ -113,7 +113,7 @@ def _added(body: Addition, outcome: Outcome) -> Added:
     data = data_of(outcome)
     return Added(
         transaction=TransactionShown(
-            id=grant_transaction(data["grant_id"]),
+            id=grant_transaction(body.account_id, data["grant_id"]),
             kind="grant",
             amount=format_credits(data["amount"]),
             balance=format_credits(data["balance"]),

@@ -53,8 +53,8 @@ async def show(call: Call[None, None]) -> TransactionExplained:
         hold=None if placed is None else hold_explained(placed, closed),
         charge=None if placed is None or closed is None else charge_shown(closed, placed.price),
         correction=None if placed is None or corrected is None else correction_shown(corrected, placed.price),
-        grant=None if granted is None else grant_explained(granted),
-        burnt=[burn_shown(burn) for burn in getattr(own, "burns", ())],
+        grant=None if granted is None else grant_explained(account_id, granted),
+        burnt=[burn_shown(account_id, burn) for burn in getattr(own, "burns", ())],
     )
 
 
@@ -67,7 +67,7 @@ async def _versions(services: Services, transaction: Transaction) -> set[int]:
         if hold is not None:
             versions |= {hold.placed_version, hold.closed_version, hold.corrected_version}
     elif transaction.grant_id is not None:
-        name = grant_transaction(transaction.grant_id)
+        name = grant_transaction(account_id, transaction.grant_id)
         granted = await get_transaction(services.documents, services.shards, account_id, name)
         if granted is not None:
             versions.add(granted.version)

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from projections import (
@@ -12,7 +13,7 @@ from projections import (
     stamps,
     transactions,
 )
-from tests.projections.histories import ACCOUNT, folded, history
+from tests.projections.histories import ACCOUNT, METADATA, folded, history
 
 SEEDS = st.integers(0, 2**32)
 HISTORIES = settings(max_examples=60, deadline=None)
@@ -49,6 +50,22 @@ def test_transactions_add_up(seed: int) -> None:
         assert each.balance == balance
         assert each.kind == "expiry" or each.debt == debt
     assert (balance, debt) == (scenario.state.credits.balance, scenario.state.credits.debt)
+
+
+def test_grants_of_the_same_name_are_transactions_of_their_own() -> None:
+    """Two accounts may have the same plan for the same period, and each keeps its own record of its credits."""
+    scenario = account_with(5)
+    keys = set()
+    for account_id in ("user_aa", "user_bb"):
+        for grant_id in ("plan_1800000000000000_5", "grant_0123"):
+            granted = structs.replace(scenario.events[0], grant_id=grant_id)
+            recorded = Recorded(
+                stream=f"account:{account_id}", version=1, shard=0, seq=1, at=T0, metadata=METADATA, event=granted
+            )
+            key = transactions.PROJECTION.key(recorded)
+            keys.add(key)
+            assert transactions.grant_transaction(account_id, grant_id) == key
+    assert keys == {"txn_0123", "txn_aa_plan_1800000000000000_5", "txn_bb_plan_1800000000000000_5"}
 
 
 @HISTORIES
