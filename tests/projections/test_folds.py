@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.recorded import Recorded
 from projections import (
     api_key_events,
     api_keys,
@@ -13,6 +14,8 @@ from projections import (
     stamps,
     transactions,
 )
+from tests.domain.account.asking import account_with
+from tests.domain.scenario import T0
 from tests.projections.histories import ACCOUNT, METADATA, folded, history
 
 SEEDS = st.integers(0, 2**32)
