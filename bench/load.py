@@ -202,9 +202,9 @@ async def load(plan: Plan) -> Result:
     return msgspec.json.decode(said, type=Result)
 
 
-def request(method: str, path: str, *, host: str, token: str, body: object) -> str:
-    """A whole HTTP/1.1 request with a JSON body. The number that replaces `SERIAL` is as long as `SERIAL` is."""
-    content = msgspec.json.encode(body)
+def request(method: str, path: str, *, host: str, token: str, body: object = None) -> str:
+    """A whole HTTP/1.1 request with a JSON body, if any. The number that replaces `SERIAL` is as long as `SERIAL` is."""
+    content = b"" if body is None else msgspec.json.encode(body)
     assert len(SERIAL) == 10, "else the length below would be wrong"
     lines = [
         f"{method} {path} HTTP/1.1",

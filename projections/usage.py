@@ -131,3 +131,26 @@ def _with(slots: str, slot: int, change: Figures) -> str:
 def slots_of(slots: str) -> list[list[int]]:
     """The slots of a document: each its number, then its figures."""
     return _decode(slots) if slots else []
+
+
+def slots_from(slots: str, slot: int, end: int) -> str:
+    """The part of a text of slots that begins with `slot`, of which it is told that all are less than `end`."""
+    place = _place(slots, slot, end)
+    return "" if place < 0 else f"[{slots[place:]}"
+
+
+def slots_before(slots: str, slot: int, end: int) -> str:
+    """The part before `slot`."""
+    place = _place(slots, slot, end)
+    return slots if place < 0 else "" if place == 1 else f"{slots[: place - 1]}]"
+
+
+def _place(slots: str, slot: int, end: int) -> int:
+    """Where the first slot from `slot` on begins in the text; -1 if there is none."""
+    found = (slots.find(f"[{each},") for each in range(slot, end))
+    return next((place for place in found if place >= 0), -1)
+
+
+def summed(rows: list[list[int]]) -> Figures:
+    """The figures of some slots together."""
+    return tuple(map(sum, zip(*rows, strict=True)))[1:] if rows else NO_FIGURES

@@ -8,7 +8,7 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import pairwise
-from operator import add, itemgetter
+from operator import add, itemgetter, sub
 from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -27,7 +27,10 @@ from projections.usage import (
     Figures,
     UsageSlots,
     figures_of,
+    slots_before,
+    slots_from,
     slots_of,
+    summed,
 )
 from projections.usage_days import UsageDay
 
@@ -121,11 +124,28 @@ def _by_time(
         if start <= first < end:
             yield begun - 1, figures_of(document)
         return
+    parts = _two_parts if len(cuts) == 3 else _parts  # noqa: PLR2004  # its own ends and one between them
+    for cut, figures in zip(cuts, parts(document, [(cut - first) // slot_length for cut in cuts]), strict=False):
+        if start <= cut < end and any(figures):
+            yield bisect_right(times, cut) - 1, figures
+
+
+def _parts(document: UsageSlots, cuts: Sequence[int]) -> list[Figures]:
+    """The figures between each two of these slots, the first of a part included."""
     rows = slots_of(document.slots)
-    places = [bisect_left(rows, (cut - first) // slot_length, key=_slot) for cut in cuts]
-    for cut, (place, next_place) in zip(cuts, pairwise(places), strict=False):
-        if start <= cut < end and place < next_place:
-            yield bisect_right(times, cut) - 1, tuple(map(sum, zip(*rows[place:next_place], strict=True)))[1:]
+    places = [bisect_left(rows, cut, key=_slot) for cut in cuts]
+    return [summed(rows[place:next_place]) for place, next_place in pairwise(places)]
+
+
+def _two_parts(document: UsageSlots, cuts: Sequence[int]) -> tuple[Figures, Figures]:
+    """The same where there is one cut: the smaller part is read, and the sums tell the rest."""
+    first, cut, last = cuts
+    whole = figures_of(document)
+    if last - cut <= cut - first:
+        behind = summed(slots_of(slots_from(document.slots, cut, last)))
+        return tuple(map(sub, whole, behind)), behind
+    before = summed(slots_of(slots_before(document.slots, cut, last)))
+    return before, tuple(map(sub, whole, before))
 
 
 async def sum_usage(documents: DocumentReader, shards: int, question: Question) -> list[UsageSum]:
