@@ -54,6 +54,8 @@ class UsageSums(Struct, frozen=True, kw_only=True):
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
     total_tokens: int
     cost: str
     latency_ms_mean: int | None
@@ -168,7 +170,7 @@ def _values(wanted: Asked, each: UsageSum) -> dict[str, str | None]:
 def figures(sums: tuple[int, ...]) -> dict[str, Any]:
     """Sums by the names that clients know them by."""
     known = dict(zip(FIGURES, sums, strict=True))
-    kinds = ("input", "cached", "cache_write", "output", "reasoning")
+    kinds = ("input", "cached", "cache_write", "output", "reasoning", "audio_input", "audio_output")
     return {
         "requests": known["requests"],
         "failed": known["failed"],

@@ -203,7 +203,7 @@ async def load(plan: Plan) -> Result:
 
 
 def request(method: str, path: str, *, host: str, token: str, body: object = None) -> str:
-    """A whole HTTP/1.1 request with a JSON body, if any. The number that replaces `SERIAL` is as long as `SERIAL` is."""
+    """A whole HTTP/1.1 request, with a JSON body if any. The number that replaces `SERIAL` is as long as that."""
     content = b"" if body is None else msgspec.json.encode(body)
     assert len(SERIAL) == 10, "else the length below would be wrong"
     lines = [

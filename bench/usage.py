@@ -75,7 +75,7 @@ def _month(account_id: str, requests: int) -> Iterable[tuple[AnyProjection, Iter
         if not count:
             continue
         model, key_id, latency_ms = f"model-{m}", f"key_{k:032x}", int(dice.lognormvariate(6.5, 0.7))
-        change = tuple(count * each for each in (1, 0, 0, 900, 100, 0, 350, 50, 2_400, latency_ms))
+        change = tuple(count * each for each in (1, 0, 0, 900, 100, 0, 350, 50, 0, 0, 2_400, latency_ms))
         start, place = at - at % BLOCK, (at - at % BLOCK, m, k)
         block = blocks.get(place) or UsageBlock(
             account_id=account_id, start=start, model=model, key_id=key_id, user_id=account_id

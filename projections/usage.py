@@ -42,6 +42,8 @@ class UsageSlots(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
     cost: MicroCredits = 0
     latency_ms: int = 0
     """Sum over the requests."""
@@ -58,6 +60,8 @@ FIGURES = (
     "cache_write",
     "output",
     "reasoning",
+    "audio_input",
+    "audio_output",
     "cost",
     "latency_ms",
 )
@@ -78,6 +82,8 @@ def figures_of(document: UsageSlots) -> Figures:
         document.cache_write,
         document.output,
         document.reasoning,
+        document.audio_input,
+        document.audio_output,
         document.cost,
         document.latency_ms,
     )
@@ -104,6 +110,8 @@ def change_of(event: HoldClosed | HoldCorrected) -> Figures:
         now.cache_write - before.cache_write,
         now.output + now.audio_output - before.output - before.audio_output,
         now.reasoning - before.reasoning,
+        now.audio_input - before.audio_input,
+        now.audio_output - before.audio_output,
         cost,
         event.latency_ms,
     )

@@ -58,6 +58,8 @@ class DayUsed(Struct, frozen=True, kw_only=True):
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
     cost: str
 
 
@@ -169,6 +171,8 @@ def _day_used(start: Instant, used: UsageSum) -> DayUsed:
         cache_write_tokens=used.figure("cache_write"),
         output_tokens=used.figure("output"),
         reasoning_tokens=used.figure("reasoning"),
+        audio_input_tokens=used.figure("audio_input"),
+        audio_output_tokens=used.figure("audio_output"),
         cost=format_credits(used.figure("cost")),
     )
 

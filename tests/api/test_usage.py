@@ -2,20 +2,18 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.usage import Usage
 from domain.instant import DAY, HOUR
-from eventstore.shards import shard_of
-from projections.memory import MemoryDocuments
-from tests.api.running import SHARDS, Person, Running, application
-from tests.projections.usage_world import SPRING, changes, closed, corrected
+from tests.api.running import Person, Running, application
+from tests.api.usage_put_down import put_down
+from tests.projections.usage_world import SPRING, closed, corrected
 
 USED = Usage(source="provider", input=100, output=50)
 PERIOD = "from=2026-03-28&to=2026-03-31&time_zone=Europe/Berlin"
@@ -29,13 +27,6 @@ async def app() -> AsyncIterator[Running]:
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def used(app: Running, person: Person, events: Sequence[HoldClosed | HoldCorrected]) -> None:
-    """Puts down what a worker would have: at times that a test need not wait for."""
-    documents = app.services.documents
-    assert isinstance(documents, MemoryDocuments)
-    documents._apply(changes(events, person.id, shard_of(f"account:{person.id}", SHARDS)))
 
 
 async def asked(app: Running, person: Person, query: str, path: str = "/billing/usage") -> dict[str, Any]:
@@ -69,7 +60,7 @@ async def test_groups_200(app: Running) -> None:
         )
         for hour in range(48)
     ]
-    used(app, person, ends)
+    put_down(app, person, ends)
     for words in ("model", "api_key", "project", "user", "operation", "agent", "agent,operation", "day,model"):
         report = await asked(app, person, f"{PERIOD}&group_by={words}")
         assert report["group_by"] == words
@@ -90,7 +81,7 @@ async def test_groups_200(app: Running) -> None:
 async def test_days_follow_the_account(app: Running) -> None:
     """Days are those of the account's zone, or of the one that was asked for; a day in spring is an hour short."""
     person = await app.register()
-    used(app, person, [closed(SPRING + hour * HOUR, USED) for hour in range(-24, 72)])
+    put_down(app, person, [closed(SPRING + hour * HOUR, USED) for hour in range(-24, 72)])
     in_utc = await asked(app, person, "from=2026-03-28&to=2026-03-31&group_by=day")
     assert [(day["group"], day["requests"]) for day in in_utc["groups"]] == [
         ("2026-03-28", 24),
@@ -117,7 +108,7 @@ async def test_late_usage_lands_in_its_day(app: Running) -> None:
     """What is told two days later belongs to the day on which it happened."""
     person = await app.register()
     ended = closed(SPRING + HOUR)
-    used(app, person, [ended, corrected(ended, USED, latency_ms=400)])
+    put_down(app, person, [ended, corrected(ended, USED, latency_ms=400)])
     report = await asked(app, person, "from=2026-03-28&to=2026-03-31&group_by=day")
     [day] = report["groups"]
     assert (day["group"], day["requests"], day["failed"], day["latency_ms_mean"]) == ("2026-03-28", 1, 0, 400)
@@ -126,7 +117,7 @@ async def test_late_usage_lands_in_its_day(app: Running) -> None:
 async def test_csv_200(app: Running) -> None:
     """The same groups and figures, a line each."""
     person = await app.register()
-    used(app, person, [closed(SPRING + hour * HOUR, USED, model=f"m{hour % 2}") for hour in range(24)])
+    put_down(app, person, [closed(SPRING + hour * HOUR, USED, model=f"m{hour % 2}") for hour in range(24)])
     query = f"{PERIOD}&group_by=model,day"
     rows = await csv_of(app, person, query)
     report = await asked(app, person, query)
@@ -138,7 +129,7 @@ async def test_csv_200(app: Running) -> None:
 async def test_a_formula_is_a_text(app: Running) -> None:
     """A name that a spreadsheet would compute cannot be one in the file."""
     person = await app.register()
-    used(app, person, [closed(SPRING, USED, model="=HYPERLINK(1)", operation='a,"b"')])
+    put_down(app, person, [closed(SPRING, USED, model="=HYPERLINK(1)", operation='a,"b"')])
     [row] = await csv_of(app, person, f"{PERIOD}&group_by=model,operation")
     assert (row["model"], row["operation"]) == ("'=HYPERLINK(1)", 'a,"b"')
 
@@ -168,7 +159,7 @@ async def test_usage_400(app: Running, query: str, code: str) -> None:
 async def test_too_much_400(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than answer for minutes it says what to ask for instead."""
     person = await app.register()
-    used(app, person, [closed(SPRING + day * DAY, USED, key_id=f"key_{day}") for day in range(3)])
+    put_down(app, person, [closed(SPRING + day * DAY, USED, key_id=f"key_{day}") for day in range(3)])
     monkeypatch.setattr("projections.usage_sums.GROUPS_MAX", 2)
     answer = await app.ask("GET", f"/billing/usage?{PERIOD}&group_by=api_key", token=person.token)
     assert (answer.status, answer.code) == (400, "usage_too_large")
@@ -177,6 +168,6 @@ async def test_too_much_400(app: Running, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_failures_are_counted(app: Running) -> None:
     """A request that ended with nothing delivered is no request that was served, and costs nothing."""
     person = await app.register()
-    used(app, person, [closed(SPRING), closed(SPRING + 1, USED), closed(SPRING + 2)])
+    put_down(app, person, [closed(SPRING), closed(SPRING + 1, USED), closed(SPRING + 2)])
     totals = (await asked(app, person, PERIOD))["totals"]
     assert (totals["requests"], totals["failed"], totals["total_tokens"]) == (1, 2, 150)

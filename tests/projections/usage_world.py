@@ -24,8 +24,11 @@ PROJECTIONS: tuple[AnyProjection, ...] = (usage_quarters.PROJECTION, usage_days.
 
 _tokens = st.integers(0, 3_000)
 usages = st.builds(
-    Usage, source=st.sampled_from(("provider", "estimated")), input=_tokens, cached=_tokens, output=_tokens
+    Usage,
+    source=st.sampled_from(("provider", "estimated")),
+    **{kind: _tokens for kind in Usage.__struct_fields__ if kind != "source"},
 )
+"""Of every kind of tokens that there is."""
 
 
 def closed(at: Instant, usage: Usage = NOTHING, **fields: object) -> HoldClosed:
@@ -162,9 +165,7 @@ def _figures(usage: Usage) -> Counter[str]:
         requests=usage.source != "none",
         failed=usage.source == "none",
         estimated=usage.source == "estimated",
-        input=usage.input,
-        cached=usage.cached,
-        output=usage.output,
+        **{kind: getattr(usage, kind) for kind in Usage.__struct_fields__ if kind != "source"},
     )
 
 
