@@ -13,6 +13,7 @@ from typing import Any
 MORE = "…"
 ANY_NUMBER = (
     *("created", "uptime_s", "latency_ms_mean", "remaining.requests_per_minute"),
+    *("latency_ms.p50", "latency_ms.p95", "latency_ms.p99"),
     *("latency_ms", "shard", "sequence", "version"),
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
