@@ -76,6 +76,7 @@ MONEY = frozenset(
         "charged",
         "cost",
         "credit_limit",
+        "credits",
         "debt",
         "difference",
         "held",
@@ -83,6 +84,7 @@ MONEY = frozenset(
         "owed",
         "repaid",
         "required",
+        "taken",
     }
 )
 """Names that are micro-credits wherever the domain uses them in detail or answers; outside they are decimal strings."""

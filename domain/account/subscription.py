@@ -122,7 +122,6 @@ def decide(
     if (command.occurred_at, command.reference) <= (known.occurred_at, known.reference):
         return []
     start, end = _period(known, command, at)
-    anchor_day = _anchor_day(known, start, end)
     credits, amount = _credits(known, command, start, end)
     confirmed = SubscriptionConfirmed(
         plan=command.plan,
@@ -137,7 +136,7 @@ def decide(
         plan_before=known.plan,
         status_before=known.status,
         renews_by_itself=command.renews_by_itself,
-        anchor_day=anchor_day,
+        anchor_day=known.anchor_day if start is None else subscription_period.anchor_day(start, end),
         grace_until=_grace_until(known, command, at),
         period_credits=credits if amount else None,
         scheduled_kept=_keeps_scheduled(known, command),
@@ -175,18 +174,8 @@ def _period(known: Subscription, command: ConfirmSubscription, at: Instant) -> t
         start = at if end is None or at < end else subscription_period.begin_of(end)
     if end is None:
         trial_days = command.terms.trial_days if command.status == "trialing" else 0
-        anchor_day = _anchor_day(known, start, None)
-        end = start + trial_days * DAY if trial_days else subscription_period.end_of(start, anchor_day)
+        end = start + trial_days * DAY if trial_days else subscription_period.month_from(start)
     return start, end
-
-
-def _anchor_day(known: Subscription, start: Instant | None, end: Instant | None) -> int:
-    """That of the periods before, if this one goes on from them."""
-    if start is None:
-        return known.anchor_day
-    if start in (known.period_start, known.period_end) and subscription_period.fits(start, end, known.anchor_day):
-        return known.anchor_day
-    return subscription_period.anchor_day(start, end)
 
 
 def _credits(

@@ -44,6 +44,11 @@ def end_of(start: Instant, anchor_day: int) -> Instant:
     return months_later(start, 1, anchor_day)
 
 
+def month_from(start: Instant) -> Instant:
+    """The same for a first period, whose day of the month counts."""
+    return end_of(start, day_of(start))
+
+
 def begin_of(end: Instant) -> Instant:
     """Where a period of a month began that has ended at `end`."""
     return months_later(end, -1, day_of(end))
@@ -52,11 +57,6 @@ def begin_of(end: Instant) -> Instant:
 def anchor_day(start: Instant, end: Instant | None) -> int:
     """The day of the month on which the periods after this one begin: that of its start, if its end agrees."""
     return day_of(start) if end is None or falls_on(end, day_of(start)) else day_of(end)
-
-
-def fits(start: Instant, end: Instant | None, anchor_day: int) -> bool:
-    """Whether a period begins and ends on the day, or on the last day of a month that has none such."""
-    return falls_on(start, anchor_day) and (end is None or falls_on(end, anchor_day))
 
 
 def after_missed(start: Instant, at: Instant, anchor_day: int) -> tuple[Instant, int]:
