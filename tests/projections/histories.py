@@ -10,6 +10,7 @@ from domain.account.api_key_limits import RateLimit
 from domain.account.api_key_use import UseApiKey
 from domain.account.api_keys import RevokeApiKey, RotateApiKey, UpdateApiKey
 from domain.account.holds import SettleHold
+from domain.account.subscription_change import ChangeSubscription
 from domain.account.usage import Usage
 from domain.envelope import Actor
 from domain.errors import DomainError
@@ -18,6 +19,7 @@ from domain.message import Command
 from domain.recorded import Metadata, Recorded
 from projections.projection import AnyProjection
 from tests.domain.account.asking import account, add, create_key, place, progress, release
+from tests.domain.account.subscribing import news, terms
 from tests.domain.account.test_payments import confirm, dispute, refund
 from tests.domain.scenario import Scenario
 
@@ -78,6 +80,8 @@ def some_command(random: Random, number: int, at: int) -> Command:
             key_id=some("key"), minute=at // MINUTE * MINUTE, count=number % 7, refused=number % 3, last_at=at
         ),
         lambda: RevokeApiKey(key_id=some("key")),
+        lambda: news(f"n_{number}", at, status=random.choice(("active", "active", "past_due")), terms=terms(30)),
+        lambda: ChangeSubscription(cancel=random.random() < 0.5, at_period_end=random.random() < 0.7),
     )
     maker = random.choice(makers)
     command: Command = maker()

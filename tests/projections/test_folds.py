@@ -12,12 +12,15 @@ from projections import (
     credits,
     holds,
     stamps,
+    subscriptions,
     transactions,
 )
+from projections.subscriptions import SubscriptionView
 from tests.domain.account.asking import account_with
 from tests.domain.scenario import T0
 from tests.projections.histories import ACCOUNT, METADATA, folded, history
 
+STAMPED = stamps.PROJECTION.events
 SEEDS = st.integers(0, 2**32)
 HISTORIES = settings(max_examples=60, deadline=None)
 
@@ -38,6 +41,17 @@ def test_credits_are_the_ledger(seed: int) -> None:
     assert [(grant.id, grant.remaining, grant.priority, grant.expires_at) for grant in view.grants] == [
         (grant.id, grant.remaining, grant.priority, grant.expires_at) for grant in ledger.grants.values()
     ]
+
+
+@HISTORIES
+@given(SEEDS)
+def test_subscriptions_are_as_decided(seed: int) -> None:
+    """Plan, status, period, grace, and what is scheduled."""
+    scenario, recorded = history(seed)
+    known = scenario.state.subscription
+    view = folded(subscriptions.PROJECTION, recorded).get(ACCOUNT, SubscriptionView(account_id=ACCOUNT))
+    for name in ("plan", "status", "terms", "period_start", "period_end", "seats", "grace_until", "scheduled"):
+        assert getattr(view, name) == getattr(known, name), name
 
 
 @HISTORIES
@@ -117,5 +131,5 @@ def test_keys_are_those_of_the_account(seed: int) -> None:
         listed = [each for each in minutes if each.key_id == key_id]
         assert (listed[-1].count, listed[-1].refused) == (minute.count, minute.refused)
     assert {key for key, view in views.items() if view.revoked_at is not None} == keys.revoked
-    changed = {each.event.key_id: each.seq for each in recorded if type(each.event) in stamps.PROJECTION.events}  # type: ignore[attr-defined]
+    changed = {stamps.PROJECTION.key(each): each.seq for each in recorded if type(each.event) in STAMPED}
     assert {key: stamp.seq for key, stamp in folded(stamps.PROJECTION, recorded).items()} == changed
