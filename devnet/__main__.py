@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from api.billing.settings import BillingSettings, read_billing
 from api.identity.tokens import ISSUER
+from api.plans import load_plans
 from api.toml_file import BadFile
 from devnet.arguments import Common, add_common, common
 from devnet.issuer.example_tokens import issue
@@ -24,6 +25,8 @@ from devnet.provider import ProviderOptions
 from devnet.provider.options import Fail
 from devnet.scratch import ServerStartError, ServerUnavailableError
 from devnet.seed import SeedError, seed
+from devnet.stripe import running as running_stripe
+from devnet.stripe.selling import billing_at, delivering, prices, sold
 from telemetry import logs
 from telemetry.environment import Environment, SettingsError
 from telemetry.garbage import collect_seldom
@@ -42,6 +45,7 @@ examples:
   make devnet ARGS="--upstream http://127.0.0.1:8080/v1 --model my-model --price-input 0.150000 --price-output 0.600000"
   make devnet ARGS="--jwt ada --jwt grace:admin"
   make devnet ARGS="--issuer ida:developer otto"
+  make devnet ARGS="--stripe"
 
 Payments and notices: FORMSTATE_BILLING_PROVIDER, FORMSTATE_WEBHOOK_URL and what goes with them are read from the
 environment, as in production (docs/operating.md).
@@ -68,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
         type=_secret,
         metavar="TEXT",
         help="sign login tokens with this, to make some yourself: see below",
+    )
+    words.add_argument(
+        "--stripe",
+        action="store_true",
+        help="also start a payment provider on this machine that speaks Stripe's API; opening a checkout pays it",
     )
     provider = words.add_argument_group("built-in models")
     provider.add_argument("--provider-latency-ms", type=_number, default=0, metavar="MS", help="before the first byte")
@@ -123,13 +132,22 @@ def read_outside(variables: Mapping[str, str]) -> Outside:
     return outside
 
 
-async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None, outside: Outside) -> None:
+async def run(
+    chosen: Common, provider: ProviderOptions, jwt_secret: str | None, outside: Outside, *, stripe: bool = False
+) -> None:
     """Runs devnet until SIGINT or SIGTERM; the second ends it at once. `WorkerEnded` when the worker ends before."""
     stopping = stop_signals()
     async with AsyncExitStack() as stack:
         collect_seldom()
-        devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret, outside.billing), provider, outside.outgoing)
+        plans, billing, shop = load_plans(chosen.plans_file), outside.billing, None
+        if stripe:
+            plans = sold(plans)
+            shop = await stack.enter_async_context(running_stripe(prices(plans)))
+            billing = billing_at(shop)
+        devnet = Devnet(chosen, devnet_settings(chosen, jwt_secret, billing), provider, outside.outgoing, plans)
         await devnet.start(stack)
+        if shop is not None:
+            await stack.enter_async_context(delivering(shop, devnet.url))
         seeded = await seed(devnet.url, devnet.grant_role, chosen.people)
         issued = await issue(devnet.issuer_url, chosen.issued or ()) if devnet.issuer_url else None
         log.info("devnet_started", mode="devnet", url=devnet.url, limits=chosen.limits)
@@ -140,6 +158,7 @@ async def run(chosen: Common, provider: ProviderOptions, jwt_secret: str | None,
             pids={"devnet": os.getpid()},
             seeded=seeded,
             issued=issued,
+            stripe_url=shop.url if shop else "",
             as_json=chosen.json,
         )
         await devnet.until(stopping)
@@ -154,7 +173,7 @@ def main() -> int:
     logs.configure(chosen.log_level, process="devnet")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(chosen, _provider(given), given.jwt_secret, read_outside(os.environ)))
+            runner.run(run(chosen, _provider(given), given.jwt_secret, read_outside(os.environ), stripe=given.stripe))
     except (ServerStartError, ServerUnavailableError, SeedError, WorkerEnded, BadFile, SettingsError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from api.billing.settings import BillingSettings
 from api.identity.issuers import NO_ISSUERS, Issuers
 from api.llm_models import LlmModels
 from api.parts import Services
-from api.plans import load_plans
+from api.plans import Plans, load_plans
 from api.server import Server, listening_socket, uvicorn_config
 from api.settings import ApiSettings
 from api.wiring import running_services
@@ -81,11 +81,13 @@ class Devnet:
         settings: ApiSettings,
         provider: ProviderOptions,
         outgoing: OutgoingSettings | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self._chosen = chosen
         self._settings = settings
         self._provider = provider
         self._outgoing = outgoing or OutgoingSettings()
+        self._plans = plans or load_plans(settings.plans_file)
         self._log = MemoryLog(SHARDS_DEFAULT)
         self._store = MemoryStore(SHARDS_DEFAULT, system_clock)
         self.services: Services
@@ -107,7 +109,7 @@ class Devnet:
                 store=self._store,
                 documents=documents,
                 bus=self._log,
-                plans=load_plans(self._settings.plans_file),
+                plans=self._plans,
                 llm_models=self.models,
                 issuers=issuers,
             )

@@ -13,7 +13,8 @@ from devnet.seed import Seeded
 class Printout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The JSON object; its members are a promise.
 
-    `tokens`, by subject, is there when `--jwt` or `--issuer` asked for some; `issuer_url` with `--issuer`.
+    `tokens`, by subject, is there when `--jwt` or `--issuer` asked for some; `issuer_url` with `--issuer`, `stripe_url`
+    with `--stripe`.
     """
 
     mode: str
@@ -26,6 +27,7 @@ class Printout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pids: Mapping[str, int]
     tokens: Mapping[str, str] = {}
     issuer_url: str = ""
+    stripe_url: str = ""
 
 
 def show(
@@ -37,6 +39,7 @@ def show(
     seeded: Seeded,
     issued: Issued | None,
     as_json: bool,
+    stripe_url: str = "",
 ) -> None:
     """Writes to standard output and flushes."""
     printout = Printout(
@@ -50,6 +53,7 @@ def show(
         pids=pids,
         tokens={**seeded.tokens, **(issued.tokens if issued else {})},
         issuer_url=issued.url if issued else "",
+        stripe_url=stripe_url,
     )
     text = msgspec.json.encode(printout).decode() if as_json else _for_people(printout, seeded, issued)
     sys.stdout.write(text + "\n")
@@ -63,6 +67,8 @@ def _for_people(printout: Printout, seeded: Seeded, issued: Issued | None) -> st
     if issued is not None:
         asked += f"\n  issuer  {issued.url}   (POST /token, POST /rotate)"
         asked += "".join(f"\n  {subject}\n          token {token}" for subject, token in issued.tokens.items())
+    if printout.stripe_url:
+        asked += f"\n  stripe  {printout.stripe_url}   (POST /_control/refund, /_control/dispute, /_control/renew, …)"
     return f"""\
 Form-State {printout.mode} is up: {", ".join(printout.urls)}   (docs: {url}/docs)
 
