@@ -22,6 +22,8 @@ from domain.account.credits import AddCredits
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold, Sweep
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
 from domain.account.preferences import SetPreferences
+from domain.account.quota_windows import Asked
+from domain.account.quotas import TrackFeature
 from domain.account.standing import ResumeAccount, SuspendAccount
 from domain.account.subscription import ConfirmSubscription
 from domain.account.subscription_change import ChangeSubscription
@@ -86,6 +88,7 @@ INVITE = InviteMember(
     lasts=HOUR,
     members_max=None,
 )
+ASKED = Asked(limit=5, starts_at=0, ends_at=HOUR, next_ends_at=2 * HOUR)
 HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
     (
         ACCOUNT,
@@ -124,6 +127,7 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
                 renews_by_itself=True,
             ),
             ChangeSubscription(cancel=True),
+            TrackFeature(feature="searches", amount=1, reference="r", day=ASKED, month=ASKED),
             SetPreferences(time_zone="Europe/Berlin", low_balance=7),
             LinkBillingCustomer(provider="stripe", customer_id="cus_1"),
             ConfirmPayment(payment_id="pi_1", grant_id="g3", credits=1_000_000, paid_cents=100, occurred_at=7),

@@ -1,0 +1,258 @@
+"""Subscriptions over HTTP through time: they renew, end, and are changed by their owners for nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from api.plans import load_plans
+from api.rfc3339 import format_instant
+from domain.instant import DAY
+from tests.api.clock import Clock
+from tests.api.company import organization
+from tests.api.running import Answer, Person, Running, application
+
+PLANS = """
+[plans.free]
+title = "Free"
+price = "0"
+monthly_credits = "0"
+messages_per_day = 10
+requests_per_minute = 10
+requests_per_day = 10
+agent_slots = 1
+api_keys = 1
+seats = 1
+features = ["basic_models"]
+[plans.lite]
+title = "Lite"
+price = "5"
+monthly_credits = "4"
+messages_per_day = 20
+requests_per_minute = 20
+requests_per_day = 20
+agent_slots = 1
+api_keys = 2
+seats = 1
+features = ["basic_models", "organizations"]
+[plans.team]
+title = "Team"
+price = "15"
+per_seat = true
+monthly_credits = "15"
+messages_per_day = "unlimited"
+requests_per_minute = 120
+requests_per_day = "unlimited"
+agent_slots = 20
+api_keys = 5
+seats = "unlimited"
+features = ["basic_models", "organizations"]
+trial_days = 14
+"""
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The API's and the worker's."""
+    return Clock()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """One application for this module's tests, with plans of its own."""
+    path: Path = tmp_path_factory.mktemp("plans") / "plans.toml"
+    path.write_text(PLANS)
+    async with application(clock=clock, plans=load_plans(path)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def admin(app: Running) -> Person:
+    """An admin."""
+    return await app.admin()
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def subscribed(app: Running, admin: Person, person: Person, **changed: Any) -> dict[str, Any]:
+    """The person is on the plan `team` with two seats from now on, but for what is changed."""
+    body = {"account_id": person.id, "plan": "team", "status": "active", "seats": 2, "reference": "r"}
+    body["occurred_at"] = format_instant(app.services.clock())
+    answer = await app.ask("PUT", "/billing/subscription", body | changed, token=admin.token)
+    assert answer.status == 200, answer
+    shown: dict[str, Any] = answer.json
+    return shown
+
+
+async def change(app: Running, person: Person, body: dict[str, Any], **how: Any) -> Answer:
+    """The owner wants something."""
+    return await app.ask("POST", "/billing/subscription/change", body, token=person.token, **how)
+
+
+async def standing(app: Running, key: str, until: Callable[[Any], bool] = lambda _: True) -> Any:
+    """The subscription, as soon as it is so: idle accounts are woken by the sweeper."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await app.ask("GET", "/billing/subscription", api_key=key)
+            assert answer.status == 200, answer
+            if until(answer.json):
+                return answer.json
+            await asyncio.sleep(0.01)
+
+
+async def test_a_year_in_a_second(app: Running, admin: Person, clock: Clock) -> None:
+    """Nobody does anything: the sweeper renews month by month, and only the last month's credits are there."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    shown = await subscribed(app, admin, person)
+    assert (shown["status"], shown["renews_by_itself"]) == ("active", True)
+    first_end = shown["period_end"]
+    with clock.moved(366 * DAY):
+        now = format_instant(clock())
+        shown = await standing(app, key, lambda shown: shown["period_end"] > now)
+        assert shown["remaining"]["credits"] == shown["remaining"]["plan_credits"] == "30.000000"
+        assert shown["period_start"] > first_end
+        listed = await app.ask("GET", "/billing/credits/transactions?limit=100", api_key=key)
+        amounts = [(each["kind"], each["source"], each["amount"]) for each in listed.json["data"]]
+        assert amounts.count(("grant", "plan", "30.000000")) == 13
+        assert amounts.count(("expiry", None, "-30.000000")) == 12
+
+
+async def test_a_trial_that_nobody_pays_for(app: Running, admin: Person, clock: Clock) -> None:
+    """It lasts the plan's days, goes on for a week past due, and then leaves the limits of the free plan."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    assert (await subscribed(app, admin, person, status="trialing"))["limits"]["api_keys"] == 5
+    with clock.moved(15 * DAY):
+        shown = await standing(app, key, lambda shown: shown["status"] == "past_due")
+        assert (shown["limits"]["api_keys"], shown["grace_until"] > format_instant(clock())) == (5, True)
+    with clock.moved(22 * DAY):
+        shown = await standing(app, key, lambda shown: shown["status"] == "canceled")
+        assert (shown["plan"], shown["limits"]["api_keys"], shown["grace_until"]) == ("team", 1, None)
+        refused = await app.ask("POST", "/api-keys", {"name": "one more"}, api_key=key)
+        assert (refused.status, refused.code) == (403, "api_key_limit")
+
+
+async def test_change_200(app: Running, admin: Person, clock: Clock) -> None:
+    """Cancelled for the period's end, thought better of it, fewer seats: as the answer says, and the next read too."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    ends = (await subscribed(app, admin, person))["period_end"]
+    answer = await change(app, person, {"cancel": True})
+    assert answer.status == 200, answer
+    scheduled = {"effective_at": ends, "cancel": True, "plan": "team", "seats": 2}
+    assert (answer.json["scheduled"], answer.json["status"]) == (scheduled, "active")
+    shown = await standing(app, key)
+    assert shown | {"remaining": None} == answer.json | {"remaining": None}
+    assert (await change(app, person, {"cancel": False})).json["scheduled"] is None
+    fewer = await change(app, person, {"seats": 1, "when": "now"})
+    assert (fewer.json["seats"], fewer.json["scheduled"]) == (1, None)
+    assert (await change(app, person, {"plan": "lite"})).json["scheduled"]["plan"] == "lite"
+    with clock.moved(32 * DAY):
+        shown = await standing(app, key, lambda shown: shown["plan"] == "lite" and shown["period_start"] >= ends)
+        assert (shown["status"], shown["scheduled"]) == ("active", None)
+        assert shown["remaining"]["plan_credits"] == "4.000000"
+
+
+async def test_cancelled_now(app: Running, admin: Person) -> None:
+    """The plan is gone with the answer, the credits stay until the period's end."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    await subscribed(app, admin, person)
+    answer = await change(app, person, {"cancel": True, "when": "now"}, idempotency_key="once")
+    assert (answer.json["status"], answer.json["limits"]["api_keys"]) == ("canceled", 1)
+    assert (await standing(app, key))["remaining"]["credits"] == "30.000000"
+    again = await change(app, person, {"cancel": True, "when": "now"}, idempotency_key="once")
+    assert again.json == answer.json
+    assert (await change(app, person, {"cancel": True})).code == "no_subscription"
+
+
+async def test_change_402(app: Running, admin: Person) -> None:
+    """What costs more is bought: the refusal has the call to make."""
+    person = await app.register()
+    await subscribed(app, admin, person)
+    refused = await change(app, person, {"seats": 3, "when": "now"})
+    assert (refused.status, refused.code) == (402, "upgrade_not_paid")
+    call = {"method": "POST", "path": "/billing/checkout", "body": {"plan": "team", "seats": 3}}
+    assert refused.json["error"]["checkout"] == call
+    await subscribed(app, admin, person, plan="lite", seats=1, reference="s")
+    refused = await change(app, person, {"plan": "team"})
+    assert refused.json["error"]["checkout"]["body"] == {"plan": "team"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "invalid_subscription"),
+        ({"plan": "lite", "cancel": True}, 400, "invalid_subscription"),
+        ({"plan": "gold"}, 400, "unknown_plan"),
+        ({"seats": 0}, 400, "invalid_request"),
+        ({"seats": 100_001}, 400, "invalid_request"),
+        ({"cancel": "yes"}, 400, "invalid_request"),
+        ({"cancel": True, "when": "later"}, 400, "invalid_request"),
+        ({"plan": "lite", "seats": 2}, 400, "invalid_subscription"),
+    ],
+)
+async def test_change_400(app: Running, admin: Person, body: dict[str, Any], status: int, code: str) -> None:
+    """What cannot be meant changes nothing."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    await subscribed(app, admin, person)
+    refused = await change(app, person, body)
+    assert (refused.status, refused.code) == (status, code)
+    assert (await standing(app, key))["scheduled"] is None
+
+
+async def test_change_409(app: Running) -> None:
+    """Nobody can end what was never begun."""
+    assert (await change(app, await app.register(), {"cancel": True})).code == "no_subscription"
+
+
+async def test_change_403(app: Running, admin: Person) -> None:
+    """A test key ends no subscription, nor one without the scope."""
+    person = await app.register()
+    await subscribed(app, admin, person)
+    for fields, code in (({"mode": "test"}, "live_key_required"), ({"scopes": ["read"]}, "missing_scope")):
+        key = (await app.key(person, **fields))["key"]
+        refused = await app.ask("POST", "/billing/subscription/change", {"cancel": True}, api_key=key)
+        assert (refused.status, refused.code) == (403, code)
+
+
+async def test_seats_are_those_of_the_organization(app: Running, admin: Person) -> None:
+    """Its members take them up."""
+    person = await app.register()
+    await subscribed(app, admin, person)
+    org_id = await organization(app, person)
+    body = {"account_id": org_id, "plan": "team", "status": "active", "seats": 7, "reference": "org"}
+    body["occurred_at"] = format_instant(app.services.clock())
+    assert (await app.ask("PUT", "/billing/subscription", body, token=admin.token)).status == 200
+    shown = await app.ask("GET", "/billing/subscription", token=person.token, headers={"X-Organization": org_id})
+    assert (shown.json["seats"], shown.json["remaining"]["seats"]) == (7, 6)
+    assert shown.json["remaining"]["credits"] == "105.000000"
+
+
+async def test_a_change_of_the_file_changes_nothing_that_was_decided(
+    app: Running, admin: Person, clock: Clock, tmp_path: Path
+) -> None:
+    """Another file, other limits; but credits, period and price stay as they were confirmed, in the next period too."""
+    person = await app.register()
+    key = (await app.key(person))["key"]
+    before = await subscribed(app, admin, person)
+    path = tmp_path / "other.toml"
+    path.write_text(
+        PLANS.replace('monthly_credits = "15"', 'monthly_credits = "99"').replace("api_keys = 5", "api_keys = 6")
+    )
+    kept = app.services.plans
+    try:
+        object.__setattr__(app.services, "plans", load_plans(path))
+        shown = await standing(app, key)
+        assert (shown["period_end"], shown["limits"]["api_keys"]) == (before["period_end"], 6)
+        with clock.moved(32 * DAY):
+            shown = await standing(app, key, lambda shown: shown["period_start"] >= before["period_end"])
+            assert shown["remaining"]["plan_credits"] == "30.000000"
+    finally:
+        object.__setattr__(app.services, "plans", kept)
