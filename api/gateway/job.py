@@ -56,6 +56,14 @@ def find_model(call: "Call[Any, Any]", name: str) -> "LlmModel":
     return model
 
 
+def usable_model(call: "Call[Any, Any]", name: str) -> "LlmModel":
+    """The same, if the caller's plan has the feature that the model requires. 402 `feature_not_in_plan` else."""
+    model = find_model(call, name)
+    if model.requires is not None:
+        require_feature(call.caller.subscription, model.requires)
+    return model
+
+
 def price_for(call: "Call[Any, Any]", model: "LlmModel", *, audio: bool = False) -> Price:
     """What the caller pays; 403 `model_unpriced`, `audio_unpriced` where nobody has said what that is."""
     if call.caller.mode == "test":
@@ -89,11 +97,9 @@ class ChatJob:
         services = call.services
         self.call = call
         self.request = request
-        self.model = find_model(call, request.model)
+        self.model = usable_model(call, request.model)
         self.keyed = call.idempotency_key is not None
         self.metering = services.metering
-        if self.model.requires is not None:
-            require_feature(call.caller.subscription, self.model.requires)
         price = price_for(call, self.model, audio=request.audio)
         self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)
         caller, account_id = call.caller, call.caller.account_id

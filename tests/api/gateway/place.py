@@ -179,7 +179,7 @@ async def running_place(
         store, documents, log = MemoryStore(SHARDS_DEFAULT, system_clock), MemoryDocuments(), HeldUpLog()
         api: list[Services] = []
         await _start_worker(stack, store, documents, log, api, clock)
-        settings = replace(_settings(), limits=limits)
+        settings = replace(_settings(), limits=limits, anonymous_requests_per_minute=100_000)
         for _ in range(apis):
             services = running_services(
                 mode="devnet",
