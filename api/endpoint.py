@@ -201,6 +201,7 @@ class Endpoint:
         if caller is None and error.about is not None:
             caller = structs.replace(error.about, address=exchange.address, user_agent=_agent(exchange.headers))
         if caller is not None and services is not None:
+            services.rate_limits.refused(caller, error.code)
             services.refused_requests.note(caller, error, f"{self.route.method} {self.route.path}")
 
 

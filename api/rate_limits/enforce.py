@@ -25,6 +25,8 @@ from telemetry import metrics
 CALLERS_MAX = 20_000
 """Callers whose rules are at hand, and as many addresses; the least recently seen goes first."""
 
+KEY_USED_UP = "key_credit_limit_exceeded"
+
 _refusals = metrics.counter("rate_limited", "Requests refused by a rate limit.", ("limit",))
 
 
@@ -87,6 +89,11 @@ class RateLimits:
         """The same for somebody who is not known, by address; of IPv6 by its /64."""
         if self._anonymous_per_minute is not None:
             await self.admit(sender, self._of_address(address, self._anonymous_per_minute))
+
+    def refused(self, caller: Caller, code: str) -> None:
+        """Counts what was refused to a key for a limit of its own other than a rate: its events tell that too."""
+        if code == KEY_USED_UP and caller.key_id is not None:
+            self.limiter.refused(self.of_caller(caller))
 
     def standing(self, caller: Caller) -> Sequence[State]:
         """How a caller's limits stand, counting nothing."""

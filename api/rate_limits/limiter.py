@@ -151,6 +151,13 @@ class RateLimiter:
                 entry.refused += entry.rule.reported
         return Verdict(states=_standing(entries, now_s), refused=refused)
 
+    def refused(self, allowance: Allowance) -> None:
+        """Counts a request that was let through and then refused for another limit, where such counts are reported."""
+        now_s = self.clock()
+        for entry in [self._entry(rule, now_s) for rule in allowance.rules if rule.reported]:
+            self._touch(entry, now_s)
+            entry.refused += 1
+
     def peek(self, allowance: Allowance) -> list[State]:
         """How the limits stand, counting nothing."""
         now_s = self.clock()

@@ -4,6 +4,9 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from eventstore.rates import RateDelta
 from tests.api.gateway.account import Account
 from tests.api.gateway.place import Place, running_place
 
@@ -53,6 +56,27 @@ async def test_402_tells_what_is_left(place: Place) -> None:
     async with place.http.patch(url, json={"credit_limit": {"amount": "1"}}, headers=bearer) as changed:
         assert changed.status == 200
     assert (await account.chat("Hello there, how are you?", max_tokens=100)).status == 200
+
+
+async def test_a_refusal_is_counted_in_the_keys_minute(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `GET /api-keys/{id}/events` tells of it: with the next exchange all processes know."""
+    account, made = await limited(place, "0")
+    counted: list[RateDelta] = []
+    rates = place.services.rate_limits.limiter
+    tell = rates.tell
+
+    def told(count_max: int) -> list[RateDelta]:
+        deltas = tell(count_max)
+        counted.extend(each for each in deltas if made["id"] in each.subject and each.reported)
+        return deltas
+
+    monkeypatch.setattr(rates, "tell", told)
+    for number in range(3):
+        assert (await account.chat(f"Question {number}.")).status == 402
+    async with asyncio.timeout(10):
+        while sum(each.refused for each in counted) < 3:
+            await asyncio.sleep(0.01)
+    assert (sum(each.refused for each in counted), sum(each.admitted for each in counted)) == (3, 3)
 
 
 async def test_a_refusal_is_on_record(place: Place) -> None:
