@@ -115,7 +115,7 @@ class Refusal(Struct, frozen=True, kw_only=True, gc=False):
     actor: bytes
     """JSON of `domain.envelope.Actor`."""
     mac: bytes
-    """Of this row alone: a change is found, but a row that is missing is not."""
+    """Of this row alone. That one is missing shows by its outcome, and by the number in exported heads."""
 
 
 class ClaimRow(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ several workers may share the folder, and days that no worker was there for are 
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,9 @@ LINES_AT_ONCE = 1_000
 NAME = re.compile(r"\w{1,100}", re.ASCII)
 """What an account's id looks like; nothing else may name a folder."""
 
+BEGUN = re.compile(r"\..+\.(json|ndjson)\.[0-9a-f]{16}")
+"""See `worker.heads.begun_name`."""
+
 # Of those whose plan, as it was confirmed, has the feature; a canceled subscription leaves the free plan.
 ACCOUNTS = """
 SELECT key FROM rm_subscriptions
@@ -59,6 +63,7 @@ class AuditExport:
         self._documents = documents
         self._macs = macs
         self._clock = clock
+        self._cleared_at: Instant = 0
 
     async def run(self) -> None:
         """Until it is cancelled. What fails is said, and tried again a minute later."""
@@ -74,6 +79,9 @@ class AuditExport:
     async def catch_up(self) -> None:
         """Writes today's heads, and the trails of days that are over, where they are missing."""
         now = self._clock()
+        if now - self._cleared_at >= DAY:
+            await asyncio.to_thread(clear_begun, self._folder, now - DAY)
+            self._cleared_at = now
         await self._export_heads(now)
         for start in days_over(now):
             done = self._folder / "accounts" / f".{day_name(start)}.done"
@@ -117,6 +125,14 @@ class AuditExport:
                 lines = []
         await asyncio.to_thread(_append, begun, lines)
         begun.replace(path)
+
+
+def clear_begun(folder: Path, before_: Instant) -> None:
+    """Removes what workers that were killed have begun; nobody writes on a file for a day."""
+    for path in (*folder.glob("heads/.*"), *folder.glob("accounts/*/.*")):
+        with suppress(FileNotFoundError):
+            if BEGUN.fullmatch(path.name) and path.stat().st_mtime * SECOND < before_:
+                path.unlink()
 
 
 def _append(path: Path, lines: list[bytes]) -> None:

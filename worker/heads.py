@@ -1,7 +1,8 @@
 """`python -m worker heads`: where the log ends, signed, to be kept where nobody who can write the database can.
 
 The chain of macs finds every change of the log but one: that its end was cut off, heads and all. Sequence numbers have
-no gaps and are covered by the macs, so the last event of each shard stands for everything before it.
+no gaps and are covered by the macs, so the last event of each shard stands for everything before it. Refused commands
+leave no event; of these the number is kept.
 """
 
 import argparse
@@ -27,11 +28,14 @@ from worker.settings import WorkerSettings
 PLACE = b"heads of the log\n"
 
 LAST = """
-SELECT head.shard, head.seq, event.stream, event.version, event.mac
+SELECT head.shard, head.seq, event.stream, event.version, event.mac,
+    (SELECT count(*) FROM refusals AS refusal WHERE refusal.shard = head.shard) AS refusals
 FROM shard_head AS head
 LEFT JOIN events AS event ON event.shard = head.shard AND event.seq = head.seq
 ORDER BY head.shard
 """
+
+REFUSALS = "SELECT count(*) FROM refusals WHERE shard = $1"
 
 AT = "SELECT stream, version, mac FROM events WHERE shard = $1 AND seq = $2"
 
@@ -44,6 +48,8 @@ class Head(Struct, frozen=True, kw_only=True):
     stream: str = ""
     version: int = 0
     mac: bytes = b""
+    refusals: int = 0
+    """Rows of refused commands, which are only ever added."""
 
 
 class Heads(Struct, frozen=True, kw_only=True):
@@ -84,8 +90,8 @@ def heads_of(rows: Sequence[asyncpg.Record], at: Instant) -> Heads:
     return Heads(
         at=at,
         shards=[
-            Head(shard=shard, seq=seq, stream=stream or "", version=version or 0, mac=mac or b"")
-            for shard, seq, stream, version, mac in rows
+            Head(shard=shard, seq=seq, stream=stream or "", version=version or 0, mac=mac or b"", refusals=refusals)
+            for shard, seq, stream, version, mac, refusals in rows
         ],
     )
 
@@ -129,11 +135,14 @@ async def compare_heads(connection: DirectConnection, exported: Heads, shards: l
         if head is None:
             findings.add("heads", f"shard {shard}", "is not among the exported heads")
             continue
+        place = f"shard {shard}"
+        with translated():
+            refusals = await connection.fetchval(REFUSALS, shard)
+            row = await connection.fetchrow(AT, shard, head.seq) if head.seq else None
+        if refusals < head.refusals:
+            findings.add("heads", place, f"had {head.refusals} refused commands, of which {refusals} are left")
         if head.seq == 0:
             continue
-        with translated():
-            row = await connection.fetchrow(AT, shard, head.seq)
-        place = f"shard {shard}"
         if row is None:
             findings.add("heads", place, f"had event {head.seq} ({head.stream} version {head.version}), which is gone")
         elif (row["stream"], row["version"], row["mac"]) != (head.stream, head.version, head.mac):

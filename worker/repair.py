@@ -2,7 +2,8 @@
 
 A repair is a round like any other, under the same fence, but for four things: its records lie behind the shard's
 position, which stays; an outcome `failed` or `quarantined` does not count as one; deadlines do not count; and the dead
-letter is marked in the same transaction (docs/decisions/0011-repairs.md).
+letter is marked in the same transaction (docs/decisions/0011-repairs.md). Only a command that shows a secret is retried
+for no longer than somebody can still be shown it: later it would make a key that nobody has.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from domain.instant import Instant
 from eventstore import codec
 from eventstore.errors import DataError, Unavailable, Undecodable
 from eventstore.records import (
+    SECRET_KEPT,
     Batch,
     DeadLetter,
     Lease,
@@ -103,6 +105,7 @@ class Repairs(Rounds):
         super().__init__(worker=worker, store=store, documents=documents, macs=macs, clock=clock, shards=shards)
         self._lease = lease
         self._releasing = ""
+        self._too_late = False
 
     async def retry(self, letter: DeadLetter, fate: Fate = "retried") -> Outcome | None:
         """Decides a dead letter again; answers its outcome, `None` for bytes that are still none.
@@ -117,6 +120,7 @@ class Repairs(Rounds):
     async def _retry(self, letter: DeadLetter, fate: Fate, poisoned: frozenset[tuple[int, int]]) -> Outcome | None:
         record = Record(shard=letter.shard, offset=letter.offset, value=letter.record)
         incoming = self._incoming(record)
+        self._too_late = fate == "retried" and _shows_nobody(incoming, self._clock())
         try:
             async with self._store.round(self._worker, [self._lease]) as round_:
                 decisions, _ = await self._decide(round_, [incoming], poisoned)
@@ -198,7 +202,7 @@ class Repairs(Rounds):
         }
 
     def _adopt_until(self, heads: Mapping[int, ShardHead]) -> dict[int, int]:
-        return dict.fromkeys(heads, FOR_EVER)
+        return {} if self._too_late else dict.fromkeys(heads, FOR_EVER)
 
     async def _live(self, shard: int, name: str, stored: Mapping[str, StoredStream]) -> LiveStream:
         """A stream that is being released is folded from its first event, whatever it is marked as."""
@@ -251,6 +255,13 @@ class Repairs(Rounds):
             live.quarantine_stored = live.quarantine_stored or live.stream == self._releasing
         self._streams.put(decisions.streams.values())
         self._cache.put(documents, touched.shards, touched.sizes)
+
+
+def _shows_nobody(incoming: Incoming, now: Instant) -> bool:
+    """Whether the command would show a secret, and its client has long given up."""
+    if incoming.envelope is None or incoming.envelope.header.issued_at > now - SECRET_KEPT:
+        return False
+    return incoming.envelope.body.secret() is not None
 
 
 def _held_back(head: StreamHead, stream: str) -> StreamHead:

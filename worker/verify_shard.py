@@ -90,6 +90,24 @@ LIMIT $1
 REFUSALS = """
 SELECT shard, command_id, attempt, account, at, command, code, actor, mac FROM refusals WHERE shard = $1
 """
+# Since there are such rows, the outcome of a command names each of its attempts that was refused; one that an operator
+# has dropped was not refused.
+UNRECORDED = """
+SELECT outcome.command_id, count(*) OVER () AS total
+FROM outcomes AS outcome
+CROSS JOIN LATERAL (
+    SELECT unnest(outcome.refused) AS attempt
+    UNION ALL
+    SELECT outcome.attempt WHERE outcome.status = 'rejected'
+        AND position('"code":"dropped"'::bytea IN outcome.data) = 0
+) AS refused
+LEFT JOIN refusals AS refusal
+    ON refusal.shard = $1 AND refusal.command_id = outcome.command_id AND refusal.attempt = refused.attempt
+WHERE outcome.shard = $1 AND (outcome.status = 'rejected' OR outcome.refused <> '{}') AND refusal.command_id IS NULL
+    AND outcome.at > (SELECT extract(epoch FROM at) * 1000000 FROM migrations WHERE name = '0003_refusals')
+ORDER BY outcome.command_id
+LIMIT $2
+"""
 OUTCOMES = "SELECT status, count(*) AS count FROM outcomes WHERE shard = $1 GROUP BY status ORDER BY status"
 OPEN_LETTERS = "SELECT count(*) FROM dead_letters WHERE shard = $1 AND state = 'open'"
 SHOWN_MAX = 20
@@ -236,7 +254,7 @@ class ShardVerification:
             self._findings.note("open dead letters", letters)
 
     async def _check_refusals(self) -> None:
-        """Each row is what was written; that none is missing nobody can tell."""
+        """Each row is what was written, and there is one for each attempt that an outcome says was refused."""
         cursor: Cursor[asyncpg.Record] = await self._connection.cursor(REFUSALS, self._shard)
         while rows := await cursor.fetch(CHUNK):
             for row in rows:
@@ -244,6 +262,8 @@ class ShardVerification:
                 if not self._macs.is_sealed(refusal.mac, codec.refusal_place(refusal), refusal.actor):
                     self._findings.add("refusal", refusal.command_id, "is not what was written there")
             self._findings.note("refusals", len(rows))
+        for row in await self._connection.fetch(UNRECORDED, self._shard, SHOWN_MAX):
+            self._findings.add("refusal", row["command_id"], "is not on record")
 
     async def _check_documents(self) -> None:
         for collection in all_projections():

@@ -135,7 +135,7 @@ class Identities:
                 )
                 replaced = "The API key has expired, or a rotation has replaced this secret of it."
                 _refuse("invalid_api_key", replaced, about=of_key)
-            _refuse("invalid_token", EXPIRED)
+            _refuse("invalid_token", EXPIRED, about=_of_user(identity.user_id))
         if organization is not None and organization != identity.account_id:
             try:
                 identity = await self._acting_for(organization, identity, digest, generation)
@@ -152,7 +152,8 @@ class Identities:
             else:
                 identity = await self._of_external(credential, address, user_agent) or await self._of_token(credential)
         except TokenRefused as error:
-            _refuse("invalid_token", EXPIRED if error.expired else error.public)
+            about = None if error.user_id is None else _of_user(error.user_id)
+            _refuse("invalid_token", EXPIRED if error.expired else error.public, about=about)
         except (StoreError, OSError) as error:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"}) from error
         self.cache.keep(digest, identity, generation)
@@ -219,7 +220,7 @@ class Identities:
         user = await get_user(self._documents, self._shards, claims.user_id)
         role = None if user is None else self._role_of(user)
         if user is None or role is None or user.ver != claims.ver:
-            _refuse("invalid_token")
+            _refuse("invalid_token", about=_of_user(claims.user_id))
         return await self._acting.for_self(user, role, claims.expires_at)
 
     async def _of_external(self, credential: str, address: str, user_agent: str) -> Identity | None:
@@ -247,6 +248,11 @@ class Identities:
         self._unknown[key_id] = self._now_s() + UNKNOWN_S
         if len(self._unknown) > UNKNOWN_MAX:
             self._unknown.popitem(last=False)
+
+
+def _of_user(user_id: str) -> Caller:
+    """Whose login token was refused, for the trail of the user's own account."""
+    return Caller(kind="user", user_id=user_id, account_id=user_id)
 
 
 def _caller(identity: Identity, address: str, user_agent: str) -> Caller:

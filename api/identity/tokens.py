@@ -23,12 +23,18 @@ _LEEWAY: Instant = 60 * SECOND
 
 
 class TokenRefused(Exception):
-    """Not a token that is taken here, or no longer good; `expired` tells which. `public` may be shown."""
+    """Not a token that is taken here, or no longer good; `expired` tells which. `public` may be shown.
 
-    def __init__(self, reason: str, *, expired: bool = False, public: str | None = None) -> None:
+    `user_id` is whose token it was, where a signature of ours says so.
+    """
+
+    def __init__(
+        self, reason: str, *, expired: bool = False, public: str | None = None, user_id: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.expired = expired
         self.public = public
+        self.user_id = user_id
 
 
 class LoginToken(Struct, frozen=True, kw_only=True):
@@ -76,7 +82,7 @@ class Tokens:
             claims = self._decoded(text)
         if claims.expires_at <= now:
             self._verified.pop(digest, None)
-            raise TokenRefused("expired", expired=True)
+            raise TokenRefused("expired", expired=True, user_id=claims.user_id)
         if claims.issued_at > now + _LEEWAY:
             raise TokenRefused("issued in the future")
         self._verified[digest] = claims

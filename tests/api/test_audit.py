@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from api.identity.tokens import Tokens
 from api.rfc3339 import format_instant
-from domain.instant import MINUTE
+from domain.instant import DAY, MINUTE
 from projections.audit_trail import trail
 from tests.api.company import as_org, founder, joined, organization
 from tests.api.mailbox import Mailbox
-from tests.api.running import Person, Running, application
+from tests.api.running import PASSWORD, Person, Running, application
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -100,6 +101,27 @@ async def test_200_shows_what_the_api_refused_by_the_minute(app: Running) -> Non
     assert scope["address"] == unknown["address"] == "127.0.0.1"
 
 
+async def test_200_shows_login_tokens_that_were_not_good_any_more(app: Running) -> None:
+    """Of before a change of the password, and expired; of what nobody here has signed nothing."""
+    person = await app.register()
+    change = {"current_password": PASSWORD, "new_password": PASSWORD + "2"}
+    changed = await app.ask("POST", "/users/me/password", change, token=person.token)
+    assert changed.status == 200
+    tokens = app.services.identities._tokens
+    expired = tokens.issue(person.id, 2, app.services.clock() - 2 * DAY).text
+    forged = Tokens({"k": bytes(32)}).issue(person.id, 2, app.services.clock()).text
+    for token in (person.token, expired, expired, forged):
+        assert (await app.ask("GET", "/users/me", token=token)).code == "invalid_token"
+    await app.services.refused_requests.flush()
+    now = Person(id=person.id, email=person.email, token=changed.json["token"])
+    async with asyncio.timeout(10):
+        while not (found := await entries(app, now, "&outcome=refused")):
+            await asyncio.sleep(0.01)
+    [entry] = found
+    assert (entry["action"], entry["code"], entry["count"]) == ("GET /users/me", "invalid_token", 3)
+    assert (entry["actor"]["id"], entry["actor"]["key_id"], entry["address"]) == (person.id, None, "127.0.0.1")
+
+
 async def test_200_shows_what_others_did_without_their_address(app: Running) -> None:
     """An admin's suspension is in both trails; only the admin's own says from where."""
     admin, person = await app.admin(), await app.register()
@@ -153,7 +175,7 @@ async def test_an_erased_users_trail_says_no_more_from_where(app: Running) -> No
     await app.key(person)
     assert (await app.ask("DELETE", "/users/me", token=person.token)).status == 200
     rows = await app.services.documents.page_everywhere("audit", person.id, limit=10)
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert all(b"127.0.0.1" not in row.doc for row in rows)
 
 

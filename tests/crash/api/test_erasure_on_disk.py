@@ -15,8 +15,11 @@ from api.sealing import Erased, Sealer
 from devnet.servers import KafkaServer
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
+from eventstore.shards import shard_of
 from tests.crash.api.disk import dumped, found_in_files
 from tests.crash.api.shop import PASSWORD, Caller, Shop
+from tests.crash.waiting import until
+from worker.kafka import KafkaSink
 
 pytestmark = pytest.mark.crash
 
@@ -58,6 +61,7 @@ async def test_an_erased_persons_data_can_be_opened_by_nobody(caller: Caller, ka
         subjects = (f"user:{user_id}", f"account:{user_id}")
         ids = {subject: (await sealer.seal(subject, "test", b"x")).split(".")[1] for subject in subjects}
         rows = [await store.data_key(subject) for subject in subjects]
+        await _dead_letter(shop, store, user_id, await sealer.seal(subjects[0], "origin", b"192.0.2.1"))
     assert all(row is not None for row in rows)
 
     assert (await caller.ask("DELETE", "/users/me", {"password": PASSWORD}, token=token)).status == 200
@@ -80,11 +84,24 @@ async def test_an_erased_persons_data_can_be_opened_by_nobody(caller: Caller, ka
                         await sealer.open(subject, place, text.decode())
             with pytest.raises(Erased):
                 await sealer.seal(subject, "test", b"x")
-        assert b"v1." + ids[subjects[0]].encode() in dump["answers"], "the kept answer is there, and shut"
+        for table in ("answers", "dead_letters"):
+            assert b"v1." + ids[subjects[0]].encode() in dump[table], f"what {table} keeps is there, and shut"
     again = {"email": person["email"], "password": PASSWORD}
     answer = await caller.ask("POST", "/auth/register", again, url=shop.urls[-1])
     assert answer.status == 201
     assert answer.json["user_id"] != user_id
+
+
+async def _dead_letter(shop: Shop, store: PostgresStore, user_id: str, sealed: str) -> None:
+    """A record of the person's that no worker can read."""
+    deployment, stream = shop.deployment, f"user:{user_id}"
+    sink = KafkaSink((deployment.kafka,), deployment.topic)
+    try:
+        record = b'{"origin": "' + sealed.encode() + b'"'
+        await sink.send(shard_of(stream, deployment.shards), stream.encode(), record)
+        await until(store.dead_letters, EVERYWHERE_S * 20, "a dead letter")
+    finally:
+        await sink.close()
 
 
 def _kafka(folder: Path, key_id: str) -> bytes:

@@ -13,6 +13,7 @@ from eventstore.codec import MacChain
 from projections.postgres import PostgresDocuments
 from tests.worker.operator.yard import Yard, grant, register, role
 from worker.audit_export import AuditExport, day_name
+from worker.heads import begun_name
 from worker.verify import verify
 
 
@@ -81,3 +82,19 @@ async def test_workers_of_one_pid_share_a_folder(yard: Yard, tmp_path: Path) -> 
     assert actions == ["subscription.confirm", "user.register"]
     begun = [path.name for path in tmp_path.rglob(".*") if not path.name.endswith(".done")]
     assert begun == []
+
+
+async def test_what_a_killed_worker_has_begun_goes(yard: Yard, tmp_path: Path) -> None:
+    """A day later, when nobody can be writing on it; what is whole, and what is not ours, stays."""
+    today = system_clock()
+    begun = [begun_name(tmp_path / "heads" / "2026-01-02.json")]
+    begun.append(begun_name(tmp_path / "accounts" / "user_1" / "2026-01-02.ndjson"))
+    kept = [tmp_path / "heads" / "2026-01-02.json", tmp_path / "accounts" / ".2026-01-02.done"]
+    kept.append(tmp_path / "accounts" / "user_1" / ".notes")
+    for path in (*begun, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    await exporting(yard, tmp_path, today + HOUR).catch_up()
+    assert all(path.exists() for path in (*begun, *kept))
+    await exporting(yard, tmp_path, today + DAY + HOUR).catch_up()
+    assert [path.exists() for path in (*begun, *kept)] == [False, False, True, True, True]

@@ -2,10 +2,13 @@
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from domain.account import account as account_domain
+from domain.account.api_keys import CreateApiKey
 from domain.account.credits import AddCredits
 from domain.envelope import Envelope
+from domain.instant import DAY, HOUR, MINUTE, Instant
 from domain.registry import aggregates
 from eventstore.clock import system_clock
 from eventstore.records import Outcome
@@ -14,6 +17,7 @@ from projections.credits import get_credits
 from projections.postgres import PostgresDocuments
 from tests.crash.waiting import until
 from tests.worker.operator.yard import SHARDS, Yard, again, grant, register
+from worker import dead_letters
 from worker.dead_letters import drop_dead_letters, list_dead_letters, retry_dead_letters
 from worker.operating import NotDone
 from worker.verify import verify
@@ -84,6 +88,40 @@ async def test_a_retry_ignores_the_deadline(yard: Yard, monkeypatch: pytest.Monk
             await yard.apply(STREAM, grant("user_1", f"{system_clock()}", 1))
         await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
         assert (await yard.outcome(sent)).status == "applied"
+
+
+@pytest.mark.parametrize(("age", "status"), [(HOUR, "applied"), (DAY + MINUTE, "rejected")])
+async def test_a_key_is_not_made_for_nobody(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, age: Instant, status: str
+) -> None:
+    """While its client may still come for it a retry makes it; later it would be a key that nobody has seen."""
+    at = system_clock() - age
+    create = CreateApiKey(
+        key_id="key_1",
+        name="n",
+        scopes=("read",),
+        mode="live",
+        digest="d",
+        hint="h",
+        created_by="user_1",
+        keys_max=None,
+        secret_sealed="s",
+    )
+    envelope = yard.envelope(STREAM, create, deadline=system_clock() + MINUTE)
+    envelope = structs.replace(envelope, header=structs.replace(envelope.header, issued_at=at))
+
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError("a bug of ours")
+
+    async with yard.working():
+        with monkeypatch.context() as patch:
+            patch.setattr(aggregates()["account"], "decide", broken)
+            await yard.send(envelope)
+            assert (await yard.outcome(envelope)).status == "failed"
+        monkeypatch.setattr(dead_letters, "system_clock", lambda: system_clock() + 2 * MINUTE)
+        await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+        outcome = await yard.outcome(envelope)
+        assert (outcome.status, _code(outcome)) == (status, None if status == "applied" else "deadline_passed")
 
 
 async def test_what_fails_again_stays_open(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

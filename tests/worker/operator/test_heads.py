@@ -64,6 +64,21 @@ async def test_a_log_that_went_on_otherwise_is_found(yard: Yard, tmp_path: Path)
         await verify(yard.settings, heads=file)
 
 
+async def test_refusals_that_were_taken_away_with_their_outcomes_are_found(yard: Yard, tmp_path: Path) -> None:
+    """They leave no event: how many there were is what tells."""
+    async with yard.working():
+        await yard.apply("user:user_1", register("user_1"))
+        assert (await yard.apply("user:user_1", register("user_1"))).status == "rejected"
+    file = tmp_path / "heads.json"
+    await heads(yard.settings, out=file)
+    assert "no difference" in await verify(yard.settings, heads=file)
+    await yard.rows("DELETE FROM refusals")
+    await yard.rows("DELETE FROM outcomes WHERE status = 'rejected'")
+    assert "no difference" in await verify(yard.settings)
+    with pytest.raises(NotDone, match=f"heads: shard {HOME}: had 1 refused commands, of which 0 are left"):
+        await verify(yard.settings, heads=file)
+
+
 async def test_a_log_that_went_on_is_as_it_was(yard: Yard, tmp_path: Path) -> None:
     """Old heads stay good: everything up to them is there."""
     async with yard.working():

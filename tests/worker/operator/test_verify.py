@@ -77,6 +77,7 @@ TAMPERINGS = {
         [f"read model: transactions on shard {HOME}", "(missing)", "its transactions sum to 0"],
     ),
     "refusal": ("UPDATE refusals SET code = 'x'", ["refusal: command-"]),
+    "refusal removed": ("DELETE FROM refusals", ["refusal: command-", "is not on record"]),
     "document added": ("INSERT INTO rm_users VALUES (0, 'user_x', 'user_x', '', '{}')", ["user_x (surplus)"]),
     "owner": (
         "UPDATE rm_emails SET owner = 'user_2' WHERE owner = 'user_1'",
