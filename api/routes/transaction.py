@@ -17,8 +17,12 @@ from api.transaction_explained import (
     grant_explained,
     hold_explained,
 )
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.payments import PaymentConfirmed, PaymentDisputed, PaymentRefunded
+from domain.account.subscription import SubscriptionConfirmed
+from domain.account.subscription_change import SubscriptionRenewed
 from domain.message import Event
 from domain.recorded import Recorded
 from eventstore import codec
@@ -43,8 +47,9 @@ async def show(call: Call[None, None]) -> TransactionExplained:
     if transaction is None:
         raise ApiError("transaction_not_found")
     versions = await _versions(services, transaction)
-    events = await asyncio.gather(*(_event(services, account_id, version) for version in sorted(versions)))
-    own = next(each.event for each in events if each.version == transaction.version)
+    found = await asyncio.gather(*(_event(services, account_id, version) for version in sorted(versions)))
+    own = next(each.event for each in found if each.version == transaction.version)
+    events = await _with_cause(services, transaction, found)
     placed, closed = _of(events, HoldPlaced), _of(events, HoldClosed)
     corrected, granted = _of(events, HoldCorrected), _of(events, CreditsGranted)
     return TransactionExplained(
@@ -56,6 +61,32 @@ async def show(call: Call[None, None]) -> TransactionExplained:
         grant=None if granted is None else grant_explained(account_id, granted),
         burnt=[burn_shown(account_id, burn) for burn in getattr(own, "burns", ())],
     )
+
+
+async def _with_cause(services: Services, transaction: Transaction, events: list[Recorded]) -> list[Recorded]:
+    """And the payment or the period that it came with: decided by the same command, written just before it."""
+    if transaction.kind not in ("grant", "claw_back", "give_back"):
+        return events
+    own = events[-1]
+    behind = max(own.version - 3, 0)
+    before = await services.store.stream_events(own.shard, own.stream, behind, own.version - 1 - behind)
+    for stored in reversed(before):
+        found = codec.recorded(stored)
+        if found.metadata.command_id == transaction.command_id and _is_cause(found.event, own.event):
+            return [*events[:-1], found, own]
+    return events
+
+
+def _is_cause(event: Event, own: Event) -> bool:
+    match event, own:
+        case ((SubscriptionConfirmed() | SubscriptionRenewed()), CreditsGranted(source="plan")):
+            return event.period_credits is not None
+        case PaymentConfirmed(), CreditsGranted():
+            return event.grant_id == own.grant_id
+        case ((PaymentConfirmed() | PaymentRefunded() | PaymentDisputed()), (CreditsTakenBack() | CreditsGivenBack())):
+            return event.payment_id == own.payment_id
+        case _:
+            return False
 
 
 async def _versions(services: Services, transaction: Transaction) -> set[int]:

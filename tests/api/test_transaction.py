@@ -7,11 +7,15 @@ import pytest
 import pytest_asyncio
 
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold, Sweep
+from domain.account.payments import ConfirmPayment, RefundPayment
 from domain.account.usage import Price, Usage
 from domain.instant import DAY, MINUTE
+from domain.money import parse_credits
 from tests.api.clock import Clock
 from tests.api.running import Person, Running, application
 from tests.domain.account.asking import add
+from tests.domain.account.subscribing import news
+from tests.domain.scenario import T0
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -182,6 +186,44 @@ async def test_an_expiry_200(app: Running, clock: Clock) -> None:
     body = await explained(app, person, expiry["id"])
     assert (expiry["kind"], body["grant"]["reference"]) == ("expiry", granted.reference)
     assert [each["type"] for each in body["events"]] == ["credits.granted", "credits.grant_expired"]
+
+
+async def test_a_claw_back_200(app: Running) -> None:
+    """What a refund took is traced to it, to the payment's grant and to the grants that gave."""
+    person = await someone(app, 50)
+    stream, payment = f"account:{person.id}", f"pi_{person.id[-6:]}"
+    bought = ConfirmPayment(
+        payment_id=payment, grant_id=f"grant_{payment}", credits=100, paid_cents=100, occurred_at=T0
+    )
+    await app.command(stream, bought)
+    grant = await explained(app, person, (await listed(app, person))[0]["id"])
+    assert [each["type"] for each in grant["events"]] == ["payment.confirmed", "credits.granted"]
+    await settle(app, person, await hold(app, person, "spends", 100), Usage(source="provider", cached=800))
+    await app.command(stream, RefundPayment(payment_id=payment, refunded_cents=50, occurred_at=T0 + 1))
+    claw_back = (await listed(app, person))[0]
+    body = await explained(app, person, claw_back["id"])
+    assert (claw_back["kind"], body["grant"]["id"]) == ("claw_back", bought.grant_id)
+    assert [each["type"] for each in body["events"]] == ["credits.granted", "payment.refunded", "credits.taken_back"]
+    assert sum(parse_credits(each["amount"]) for each in body["burnt"]) == 50
+    await app.command(stream, RefundPayment(payment_id=payment, refunded_cents=0, occurred_at=T0 + 2))
+    body = await explained(app, person, (await listed(app, person))[0]["id"])
+    assert [each["type"] for each in body["events"]] == ["credits.granted", "payment.refunded", "credits.given_back"]
+
+
+async def test_a_renewal_200(app: Running, clock: Clock) -> None:
+    """A plan's credits are traced to the period that they were granted for."""
+    person = await someone(app)
+    await app.command(f"account:{person.id}", news(occurred_at=clock()))
+    (first,) = await listed(app, person)
+    body = await explained(app, person, first["id"])
+    assert [each["type"] for each in body["events"]] == ["subscription.confirmed", "credits.granted"]
+    with clock.moved(32 * DAY):
+        # Its token is a month old then.
+        await app.command(f"account:{person.id}", Sweep())
+    renewed, _expired, _first = await listed(app, person)
+    body = await explained(app, person, renewed["id"])
+    assert (body["grant"]["source"], body["grant"]["amount"]) == ("plan", "0.002000")
+    assert [each["type"] for each in body["events"]] == ["subscription.renewed", "credits.granted"]
 
 
 async def test_404(app: Running) -> None:

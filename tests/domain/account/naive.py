@@ -1,8 +1,10 @@
 """The account on one page: no sums kept, no order kept, no wake time kept; everything is counted again each time."""
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 from domain.instant import MINUTE, Instant
+from tests.domain.account.naive_plan import NaivePlan, day
 
 
 @dataclass
@@ -21,7 +23,10 @@ class Reserve:
 
     amount: int
     expires_at: Instant
-    progress: int = 0
+    progress: int | None = None
+    day: date | None = None
+    """In which it counts as a message, if it does."""
+    delivered: bool = True
     how: str | None = None
     cost: int = 0
     closed_at: Instant = 0
@@ -57,6 +62,7 @@ class Naive:
     pots: dict[str, Pot] = field(default_factory=dict)
     reserves: dict[str, Reserve] = field(default_factory=dict)
     corrected: set[str] = field(default_factory=set)
+    plan: NaivePlan = field(default_factory=NaivePlan)
     purchases: dict[str, Purchase] = field(default_factory=dict)
     debt: int = 0
     moved: list[int] = field(default_factory=list)
@@ -79,16 +85,24 @@ class Naive:
         times = [each.expires_at for each in self.reserves.values() if each.how is None]
         if self.available() > 0:
             times += [pot.expires_at for pot in self.pots.values() if pot.expires_at is not None and pot.left]
-        return sorted(times)
+        woken = self.plan.wakes()
+        return sorted(times if woken is None else [*times, woken])
 
     def wait(self, at: Instant) -> None:
         """What time alone causes: holds in order of their end, and then what grants have left and nobody reserves."""
         self.at = at
         for _, name in sorted((each.expires_at, name) for name, each in self.reserves.items() if each.how is None):
             if self.reserves[name].expires_at <= at:
-                self._close(name, "expired", self.reserves[name].progress)
+                progress = self.reserves[name].progress
+                self._close(name, "expired", progress or 0, delivered=progress is not None)
+        self._run_out()
+        while (woken := self.plan.wakes()) is not None and woken <= at:
+            self._plan_grants(self.plan.period_over())
+            self._run_out()
+
+    def _run_out(self) -> None:
         for pot in self._in_burn_order():
-            if pot.expires_at is not None and pot.expires_at <= at:
+            if pot.expires_at is not None and pot.expires_at <= self.at:
                 gone = min(pot.left, self.available())
                 pot.left -= gone
                 self.moved.append(-gone)
@@ -102,13 +116,31 @@ class Naive:
         self._give(name, amount, priority, expires_at)
         return None
 
-    def place(self, name: str, amount: int, least: int, expires_at: Instant) -> str | None:
-        """Holds what is there, if it is enough."""
+    def subscribe(self, monthly: int, renews: bool, status: str) -> None:
+        """News of the subscription, and the credits of its period."""
+        self._plan_grants(self.plan.told(self.at, monthly, renews, status))
+
+    def _plan_grants(self, amount: int) -> None:
+        if amount:
+            assert self.plan.counted is not None
+            since, _, total = self.plan.counted
+            self._give(f"plan_{since}_{total}", amount, 50, self.plan.end)
+
+    def messages_today(self) -> int:
+        """Those that are under way or have delivered something."""
+        today = [each for each in self.reserves.values() if each.day == day(self.at)]
+        return sum(each.how is None or each.delivered for each in today)
+
+    def place(self, name: str, amount: int, least: int, expires_at: Instant, messages: int | None) -> str | None:
+        """Holds what is there, if it is enough; with `messages` as one of so many a day."""
         if amount > 0 and self.debt > 0:
             return "debt_outstanding"
         if self.available() < least:
             return "insufficient_credits"
-        self.reserves[name] = Reserve(amount=min(amount, self.available()), expires_at=expires_at)
+        if messages is not None and self.messages_today() >= messages:
+            return "messages_quota_exceeded"
+        today = None if messages is None else day(self.at)
+        self.reserves[name] = Reserve(amount=min(amount, self.available()), expires_at=expires_at, day=today)
         return None
 
     def report(self, name: str, tokens: int) -> str | None:
@@ -127,7 +159,7 @@ class Naive:
         if hold.how is None:
             self._close(name, "settled", tokens)
         elif hold.how == "expired":
-            self._correct(name, tokens)
+            self._correct(name, tokens, delivered=True)
         elif (hold.how, hold.cost) != ("settled", tokens):
             return "hold_closed"
         return None
@@ -137,9 +169,9 @@ class Naive:
         if self._forgotten(name):
             return "hold_not_found"
         if self.reserves[name].how is None:
-            self._close(name, "released", 0)
+            self._close(name, "released", 0, delivered=False)
         elif self.reserves[name].how != "released":
-            self._correct(name, 0)
+            self._correct(name, 0, delivered=False)
         return None
 
     def buy(self, name: str, credits: int, paid: int, priority: int, expires_at: Instant | None, granted: bool) -> None:
@@ -193,18 +225,20 @@ class Naive:
         kept = 7 * 24 * 60 * MINUTE if hold.how == "expired" else 15 * MINUTE
         return any(other.closed_at - hold.closed_at > kept for other in self.reserves.values() if other.how)
 
-    def _close(self, name: str, how: str, cost: int) -> None:
+    def _close(self, name: str, how: str, cost: int, *, delivered: bool = True) -> None:
         hold = self.reserves[name]
+        hold.delivered = delivered
         hold.how, hold.cost, hold.closed_at = how, cost, self.at
         self._charge(cost)
         debt, self.debt = self.debt, 0
         self._charge(debt)
 
-    def _correct(self, name: str, cost: int) -> None:
+    def _correct(self, name: str, cost: int, *, delivered: bool) -> None:
         difference = cost - self.reserves[name].cost
         if cost == self.reserves[name].cost:
             return
         self.corrected.add(name)
+        self.reserves[name].delivered = delivered
         if difference > 0:
             self._charge(difference)
         else:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from msgspec import json
+from msgspec import json, structs
 
 from domain.account.account import AGGREGATE, Account
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
@@ -14,16 +14,19 @@ from domain.account.credits import AddCredits, CreditsGranted, DebtRepaid, Grant
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.account.payment import DisputeStatus
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
+from domain.account.quota_windows import Asked
+from domain.account.subscription_change import ChangeSubscription
 from domain.errors import DomainError
 from domain.instant import DAY, MINUTE, SECOND, Instant
 from domain.message import Command
 from tests.domain.account.asking import account, add, place, progress, release, settle
 from tests.domain.account.naive import Naive
+from tests.domain.account.subscribing import news, terms
 from tests.domain.scenario import T0, Scenario
 
 TOKENS = st.one_of(st.integers(0, 12), st.just(10**9))
 AMOUNTS = st.one_of(st.integers(-1, 30), st.sampled_from([1, 10**15]))
-STEPS: st.SearchStrategy[Instant] = st.sampled_from([0, 1, SECOND, MINUTE, 16 * MINUTE, 8 * DAY])
+STEPS: st.SearchStrategy[Instant] = st.sampled_from([0, 1, SECOND, MINUTE, 16 * MINUTE, 8 * DAY, 40 * DAY])
 NAMES = st.integers(0, 5)
 PAYMENTS = st.sampled_from(["p0", "p1"])
 WHEN = st.integers(0, 3)
@@ -51,14 +54,17 @@ class Accounts(RuleBasedStateMachine):
 
         A grant that is used up is not remembered: that its reference counts once is the command id's work, for ever.
         """
-        self.naive.wait(self.real.at)  # as the worker does: nothing is ever left overdue
-        assert self._ask(command) == expected
+        self._once(command, expected)
         if isinstance(command, AddCredits) and command.grant_id not in self.real.state.credits.grants:
             return
         before = json.encode(self.real.state)
         again = self._ask(command)
         assert again is None or expected is None or again == expected
         assert json.encode(self.real.state) == before or expected is not None
+
+    def _once(self, command: Command, expected: str | None) -> None:
+        self.naive.wait(self.real.at)  # as the worker does: nothing is ever left overdue
+        assert self._ask(command) == expected
 
     def _ask(self, command: Command) -> str | None:
         try:
@@ -75,13 +81,22 @@ class Accounts(RuleBasedStateMachine):
         command = add(name, amount, priority=priority, expires_at=expires_at)
         self._both(command, self.naive.add(name, amount, priority, expires_at))
 
-    @rule(amount=st.integers(0, 40), least=st.integers(0, 40), lasts=st.sampled_from([1, SECOND, MINUTE, DAY]))
-    def places(self, amount: int, least: int, lasts: int) -> None:
-        """Credits are held."""
+    @rule(
+        amount=st.integers(0, 40),
+        least=st.integers(0, 40),
+        lasts=st.sampled_from([1, SECOND, MINUTE, DAY]),
+        messages=st.sampled_from([None, None, 2, 3]),
+    )
+    def places(self, amount: int, least: int, lasts: int, messages: int | None) -> None:
+        """Credits are held, for a message of a quota or not."""
         self.count += 1
         name, least, expires_at = f"h{self.count}", min(least, amount), self.real.at + lasts
         command = place(name, amount, amount_min=least, expires_at=expires_at)
-        self._both(command, self.naive.place(name, amount, least, expires_at))
+        if messages is not None:
+            midnight = self.real.at - self.real.at % DAY
+            window = Asked(limit=messages, starts_at=midnight, ends_at=midnight + DAY, next_ends_at=midnight + 2 * DAY)
+            command = structs.replace(command, messages=window)
+        self._both(command, self.naive.place(name, amount, least, expires_at, messages))
 
     @rule(name=NAMES, tokens=TOKENS)
     def reports(self, name: int, tokens: int) -> None:
@@ -158,6 +173,37 @@ class Accounts(RuleBasedStateMachine):
         )
         self._both(command, None)
 
+    @rule(
+        monthly=st.integers(0, 40),
+        renews=st.booleans(),
+        status=st.sampled_from(["active", "active", "active", "past_due", "canceled"]),
+    )
+    def subscribes(self, monthly: int, renews: bool, status: Any) -> None:
+        """A plan is paid for, or is not any more."""
+        self.count += 1
+        self.naive.subscribe(monthly, renews, status)
+        command = news(
+            f"r{self.count}",
+            self.real.at + self.count,
+            plan=f"plan {monthly}",
+            status=status,
+            terms=terms(monthly),
+            renews_by_itself=renews,
+        )
+        self._both(command, None)
+
+    @rule(wanted=st.one_of(st.integers(0, 20), st.just("cancel")), now=st.booleans())
+    def wants_less(self, wanted: int | str, now: bool) -> None:
+        """Its owner takes a smaller plan, or none."""
+        changes: dict[str, Any] = {"cancel": True}
+        if isinstance(wanted, int):
+            changes = {"plan": f"plan {wanted}", "terms": terms(wanted)}
+        expected = self.naive.plan.owner_wants(wanted, now)
+        if expected is None and self.naive.plan.status == "canceled":
+            self._once(ChangeSubscription(at_period_end=not now, **changes), None)
+        else:
+            self._both(ChangeSubscription(at_period_end=not now, **changes), expected)
+
     def _recent(self, name: int) -> str:
         names = list(self.naive.reserves)[-6:]
         return names[name % len(names)] if names else "nobody"
@@ -169,6 +215,23 @@ class Accounts(RuleBasedStateMachine):
         assert (ledger.balance, ledger.held, ledger.debt) == (naive.balance(), naive.held(), naive.debt)
         left = {name: pot.left for name, pot in naive.pots.items() if pot.left}
         assert {name: grant.remaining for name, grant in ledger.grants.items()} == left
+
+    @invariant()
+    def agrees_on_the_plan(self) -> None:
+        """Status, period, what was granted for it, and how many messages the day has had."""
+        real, plan = self.real.state.subscription, self.naive.plan
+        if plan.status != "none":
+            counted = real.period_credits
+            assert (real.status, real.period_start, real.period_end, real.grace_until) == (
+                plan.status,
+                plan.start,
+                plan.end,
+                plan.grace_until,
+            )
+            assert (counted and (counted.since, counted.until, counted.amount)) == plan.counted
+        messages = self.real.state.quotas.messages
+        if self.real.at < messages.ends_at:
+            assert messages.used == self.naive.messages_today()
 
     @invariant()
     def adds_up(self) -> None:
