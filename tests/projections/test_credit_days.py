@@ -54,7 +54,7 @@ async def test_flows_are_what_has_happened(seed: int, first: int, length: int) -
         assert flow.debt == _debt_at(recorded, flow.at + QUARTER)
     for kind, name in ((CreditsGranted, "granted"), (GrantExpired, "expired"), (CreditsTakenBack, "taken_back")):
         happened = [each.event for each in recorded if type(each.event) is kind and start <= each.at < end]
-        assert sum(getattr(flow, name) for flow in part) == sum(event.amount for event in happened)  # type: ignore[attr-defined]
+        assert sum(getattr(flow, name) for flow in part) == sum(event.amount for event in happened)
 
 
 def _debt_at(recorded: list[Recorded], at: int) -> int:
