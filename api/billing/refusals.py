@@ -81,3 +81,9 @@ declare(
     "The payment is on record and will be applied; that takes longer than usual.",
     "Look again with GET /billing/credits or GET /billing/subscription, or repeat the request: it counts once.",
 )
+declare(
+    "payment_not_granted",
+    "conflict",
+    "The payment is of a kind that grants nothing here; it was logged.",
+    "Ask the operator: the currency must be usd, and what was bought must be in the plan file.",
+)

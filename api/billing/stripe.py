@@ -16,6 +16,7 @@ from api.billing.stripe_facts import (
     account_of,
     credits_of,
     in_force,
+    invoice_facts,
     purchase_facts,
     subscription_fact,
 )
@@ -125,7 +126,10 @@ class StripeProvider:
             raise ApiError("session_unpaid", param="session_id")
         if claim.amount is not None and claim.amount != credits_of(session, self._plans):
             raise ApiError("amount_mismatch", param="amount")
-        return await self._of_session(session, asked_at, f"{session['id']}/{asked_at}")
+        try:
+            return await self._of_session(session, asked_at, Hint(event_id=f"{session['id']}/{asked_at}"))
+        except StripeGone as gone:
+            raise ApiError("payment_not_granted", param="session_id") from gone
 
     async def news(self, webhook: Webhook) -> Sequence[Told]:
         """See `BillingProvider`. 503 `not_configured` while no secret is: nothing is believed then."""
@@ -144,10 +148,12 @@ class StripeProvider:
     async def _looked_up(self, hint: Hint, asked_at: Instant) -> Sequence[Told]:
         match hint.subject:
             case "session":
-                return await self._of_session(await self._stripe.session(hint.id), asked_at, hint.event_id)
+                return await self._of_session(await self._stripe.session(hint.id), asked_at, hint)
             case "payment":
                 session = await self._stripe.session_of(hint.id)
-                return () if session is None else await self._of_payment(session, asked_at, hint.event_id, hint)
+                if session is not None and session["mode"] == "payment":
+                    return await self._of_session(session, asked_at, hint)
+                return await self._of_invoice(hint.id, asked_at, hint)
             case "subscription":
                 return await self._of_subscription(hint.id, asked_at, hint.event_id)
             case "invoice":
@@ -155,28 +161,36 @@ class StripeProvider:
                 subscription_id = (about.get("subscription_details") or {}).get("subscription")
                 return await self._of_subscription(subscription_id, asked_at, hint.event_id) if subscription_id else ()
 
-    async def _of_session(self, session: Thing, asked_at: Instant, news: str) -> Sequence[Told]:
+    async def _of_session(self, session: Thing, asked_at: Instant, hint: Hint) -> Sequence[Told]:
         if account_of(session) is None:
             return ()
         if session["mode"] == "payment":
-            return await self._of_payment(session, asked_at, news, None)
+            sold = await self._purchase(session, session.get("payment_intent"), asked_at, hint)
+            return purchase_facts(sold, self._plans)
         subscription_id = session.get("subscription")
-        return await self._of_subscription(subscription_id, asked_at, news) if subscription_id else ()
+        return await self._of_subscription(subscription_id, asked_at, hint.event_id) if subscription_id else ()
 
-    async def _of_payment(self, session: Thing, asked_at: Instant, news: str, hint: Hint | None) -> Sequence[Told]:
-        payment_id, kind = session.get("payment_intent"), "" if hint is None else hint.event_type
+    async def _of_invoice(self, payment_id: str, asked_at: Instant, hint: Hint) -> Sequence[Told]:
+        """A subscription's payment is told of once money leaves again; that it came in, the subscription says."""
+        if hint.event_type == "payment_intent.succeeded":
+            return ()
+        invoice = await self._stripe.invoice_of(payment_id)
+        if invoice is None:
+            return ()
+        return invoice_facts(await self._purchase(invoice, payment_id, asked_at, hint), self._plans)
+
+    async def _purchase(self, sold: Thing, payment_id: str | None, asked_at: Instant, hint: Hint) -> StripePurchase:
         payment = None if payment_id is None else await self._stripe.payment(payment_id)
         charge = {} if payment is None else payment.get("latest_charge") or {}
-        disputed = charge.get("disputed") or "dispute" in kind
-        purchase = StripePurchase(
-            session=session,
+        disputed = charge.get("disputed") or "dispute" in hint.event_type
+        return StripePurchase(
+            sold=sold,
             payment=payment,
             disputes=await self._stripe.disputes(payment_id) if disputed and payment_id else (),
             asked_at=asked_at,
-            news=news,
-            about_refund="refund" in kind,
+            news=hint.event_id,
+            about_refund="refund" in hint.event_type,
         )
-        return purchase_facts(purchase, self._plans)
 
     async def _of_subscription(self, subscription_id: str, asked_at: Instant, news: str) -> Sequence[Told]:
         """All of the customer's subscriptions are asked for: the one of the news may not be the one that counts."""

@@ -96,6 +96,16 @@ class StripeClient:
         """An invoice."""
         return await self._asked(self._api.invoices.retrieve_async(invoice_id))
 
+    async def invoice_of(self, payment_id: str) -> Thing | None:
+        """The invoice that a payment intent has paid, with its lines; `None` for all other payments."""
+        found = await self._asked(
+            self._api.invoice_payments.list_async(
+                {"payment": {"type": "payment_intent", "payment_intent": payment_id}, "limit": 1}
+            )
+        )
+        paid = next(iter(found["data"]), None)
+        return None if paid is None else await self.invoice(str(paid["invoice"]))
+
     async def portal(self, customer_id: str, return_url: str) -> str:
         """The address of the customer portal. `StripeGone` where the customer is not there."""
         made = await self._asked(

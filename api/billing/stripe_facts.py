@@ -19,6 +19,8 @@ from api.plans import Plan, Plans
 from domain.account.payment import DisputeStatus
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
+from domain.account.subscription_period import PLAN_PRIORITY
+from domain.account.subscription_period import SOURCE as PLAN
 from domain.instant import SECOND, Instant
 from domain.money import MICRO, MicroCredits
 
@@ -54,9 +56,10 @@ _log = structlog.get_logger()
 
 
 class StripePurchase(Struct, frozen=True, kw_only=True):
-    """A checkout session with `line_items`, its payment intent with `latest_charge`, its disputes; as of `asked_at`."""
+    """What was sold, its payment intent with `latest_charge`, and its disputes; as of `asked_at`."""
 
-    session: Mapping[str, Any]
+    sold: Mapping[str, Any]
+    """A checkout session with `line_items`, or an invoice with its `lines`."""
     payment: Mapping[str, Any] | None
     disputes: Sequence[Mapping[str, Any]]
     asked_at: Instant
@@ -75,7 +78,7 @@ def account_of(thing: Mapping[str, Any]) -> str | None:
 
 def purchase_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
     """The payment, what was refunded of it, and its disputes; nothing while it is unpaid or is not ours."""
-    session, payment = purchase.session, purchase.payment
+    session, payment = purchase.sold, purchase.payment
     account = account_of(session)
     if account is None or session.get("payment_status") not in ("paid", "no_payment_required"):
         return ()
@@ -95,6 +98,46 @@ def purchase_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
     if payment is not None:
         told += _gone(account, payment, purchase)
     return told
+
+
+def invoice_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
+    """What of a subscription's payment has left again, and of the plan's credits with it; nothing while all is there.
+
+    The credits themselves come with the subscription. They are taken back as the invoice's lines cost them, so that a
+    payment for a part of a period takes a part of its credits.
+    """
+    invoice, payment = purchase.sold, purchase.payment
+    about = (invoice.get("parent") or {}).get("subscription_details") or {}
+    account = account_of(about)
+    if account is None or payment is None or invoice.get("currency") != CURRENCY:
+        return ()
+    gone = _gone(account, payment, purchase)
+    lines = [(line, plan_with(plans, _priced(line))) for line in invoice["lines"]["data"]]
+    sold = [(line, plan) for line, plan in lines if plan is not None and plan.price]
+    credits = sum(plan.monthly_credits * line["amount"] * MICRO_PER_CENT // (plan.price or 1) for line, plan in sold)
+    if not gone or credits <= 0:
+        return ()
+    period = max((line["period"] for line, _ in sold), key=lambda each: each["end"])
+    start = period["start"] * SECOND
+    confirmed = ConfirmPayment(
+        payment_id=payment["id"],
+        grant_id=f"{PLAN}_{start}_{credits}",
+        credits=credits,
+        paid_cents=payment["amount_received"],
+        occurred_at=invoice["created"] * SECOND,
+        priority=PLAN_PRIORITY,
+        expires_at=period["end"] * SECOND,
+        source=PLAN,
+        granted=False,
+    )
+    told = Told(account_id=account, command=confirmed, command_id=derived("payment.confirm", payment["id"]))
+    return [told, *gone]
+
+
+def _priced(line: Mapping[str, Any]) -> str:
+    """The price of an invoice's line."""
+    price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+    return str(price.get("id") if isinstance(price, Mapping) else price)
 
 
 def _gone(account: str, payment: Mapping[str, Any], purchase: StripePurchase) -> Sequence[Told]:

@@ -23,9 +23,9 @@ class Hint(Struct, frozen=True, kw_only=True):
     """What to look up: the object's kind and id. `event_id` names the news."""
 
     event_id: str
-    event_type: str
-    subject: Subject
-    id: str
+    event_type: str = ""
+    subject: Subject = "session"
+    id: str = ""
 
 
 class _Data(Struct, frozen=True, kw_only=True):

@@ -31,12 +31,6 @@ declare(
     "Use an absolute https:// address (http:// on this machine), of visible ASCII characters.",
 )
 declare("invalid_purchase", "invalid", "Exactly one thing can be bought at a time.", "Name a plan or a top_up.")
-declare(
-    "payment_not_granted",
-    "conflict",
-    "The payment is of a kind that grants nothing here; it was logged.",
-    "Ask the operator: the currency must be usd, and what was bought must be in the plan file.",
-)
 
 PageUrl: TypeAlias = Annotated[
     str, Meta(max_length=URL_LENGTH_MAX, description="Where the browser goes then; https, or http on this machine.")

@@ -19,6 +19,7 @@ _KINDS = {
     "payment_intents": "payment_intent",
     "subscriptions": "subscription",
     "invoices": "invoice",
+    "invoice_payments": "invoice_payment",
     "disputes": "dispute",
     "customers": "customer",
 }
@@ -107,6 +108,7 @@ class _Routes:
     def _show(self, path: str, params: Thing) -> Thing:
         shop, expand = self._shop, params.get("expand", [])
         if path in _KINDS:
+            params |= {"payment_intent": params["payment"]["payment_intent"]} if "payment" in params else {}
             names = ("customer", "payment_intent", "subscription")
             found = shop.all(_KINDS[path], **{name: params[name] for name in names if name in params})
             inner = [each.removeprefix("data.") for each in expand]

@@ -305,10 +305,19 @@ class DevStripe:
                 "type": "subscription_details",
                 "subscription_details": {"subscription": subscription["id"], "metadata": subscription["metadata"]},
             },
-            payment_intent_id=None,
+            lines={"object": "list", "data": [_invoiced(item, cents)], "has_more": False},
         )
         if paid:
-            invoice["payment_intent_id"] = self._charge(subscription["customer"], cents, invoice["currency"])["id"]
+            payment = self._charge(subscription["customer"], cents, invoice["currency"])
+            self._new(
+                "inpay_",
+                "invoice_payment",
+                invoice=invoice["id"],
+                status="paid",
+                payment_intent=payment["id"],
+                payment={"type": "payment_intent", "payment_intent": payment["id"]},
+            )
+            self._tell("payment_intent.succeeded", payment)
         self._tell("invoice.paid" if paid else "invoice.payment_failed", invoice)
         return invoice
 
@@ -323,6 +332,18 @@ class DevStripe:
                 "data": {"object": public(thing)},
             }
         )
+
+
+def _invoiced(item: Thing, cents: int) -> Thing:
+    return {
+        "id": f"il_{secrets.token_hex(8)}",
+        "object": "line_item",
+        "amount": cents,
+        "currency": item["price"]["currency"],
+        "quantity": item["quantity"],
+        "period": {"start": item["current_period_start"], "end": item["current_period_end"]},
+        "pricing": {"type": "price_details", "price_details": {"price": item["price"]["id"]}},
+    }
 
 
 def public(thing: Thing, expand: Sequence[str] = ()) -> Thing:

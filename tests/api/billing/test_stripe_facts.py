@@ -41,7 +41,7 @@ def facts(
     """What is told when everything is asked for now."""
     payment = shop.find(session["payment_intent"], "payment_intent")
     purchase = StripePurchase(
-        session=public(session, ["line_items"]),
+        sold=public(session, ["line_items"]),
         payment=public(payment) | {"latest_charge": public(shop.charge_of(payment["id"]))},
         disputes=[public(each) for each in shop.all("dispute", payment_intent=payment["id"])],
         asked_at=asked_at,
@@ -90,7 +90,7 @@ def test_a_free_session_is_a_payment_by_itself() -> None:
     shop = DevStripe(PRICES)
     session = bought(shop, "price_pack")
     purchase = StripePurchase(
-        session=session | {"payment_status": "no_payment_required"}, payment=None, disputes=(), asked_at=T0, news="e"
+        sold=session | {"payment_status": "no_payment_required"}, payment=None, disputes=(), asked_at=T0, news="e"
     )
     (told,) = purchase_facts(purchase, PLANS)
     assert isinstance(told.command, ConfirmPayment)

@@ -223,3 +223,24 @@ async def test_what_somebody_else_sells_is_nothing_here(shop: Shop) -> None:
     session["metadata"] = {}
     await shop.tell_all()
     assert (await shop.credits(person))["balance"] == "0.000000"
+
+
+async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
+    """A part of the month's payment takes that part of the month's credits; a dispute of it takes the rest."""
+    person, subscription = await _subscribed(shop)
+    full = await shop.credits(person)
+    assert (full["balance"], full["grants"][0]["source"]) == ("20.000000", "plan")
+    invoice = shop.stripe.all("invoice")[0]
+    assert invoice["parent"]["subscription_details"]["subscription"] == subscription
+    payment = next(each for each in shop.stripe.all("invoice_payment") if each["invoice"] == invoice["id"])
+    shop.stripe.refund(payment["payment_intent"], 500)
+    await shop.tell(shop.stripe.events[-1])
+    assert [each["remaining"] for each in (await shop.credits(person))["grants"]] == ["15.000000"]
+    dispute = shop.stripe.dispute(payment["payment_intent"], 1_500)
+    await shop.tell(shop.stripe.events[-1])
+    assert (await shop.credits(person))["balance"] == "0.000000"
+    shop.stripe.close_dispute(dispute["id"], "won")
+    await shop.tell_all()
+    back = await shop.credits(person)
+    assert (back["balance"], back["debt"], back["grants"][0]["source"]) == ("15.000000", "0.000000", "plan")
+    assert back["grants"][0]["expires_at"] == full["grants"][0]["expires_at"]
