@@ -26,6 +26,8 @@ CREATE TABLE deliveries (
     problem text NOT NULL,
     PRIMARY KEY (target, shard, account, seq, part)
 );
-CREATE INDEX deliveries_due ON deliveries (target, due_at) WHERE state = 'waiting';
+-- Whatever the planner knows of the table, those of one account can only be found by this one and the primary key.
+CREATE INDEX deliveries_in_order ON deliveries (target, shard, account, seq, part) WHERE state = 'waiting';
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE state = 'waiting';
 CREATE INDEX deliveries_by_id ON deliveries (id);
-CREATE INDEX deliveries_by_age ON deliveries (state, created_at, target, shard, seq, part);
+CREATE INDEX deliveries_by_age ON deliveries (created_at);
