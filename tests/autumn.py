@@ -42,8 +42,10 @@ class AutumnServer:
         """By customer and feature."""
         self.customers: dict[str, list[dict[str, Any]]] = {}
         """The subscriptions of each."""
+        self.plans = ["pro", "team"]
         self.known_at_once = True
         """Whether usage of an unknown customer is taken."""
+        self.nothing_to_pay = False
 
     async def handle(self, request: Request) -> Answer:
         """One call."""
@@ -61,10 +63,12 @@ class AutumnServer:
                 return _said(200, self._customer(body["customer_id"]))
             case "/v1/customers.get" if body["customer_id"] in self.customers:
                 return _said(200, self._customer(body["customer_id"]))
+            case "/v1/billing.attach" if self.nothing_to_pay:
+                return _said(200, {"customer_id": body["customer_id"], "payment_url": None})
             case "/v1/billing.attach":
                 url = f"https://checkout.example.com/{body['customer_id']}/{body['plan_id']}"
                 return _said(200, {"customer_id": body["customer_id"], "payment_url": url})
-            case "/v1/billing.open_customer_portal":
+            case "/v1/billing.open_customer_portal" if body["customer_id"] in self.customers:
                 url = f"https://portal.example.com/{body['customer_id']}"
                 return _said(200, {"customer_id": body["customer_id"], "url": url})
             case "/v1/balances.check":
@@ -72,7 +76,7 @@ class AutumnServer:
                 said = {"allowed": allowed, "customer_id": body["customer_id"], "balance": None, "flag": None}
                 return _said(200, said)
             case "/v1/plans.list":
-                return _said(200, {"list": []})
+                return _said(200, {"list": [_plan(each) for each in self.plans]})
             case _:
                 return _said(404, {"message": "not found", "code": "customer_not_found"})
 
@@ -132,6 +136,26 @@ def subscription(plan: str, **fields: Any) -> dict[str, Any]:
         "current_period_end": 1_802_592_000_000,
         "quantity": 1,
     } | fields
+
+
+def _plan(plan: str) -> dict[str, Any]:
+    return {
+        "id": plan,
+        "name": plan,
+        "description": None,
+        "group": None,
+        "version": 1,
+        "add_on": False,
+        "auto_enable": False,
+        "price": None,
+        "items": [],
+        "created_at": 1_700_000_000_000,
+        "env": "sandbox",
+        "archived": False,
+        "base_variant_id": None,
+        "config": {"ignore_past_due": False},
+        "metadata": {},
+    }
 
 
 def _said(status: int, body: dict[str, Any]) -> Answer:

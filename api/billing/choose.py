@@ -42,7 +42,12 @@ def choose_provider(
                 clock,
             )
         case "autumn":
-            raise SettingsError([_missing("autumn")])
+            try:
+                from api.billing.autumn import AutumnProvider
+                from api.billing.autumn_client import AutumnClient
+            except ImportError as error:
+                raise SettingsError([_missing("autumn")]) from error
+            return AutumnProvider(AutumnClient(settings.autumn_api_url, settings.autumn_secret_key), plans, clock)
 
 
 def _missing(library: str) -> str:

@@ -1,7 +1,9 @@
 """The outside, in one process with everything else: notices arrive, usage is told, and no request waits for either."""
 
+import time
 from contextlib import AsyncExitStack
 
+import aiohttp
 import pytest
 
 from devnet.__main__ import read_outside
@@ -9,23 +11,56 @@ from devnet.arguments import Common
 from devnet.one_process import Devnet, devnet_settings
 from devnet.provider import ProviderOptions
 from devnet.seed import seed
+from domain.money import parse_credits
 from telemetry.environment import SettingsError
+from tests.autumn import SECRET_KEY, running_autumn
 from tests.crash.waiting import until_true
 from tests.worker.outgoing.receiver import receiving
+from worker.outgoing import autumn
+from worker.outgoing.relay import Relay
 
 CHOSEN = Common(host="127.0.0.1", port=0, json=True, limits=True, local_model=False, upstream=None, log_level="warning")
 SECRET = "a:qK0tX1uQH0m1bX8n3dHk5y3S0mJ1l2h9g8f7d6s5a4A="
+CHAT = {"model": "fs-basic", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
 
 
-async def test_notices_leave_devnet() -> None:
-    """What the demo data causes is told."""
+async def test_notices_and_usage_leave_devnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the demo data and a chat cause is told; while Autumn hangs, chat goes on and nothing is asked of it."""
+    monkeypatch.setitem(Relay.__init__.__kwdefaults__, "attempt_s", 0.5)
+    monkeypatch.setattr(autumn.AutumnUsage, "read_every_s", 0.2)
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(receiving())
-        outside = read_outside({"FORMSTATE_WEBHOOK_URL": receiver.url, "FORMSTATE_WEBHOOK_SECRET": SECRET})
-        devnet = Devnet(CHOSEN, devnet_settings(CHOSEN, None, outside.billing), ProviderOptions(), outside.outgoing)
+        server = await stack.enter_async_context(running_autumn())
+        server.away = True
+        outside = read_outside(
+            {
+                "FORMSTATE_WEBHOOK_URL": receiver.url,
+                "FORMSTATE_WEBHOOK_SECRET": SECRET,
+                "FORMSTATE_BILLING_PROVIDER": "autumn",
+                "FORMSTATE_AUTUMN_SECRET_KEY": SECRET_KEY,
+                "FORMSTATE_AUTUMN_API_URL": server.url,
+            }
+        )
+        settings = devnet_settings(CHOSEN, None, outside.billing)
+        devnet = Devnet(CHOSEN, settings, ProviderOptions(), outside.outgoing)
         await devnet.start(stack)
         seeded = await seed(devnet.url, devnet.grant_role)
-        await until_true(lambda: len(receiver.taken) == 2, 10, "both notices")
+        http = await stack.enter_async_context(aiohttp.ClientSession(devnet.url))
+        cost = 0
+        for _ in range(3):
+            began = time.monotonic()
+            headers = {"Authorization": f"Bearer {seeded.api_key}"}
+            async with http.post("/v1/chat/completions", json=CHAT, headers=headers) as answer:
+                assert answer.status == 200
+                cost += parse_credits(answer.headers["X-Credits-Cost"])
+            assert time.monotonic() - began < 5
+        await until_true(lambda: server.asked["/v1/balances.track"] > 0, 10, "a call that hangs")
+        assert set(server.asked) == {"/v1/balances.track"}
+        assert not server.counted
+        server.away = False
+        counted = (seeded.account_id, "micro_credits")
+        await until_true(lambda: server.counted[counted] == cost, 20, "all that was charged is counted")
+        await until_true(lambda: len(receiver.taken) >= 2, 10, "both notices")
         assert {each.data["account_id"] for each in receiver.taken} > {seeded.account_id}
 
 
