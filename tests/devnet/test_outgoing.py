@@ -26,7 +26,7 @@ CHAT = {"model": "fs-basic", "messages": [{"role": "user", "content": "Hello"}],
 
 async def test_notices_and_usage_leave_devnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the demo data and a chat cause is told; while Autumn hangs, chat goes on and nothing is asked of it."""
-    monkeypatch.setitem(Relay.__init__.__kwdefaults__, "attempt_s", 0.5)
+    monkeypatch.setitem(Relay.__init__.__kwdefaults__ or {}, "attempt_s", 0.5)
     monkeypatch.setattr(autumn.AutumnUsage, "read_every_s", 0.2)
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(receiving())

@@ -1,5 +1,14 @@
-"""Stores of four shards, in memory and on Postgres, and a log in them."""
+"""The store of most tests is in memory; the contract of `tests/eventstore` says that Postgres does the same."""
 
-from tests.eventstore.conftest import backing, store
+import pytest
 
-__all__ = ["backing", "store"]
+from tests.eventstore.conftest import store
+
+__all__ = ["store"]
+
+
+@pytest.fixture
+def backing(request: pytest.FixtureRequest) -> str | None:
+    """The database behind the store, where `on_both` asks for one; else memory."""
+    real = getattr(request, "param", "memory") == "postgres"
+    return str(request.getfixturevalue("database_url")) if real else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from domain.account.plan_terms import PlanTerms
 from domain.account.subscription import SubscriptionConfirmed
 from domain.message import Event
@@ -38,6 +40,12 @@ def confirmed(reference: str, plan: str = "pro") -> SubscriptionConfirmed:
         seats=3,
         confirmed_at=T0,
     )
+
+
+on_both = pytest.mark.parametrize(
+    "backing", ["memory", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+"""Tests of what may go wrong between processes run on a real Postgres too."""
 
 
 class Writer:

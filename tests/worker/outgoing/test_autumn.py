@@ -23,7 +23,7 @@ from tests.domain.golden.sample import made_up
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import now
 from tests.worker.bench import T0
-from tests.worker.outgoing.logs import Writer, confirmed
+from tests.worker.outgoing.logs import Writer, confirmed, on_both
 from tests.worker.outgoing.test_webhooks import Time
 from worker.outgoing.autumn import NAME, VALUE_MAX, AutumnUsage, _parts, autumn_client
 from worker.outgoing.log_reader import LogReader
@@ -73,6 +73,7 @@ async def deliver(store: Store, target: AutumnUsage, clock: Callable[[], Instant
     await relay.close()
 
 
+@on_both
 async def test_charges_are_summed_up_by_account(store: Store, writer: Writer) -> None:
     """One call for each account and reading: charges and corrections, to the micro-credit; nothing for nothing."""
     async with autumn() as (server, target):
@@ -202,6 +203,7 @@ def _moody(rng: random.Random) -> Callable[[Tracked], str]:
     return mood
 
 
+@on_both
 async def test_a_worker_that_is_killed_counts_nothing_twice(
     store: Store, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

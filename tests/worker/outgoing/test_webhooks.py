@@ -23,7 +23,7 @@ from tests.domain.golden.sample import made_up
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import now
 from tests.worker.bench import ACTOR, T0
-from tests.worker.outgoing.logs import Writer, confirmed
+from tests.worker.outgoing.logs import Writer, confirmed, on_both
 from tests.worker.outgoing.receiver import Received, Receiver, receiving
 from worker.outgoing import log_reader
 from worker.outgoing import relay as relaying
@@ -207,6 +207,7 @@ def _moody(rng: random.Random) -> Callable[[Received], str]:
     return mood
 
 
+@on_both
 @pytest.mark.parametrize("seed", range(2))
 async def test_none_is_lost_and_none_overtakes(store: Store, writer: Writer, seed: int) -> None:
     """Two workers with half the shards each; one dies in the middle of everything and the other takes them over."""
