@@ -8,7 +8,7 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -29,6 +29,8 @@ SUBJECT_MAX = 255
 """OpenID Connect Core 1.0, 2."""
 PROJECT_MAX = 128
 AUDIENCES_MAX = 100
+SAID_MAX = 1_000
+"""Roles and groups in one claim."""
 TIME_S_MAX = 10**11
 """The year 5138: what is later is no time."""
 TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
@@ -163,11 +165,13 @@ def _read(claims: Mapping[str, Any], issuer: Issuer, key_id: str, now: Instant) 
         raise _refused("The token has expired.", expired=True)
     if max(begins_at or 0, issued_at or 0) > now + leeway:
         raise _refused("The token is not good yet.")
-    known = {"iss", "aud", "exp", "nbf", "iat", "sub", issuer.role_claim, issuer.project_claim}
+    known = {"iss", "aud", "exp", "nbf", "iat", "sub", issuer.project_claim}
+    if len(issuer.role_path) == 1:  # else there may be more in what it lies in
+        known.update(issuer.role_path)
     return ExternalToken(
         issuer=issuer,
         subject=_text(claims, "sub", SUBJECT_MAX),
-        role=lower_role(_role(claims, issuer.role_claim), issuer.max_role),
+        role=lower_role(_role(claims, issuer.role_path), issuer.max_role),
         project_id=_text(claims, issuer.project_claim, PROJECT_MAX),
         issued_at=issued_at or 0,
         expires_at=expires_at + leeway,
@@ -199,12 +203,17 @@ def _text(claims: Mapping[str, Any], name: str, size_max: int) -> str:
     return value
 
 
-def _role(claims: Mapping[str, Any], name: str) -> Role:
-    value = claims.get(name)
-    for role in ROLES:
-        if value == role:
-            return role
-    raise _refused(f"The token's claim {name} is missing, or none of {', '.join(ROLES)}.")
+def _role(claims: Mapping[str, Any], path: Sequence[str]) -> Role:
+    """The role that the claim says, or the highest of several; others may stand beside it in a list, none alone."""
+    value: object = claims
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    said = value if isinstance(value, list) else [value]
+    if len(said) <= SAID_MAX and all(isinstance(each, str) for each in said):
+        for role in reversed(ROLES):
+            if role in said:
+                return role
+    raise _refused(f"The token's claim {' > '.join(path)} is missing, or says none of {', '.join(ROLES)}.")
 
 
 def _refused(message: str, *, expired: bool = False) -> TokenRefused:

@@ -18,6 +18,8 @@ ProjectRule: TypeAlias = Literal["require", "create", "ignore"]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 Url: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2_048)]
 ClaimName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+ClaimPath: TypeAlias = Annotated[tuple[ClaimName, ...], Meta(min_length=1, max_length=8)]
+"""Names of objects within each other, and of the claim in the innermost; a name with dots in it is one name."""
 REGISTERED = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti", "sub"})
 """RFC 7519, 4.1: claims that mean something already."""
 
@@ -35,10 +37,15 @@ class Issuer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_role: Role = "user"
     organization: Annotated[str, Meta(pattern=r"^org_[0-9a-f]{32}$")] | None = None
     project: ProjectRule = "ignore"
-    role_claim: ClaimName = "role"
+    role_claim: ClaimName | ClaimPath = "role"
     project_claim: ClaimName = "project_id"
     refresh_s: Annotated[int, Meta(ge=10, le=86_400)] = 300
     cooldown_s: Annotated[int, Meta(ge=1, le=3_600)] = 10
+
+    @property
+    def role_path(self) -> tuple[str, ...]:
+        """Where the role is, from the outside in."""
+        return (self.role_claim,) if isinstance(self.role_claim, str) else self.role_claim
 
 
 class Issuers(Mapping[str, Issuer]):
@@ -85,10 +92,10 @@ def _wrong(issuer: Issuer) -> tuple[str, str] | None:
         return "iss", f"{OURSELVES!r} is Form-State's own"
     if not _is_safe(issuer.jwks_url):
         return "jwks_url", 'expected a URL such as "https://login.example.com/jwks.json"; http on loopback only'
-    for key in ("role_claim", "project_claim"):
-        if getattr(issuer, key) in REGISTERED:
+    for key, name in (("role_claim", issuer.role_path[0]), ("project_claim", issuer.project_claim)):
+        if name in REGISTERED:
             return key, "expected the name of a claim that has no other meaning (RFC 7519, 4.1)"
-    if issuer.role_claim == issuer.project_claim:
+    if issuer.role_path[0] == issuer.project_claim:
         return "project_claim", "expected another claim than role_claim"
     return None
 
