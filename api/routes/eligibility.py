@@ -1,6 +1,5 @@
 """`POST /billing/eligibility`: whether something would be let in, without doing it."""
 
-import asyncio
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -18,7 +17,7 @@ from api.rate_limits.headers import refusal_of
 from api.route import Route, needs
 from domain.account.quotas import TRACKED_MAX
 from domain.money import format_credits
-from projections.credits import get_credits
+from projections.credits import CreditsView, get_credits
 from projections.feature_uses import get_feature_uses
 
 TOKENS_MAX = 10**9
@@ -146,7 +145,15 @@ async def _feature(call: Call[Question, None], feature: str, subscription: Accou
     if feature not in call.services.plans.features:
         raise ApiError("feature_not_found", param="feature")
     require_feature(subscription, feature)
-    return feature_refusal(await _facts(call, subscription, uses=True), feature, call.body.amount or 1)
+    services, account_id = call.services, call.caller.account_id
+    facts = Facts(
+        subscription=subscription,
+        credits=CreditsView(account_id=account_id),  # features cost no credits
+        uses=await get_feature_uses(services.documents, services.shards, account_id),
+        now=services.clock(),
+        enforced=services.settings.limits,
+    )
+    return feature_refusal(facts, feature, call.body.amount or 1)
 
 
 def _agent(subscription: AccountPlan, more: dict[str, Any]) -> ApiError:
@@ -156,24 +163,18 @@ def _agent(subscription: AccountPlan, more: dict[str, Any]) -> ApiError:
     return ApiError("agent_not_found", param="agent")
 
 
-async def _facts(call: Call[Question, None], subscription: AccountPlan, *, uses: bool = False) -> Facts:
+async def _facts(call: Call[Question, None], subscription: AccountPlan) -> Facts:
     services, caller = call.services, call.caller
-    documents, shards, account_id = services.documents, services.shards, caller.account_id
-    if uses:
-        credits, known = await asyncio.gather(
-            get_credits(documents, shards, account_id), get_feature_uses(documents, shards, account_id)
-        )
-    else:
-        credits, known = await get_credits(documents, shards, account_id), None
+    account_id = caller.account_id
+    credits = await get_credits(services.documents, services.shards, account_id)
     now = services.clock()
-    spent, held = (0, 0)
+    spent = held = 0
     if caller.key_id is not None and caller.limits.credit_limit is not None:
         spent, held = await spent_by_key(services, account_id, caller.key_id, caller.limits.credit_period, now)
     return Facts(
         subscription=subscription,
         credits=credits,
         now=now,
-        uses=known,
         suspended=caller.suspended,
         enforced=services.settings.limits,
         key_id=caller.key_id,
