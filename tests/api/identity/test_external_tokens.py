@@ -167,57 +167,6 @@ async def test_what_a_token_must_say(there: Site) -> None:
     }.items():
         for value in values:
             assert await there.refused(there.rsa.token("ada", **GOOD | {name: value})) is not None, (name, value)
-    lists: list[object] = [[], ["root"], ["admin", 7], [["admin"]], 1_001 * ["admin"]]
-    for value in lists:
-        assert await there.refused(there.rsa.token("ada", **GOOD | {"role": value})) is not None, value
-
-
-async def test_other_names_of_claims() -> None:
-    """A provider may have a name space of its own for what it adds."""
-    async with running() as server, aiohttp.ClientSession() as http:
-        issuer = issuer_of(server, role_claim="https://acme.example/role", project_claim="team")
-        tokens = ExternalTokens(Issuers({issuer.iss: issuer}), http, removed=lambda _ids: None)
-        tokens.start()
-        said = {"https://acme.example/role": "developer", "team": "blue", "role": "admin", "project_id": "p"}
-        token = await tokens.verify(server.token("ada", **GOOD, **said), lambda: NOW_S * SECOND)
-        await tokens.stop()
-    assert token is not None
-    assert (token.role, token.project_id) == ("developer", "blue")
-    assert json.loads(token.claims_json) == {"role": "admin", "project_id": "p"}
-
-
-async def test_a_role_in_a_list_within_other_claims() -> None:
-    """The highest of those that mean something here, capped; what lies beside it is kept, and nothing else is it."""
-    async with running() as server, aiohttp.ClientSession() as http:
-        issuer = issuer_of(server, role_claim=("realm_access", "roles"))
-        tokens = ExternalTokens(Issuers({issuer.iss: issuer}), http, removed=lambda _ids: None)
-        tokens.start()
-
-        async def role(access: object) -> str | None:
-            text = server.token("ada", **GOOD, role="admin", realm_access=access)
-            try:
-                token = await tokens.verify(text, lambda: NOW_S * SECOND)
-            except TokenRefused:
-                return None
-            assert token is not None
-            assert json.loads(token.claims_json) == {"role": "admin", "realm_access": access}
-            return token.role
-
-        for said in (["offline", "user", "developer"], ["user", "admin"], "developer", ["developer", "developer"]):
-            assert await role({"roles": said, "more": 1}) == "developer"
-        assert await role({"roles": ["user"]}) == "user"
-        nothing: list[object] = [
-            {},
-            {"roles": []},
-            {"roles": {"user": True}},
-            ["user"],
-            "user",
-            None,
-            {"realm": "user"},
-        ]
-        for access in nothing:
-            assert await role(access) is None
-        await tokens.stop()
 
 
 def b64(value: bytes) -> str:
