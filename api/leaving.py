@@ -1,4 +1,4 @@
-"""How a user that is about to be erased leaves its organizations: none of them is left to people without an admin.
+"""How a user that is about to be erased leaves: no organization stays to people without an admin, nothing renews.
 
 Between leaving and erasing no other process can make it a member of another one (`domain.erasing`).
 """
@@ -9,10 +9,13 @@ from api.call import Call
 from api.command_log.commands import Draft, data_of
 from api.errors import ApiError
 from api.ids import uuid7
+from domain.account.plan_terms import FREE
+from domain.account.subscription_change import ChangeSubscription
 from domain.erasing import BeginErasure, KeepUser
 from domain.member import LeaveForGood
 from projections.members import MemberView, membership_id
 from projections.memberships import list_memberships
+from projections.subscriptions import get_subscription
 
 PAGE = 100
 
@@ -64,6 +67,19 @@ async def _leave(call: Call[Any, Any], member: MemberView) -> None:
         if error.code == "last_admin":
             raise ApiError("last_admin", org_id=member.org_id) from None
         raise
+
+
+async def end_subscription(call: Call[Any, Any]) -> None:
+    """Ends what would renew by itself for nobody, for ever. What somebody bills ends when the payment side says so."""
+    services, user_id = call.services, call.caller.user_id
+    view = await get_subscription(services.documents, services.shards, user_id)
+    if not view.renews_by_itself or view.plan_in_force == FREE:
+        return
+    try:
+        await _draft(call, f"account:{user_id}").remember(ChangeSubscription(cancel=True, at_period_end=False))
+    except ApiError as error:
+        if error.code not in ("no_subscription", "billed_elsewhere"):  # it has changed meanwhile
+            raise
 
 
 def _draft(call: Call[Any, Any], stream: str, account: str | None = None) -> Draft:

@@ -9,6 +9,7 @@ from typing import Any
 from domain.account.account import Account
 from domain.account.api_key_spending import KeySpending
 from domain.account.api_keys import ApiKey
+from domain.account.subscription import Subscription
 from domain.instant import SECOND, Instant
 from domain.money import format_credits
 from domain.recorded import Recorded
@@ -130,6 +131,7 @@ def _account(account: Account) -> Iterator[str]:
         f"  balance {format_credits(credits.balance)}, held {format_credits(credits.held)}, "
         f"available {format_credits(credits.available)}, debt {format_credits(credits.debt)}"
     )
+    yield f"  {_subscription(account.subscription)}"
     grants = [
         f"{grant.id}: {format_credits(grant.remaining)} left, from {grant.source}, priority {grant.priority}, "
         f"granted {format_instant(grant.granted_at)}, expires {format_instant(grant.expires_at)}"
@@ -149,6 +151,17 @@ def _account(account: Account) -> Iterator[str]:
     ]
     yield from _listed("API keys", keys)
     yield f"  revoked API keys: {len(account.api_keys.revoked)}"
+
+
+def _subscription(known: Subscription) -> str:
+    """Plan and status, until when, and what happens then."""
+    text = f"plan {known.plan}, {known.status}, period until {format_instant(known.period_end)}"
+    if known.grace_until is not None:
+        text += f", grace until {format_instant(known.grace_until)}"
+    if known.scheduled is not None:
+        wish = "canceled" if known.scheduled.cancel else f"plan {known.scheduled.plan}"
+        text += f", {wish} from {format_instant(known.scheduled.effective_at)} on"
+    return text
 
 
 def _credit_limit(account: Account, key_id: str, key: ApiKey) -> str:

@@ -5,7 +5,7 @@ from msgspec import Struct
 from api.call import Call
 from api.command_log.commands import data_of
 from api.errors import ApiError, declare
-from api.leaving import begin_leaving
+from api.leaving import begin_leaving, end_subscription
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.routes.users import check_current_password, own_user
@@ -47,6 +47,7 @@ async def erase_me(call: Call[Erasing | None, None]) -> ErasedUser:
     if call.body is not None and call.body.password is not None:
         await check_current_password(call, user, call.body.password, param="password")
     erasure_id = await begin_leaving(call)
+    await end_subscription(call)
     outcome = await call.draft(f"user:{user_id}").submit(EraseUser(erasure_id=erasure_id))
     # Other processes see the stamp within a second, and drop the data key within 60; this one forgets both now.
     services.identities.cache.stamped((user_id,))

@@ -16,6 +16,8 @@ from api.ids import derived
 from api.parts import Services
 from api.plain_text import is_plain
 from api.plans import Plans
+from api.quotas.features import window_shown
+from api.quotas.windows import asked_messages, standing
 from api.rfc3339 import parse_instant
 from api.route import Route, needs
 from api.subscription_shown import SubscriptionShown, answered_fields, subscription_fields
@@ -27,7 +29,7 @@ from domain.instant import MINUTE, Instant
 from domain.member import MEMBERS_MAX
 from domain.money import format_credits
 from eventstore.records import Outcome
-from projections.credits import get_credits
+from projections.credits import CreditsView, get_credits
 from projections.members import list_members
 
 AHEAD_MAX: Instant = 5 * MINUTE
@@ -74,6 +76,7 @@ class Remaining(Struct, frozen=True, kw_only=True):
     """Those of the credits that the plan has granted; they run out with their period."""
     seats: int | None
     """How many more people the account has room for."""
+    messages_per_day: int | None
     requests_per_minute: int | None
     requests_per_day: int | None
 
@@ -102,10 +105,19 @@ async def show(call: Call[None, None]) -> SubscriptionStanding:
         credits=format_credits(credits.available),
         plan_credits=format_credits(sum(grant.remaining for grant in credits.grants if grant.source == SOURCE)),
         seats=None if fields["seats"] is None else max(fields["seats"] - await _people(services, account_id), 0),
+        messages_per_day=_messages(call, credits),
         requests_per_minute=left.get("account-minute"),
         requests_per_day=left.get("account-day"),
     )
     return SubscriptionStanding(remaining=remaining, **fields)
+
+
+def _messages(call: Call[None, None], credits: CreditsView) -> int | None:
+    """What is left of the day's messages, in the account's time zone."""
+    services, subscription, now = call.services, call.caller.subscription, call.services.clock()
+    assert subscription is not None
+    asked = asked_messages(subscription, now, enforced=services.settings.limits)
+    return None if asked is None else window_shown(standing(credits.messages, asked, now)).remaining
 
 
 async def _people(services: Services, account_id: str) -> int:

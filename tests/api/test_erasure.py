@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from api.sealing import Erased, Sealer, Unsealable
 from domain.erasing import EraseUser
+from projections.subscriptions import get_subscription
 from tests.api.running import PASSWORD, Person, Running, application
 
 SEALED = re.compile(rb"v1\.([0-9a-f]{12})\.[A-Za-z0-9_=-]{38,}")
@@ -132,6 +133,17 @@ async def test_a_registration_repeated_after_its_erasure_makes_nobody(app: Runni
     assert (again.status, again.code) == (404, "user_not_found")
     assert await app.store.data_key(f"user:{first.json['user_id']}") is None
     assert (await app.ask("POST", "/auth/register", body, idempotency_key="r2")).status == 201
+
+
+async def test_what_renewed_by_itself_ends(app: Running) -> None:
+    """Nobody is left whose plan could be renewed; the subscription ends before its owner."""
+    admin, person = await app.admin(), await app.register()
+    body = {"account_id": person.id, "plan": "pro", "status": "active", "reference": "r"}
+    told = body | {"occurred_at": "2026-01-01T00:00:00Z"}
+    assert (await app.ask("PUT", "/billing/subscription", told, token=admin.token)).status == 200
+    assert (await app.ask("DELETE", "/users/me", token=person.token)).status == 200
+    view = await get_subscription(app.services.documents, app.services.shards, person.id)
+    assert (view.plan, view.status) == ("pro", "canceled")
 
 
 async def test_erase_400(app: Running) -> None:

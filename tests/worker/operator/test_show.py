@@ -35,6 +35,7 @@ async def test_an_account_and_its_user_are_shown(yard: Yard) -> None:
     assert "balance 2.000000, held 0.250000, available 1.750000, debt 0.000000" in said
     assert "grant_user_1_a: 2.000000 left, from test, priority 100" in said
     assert "hold_1: 0.250000 for small" in said
+    assert "plan free, active, period until never" in said
     assert "role developer, registered" in said
     assert "hold.placed" in said
     assert "by user user_operator_test  command command-" in said
