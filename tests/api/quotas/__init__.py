@@ -1,0 +1,1 @@
+"""Quotas as the API counts, warns and refuses."""

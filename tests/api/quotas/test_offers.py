@@ -1,0 +1,88 @@
+"""What a refusal offers: only what would have allowed it, and the smallest step first."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from api.account_plan import AccountPlan
+from api.errors import ApiError
+from api.plan_features import Feature
+from api.plans import Plans, TopUp, load_plans
+from api.quotas.offers import explain, offer
+from domain.account.plan_terms import FeatureLimit
+from domain.instant import SECOND
+
+SHIPPED = load_plans()
+SEARCHES = Feature(id="searches", title="Searches", metered=True)
+PLANS = Plans(
+    {
+        **SHIPPED,
+        "pro": replace(
+            SHIPPED["pro"], features=("searches",), feature_limits={"searches": FeatureLimit(per_day=10, per_month=20)}
+        ),
+        "team": replace(SHIPPED["team"], features=("searches",)),
+    },
+    features={**SHIPPED.features, "searches": SEARCHES},
+)
+TOP_UPS = {name: TopUp(id=name, title=name, price=price, credits=price) for name, price in (("s", 10), ("l", 1_000))}
+SELLING = Plans(dict(PLANS), features=PLANS.features, top_ups=TOP_UPS)
+FREE = AccountPlan(account_id="user_1", plan=PLANS["free"], status="active", seats=1)
+PRO = replace(FREE, plan=PLANS["pro"])
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "missing", "upgrade"),
+    [
+        ("feature_not_in_plan", {"feature": "sso"}, {"feature": "sso"}, ["enterprise"]),
+        ("messages_quota_exceeded", {"used": 100}, {"messages": 1}, ["pro", "team", "enterprise"]),
+        ("messages_quota_exceeded", {"used": 1_000}, {"messages": 1}, ["team", "enterprise"]),
+        (
+            "feature_quota_exceeded",
+            {"quota": "searches.per_day", "used": 3, "requested": 7, "limit": 5},
+            {"feature": "searches", "amount": 5},
+            ["pro", "team"],
+        ),
+        (
+            "feature_quota_exceeded",
+            {"quota": "searches.per_day", "used": 3, "requested": 8, "limit": 5},
+            {"feature": "searches", "amount": 6},
+            ["team"],
+        ),
+        ("rate_limited", {"limit_name": "account-minute", "limit": 100}, {"requests": 1}, ["team", "enterprise"]),
+        ("rate_limited", {"limit_name": "key-minute", "limit": 1}, {"requests": 1}, []),
+        ("insufficient_credits", {"required": 9, "available": 4}, {"credits": "0.000005"}, ["pro", "team"]),
+        ("debt_outstanding", {"debt": 7}, {"credits": "0.000007"}, ["pro", "team"]),
+        ("key_credit_limit_exceeded", {"required": 9, "available": 4}, {"key_credits": "0.000005"}, []),
+    ],
+)
+def test_what_would_allow_it(code: str, detail: dict[str, Any], missing: Any, upgrade: list[str]) -> None:
+    """Every plan that is named allows it, no other one does."""
+    found = offer(code, detail, FREE, PLANS)
+    assert (found["missing"], found["upgrade"]) == (missing, upgrade)
+    buyable = [plan for plan in upgrade if PLANS[plan].price]
+    assert found["checkout"] == (
+        {"method": "POST", "path": "/billing/checkout", "body": {"plan": buyable[0]}} if buyable else None
+    )
+
+
+@pytest.mark.parametrize(("required", "top_up"), [(5, "s"), (10, "s"), (11, "l"), (5_000, "l")])
+def test_credits_are_topped_up(required: int, top_up: str) -> None:
+    """The cheapest that is enough, else the largest."""
+    found = offer("insufficient_credits", {"required": required, "available": 0}, PRO, SELLING)
+    assert found["checkout"]["body"] == {"top_up": top_up}
+
+
+def test_nothing_is_offered_where_nothing_can_be_bought() -> None:
+    """Such as for a model without a price."""
+    assert offer("model_unpriced", {}, FREE, PLANS) == {}
+
+
+def test_a_refusal_keeps_what_it_said() -> None:
+    """What is known already is not replaced; the time to wait is that of the quota."""
+    error = ApiError("plan_lacks_organizations", kind="payment_required", feature="organizations", upgrade=["mine"])
+    explain(error, FREE, PLANS, 0)
+    assert (error.detail["upgrade"], error.detail["missing"]) == (["mine"], {"feature": "organizations"})
+    waiting = ApiError("messages_quota_exceeded", used=1, resets_at="1970-01-01T00:01:00Z")
+    explain(waiting, None, PLANS, SECOND // 2)
+    assert waiting.headers["Retry-After"] == "60"
