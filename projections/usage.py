@@ -90,10 +90,7 @@ def figures_of(document: UsageSlots) -> Figures:
 
 
 def change_of(event: HoldClosed | HoldCorrected) -> Figures:
-    """What an event adds to the figures of the slot of its hold's end; what a correction replaces is taken off.
-
-    Tokens of sound count as input and output here: transactions tell them apart.
-    """
+    """What an event adds to the figures of the slot of its hold's end; what a correction replaces is taken off."""
     now = event.usage
     if isinstance(event, HoldClosed):
         before, cost = NOTHING, event.cost
@@ -105,10 +102,10 @@ def change_of(event: HoldClosed | HoldCorrected) -> Figures:
         (now.source != "none") - (before.source != "none"),
         failed,
         (now.source == "estimated") - (before.source == "estimated"),
-        now.input + now.audio_input - before.input - before.audio_input,
+        now.input - before.input,
         now.cached - before.cached,
         now.cache_write - before.cache_write,
-        now.output + now.audio_output - before.output - before.audio_output,
+        now.output - before.output,
         now.reasoning - before.reasoning,
         now.audio_input - before.audio_input,
         now.audio_output - before.audio_output,
