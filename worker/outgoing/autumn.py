@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.quotas import FeatureTracked
-from domain.instant import HOUR, MINUTE, Instant
+from domain.instant import DAY, HOUR, MINUTE, Instant
 from domain.message import Event
 from domain.money import MicroCredits
 from domain.recorded import Recorded
@@ -35,11 +35,14 @@ USAGE_NAMESPACE = uuid.UUID("0d7c0c1e-52a3-5f7b-8f6e-6a4c2e9f1b77")
 VALUE_MAX: MicroCredits = 2**53 - 1
 """The SDK sends a number of JSON, read as a double there: above this it would not be exact. More is sent in parts."""
 KEY_GOOD: Instant = 23 * HOUR
+REFUSED_KEPT: Instant = DAY
+"""How long it is tried to tell what Autumn refuses; nothing of it was counted."""
 IN_PROGRESS: Instant = MINUTE
 """For so long a 409 may mean that the first attempt is still being worked on, and could fail yet."""
 _CONFLICT = 409
 _NOT_FOUND = 404
 _CLIENT_ERRORS = range(400, 500)
+_KEY_REFUSED = frozenset({401, 403})
 _UNKNOWN = frozenset({408, 409, 425, 429})
 _QUEUED = "queued"
 _IN_PROGRESS = "in progress"
@@ -100,7 +103,7 @@ class AutumnUsage:
         try:
             return await self._track(delivery)
         except AutumnError as error:
-            if error.status_code == _NOT_FOUND:
+            if error.status_code == _NOT_FOUND and "customer" in error.body.lower():
                 return await self._introduced(delivery)
             return self._refused(delivery, error.status_code, error.body)
         except (ConnectError, ConnectTimeout) as error:
@@ -147,7 +150,9 @@ class AutumnUsage:
                 return Attempt(taken=True)
             return Attempt(taken=False, problem=_IN_PROGRESS)
         sure = status in _CLIENT_ERRORS and status not in _UNKNOWN
-        return Attempt(taken=False, problem=f"status {status}", arrived=not sure)
+        # A feature that Autumn does not have is one delivery's trouble, a wrong key that of all: that ends by itself.
+        old = sure and status not in _KEY_REFUSED and self._clock() - delivery.created_at >= REFUSED_KEPT
+        return Attempt(taken=False, problem=f"status {status}", arrived=not sure, again=not old)
 
 
 @asynccontextmanager

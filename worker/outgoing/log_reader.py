@@ -10,7 +10,7 @@ import structlog
 
 from domain.instant import SECOND, Instant
 from eventstore import codec
-from eventstore.errors import UnknownType
+from eventstore.errors import StoreError, UnknownType
 from eventstore.outbox import OutboxStore, Unread
 from worker import metrics
 from worker.outgoing.target import Target
@@ -46,21 +46,29 @@ class LogReader:
         for unread in await self._store.unread(self._target.name, shards):
             behind += unread.end - unread.position
             if unread.waiting < WAITING_MAX:
-                more |= await self._read(unread, at, write=write)
+                more |= await self._try(unread, at, write=write)
         metrics.outbox_unread.labels(self._target.name).set(behind)
         return more
+
+    async def _try(self, unread: Unread, at: Instant, *, write: bool) -> bool:
+        """Reads a shard. What cannot be told stops its own shard alone, and is said until somebody mends it."""
+        try:
+            return await self._read(unread, at, write=write)
+        except UnknownType as error:
+            log.warning("outbox_waits", target=self._target.name, shard=unread.shard, reason=f"{error}: upgrade it")
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("outbox_failed", target=self._target.name, shard=unread.shard)
+        return False
 
     async def _read(self, unread: Unread, at: Instant, *, write: bool) -> bool:
         shard, name = unread.shard, self._target.name
         seen, passed = self._passed.get(shard, (0, 0))
         after = passed if seen == unread.position and passed > seen else unread.position
         until = min(unread.end, after + EVENTS_MAX)
-        try:
-            stored = await self._store.events_of(shard, after, until, self._target.event_tags)
-            made = self._target.deliveries(shard, [codec.recorded(each) for each in stored], at)
-        except UnknownType as error:
-            log.warning("outbox_waits", target=name, shard=shard, reason=str(error))  # upgrade the workers first
-            return False
+        stored = await self._store.events_of(shard, after, until, self._target.event_tags)
+        made = self._target.deliveries(shard, [codec.recorded(each) for each in stored], at)
         self._passed[shard] = unread.position, until
         if made or write or until - unread.position >= EVENTS_MAX:
             await self._store.enqueue(name, shard, unread.position, until, made)

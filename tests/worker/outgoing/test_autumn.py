@@ -171,6 +171,26 @@ async def test_an_outage_of_days_loses_nothing(store: Store, writer: Writer, moo
     assert await store.deliveries("dead", 9) == []
 
 
+async def test_what_autumn_refuses_is_the_operators_after_a_day(store: Store, writer: Writer) -> None:
+    """A feature that is not there: nothing was counted, what the account has next goes on, and it can be told later."""
+    time = Time()
+    async with autumn(time) as (server, target):
+        server.mood = lambda tracked: "404" if tracked.value == 70 else "ok"
+        await writer.append("user_1", closed(70))
+        await deliver(store, target, time)
+        await writer.append("user_1", closed(5))
+        for at in range(T0, T0 + 25 * HOUR, HOUR):
+            time.at = at
+            await deliver(store, target, time)
+        (dead,) = await store.deliveries("dead", 9)
+        assert (dead.problem, dead.first_sent_at) == ("status 404", None)
+        assert server.counted == {("user_1", FEATURE): 5}
+        server.mood = lambda _tracked: "ok"
+        await store.revive_deliveries([dead.id], time.at)
+        await deliver(store, target, time)
+        assert server.counted == {("user_1", FEATURE): 75}
+
+
 async def test_a_customer_is_introduced(store: Store, writer: Writer) -> None:
     """Autumn need not know an account before it is used."""
     time = Time()

@@ -7,14 +7,16 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from domain.account.subscription import SubscriptionConfirmed
 from domain.instant import DAY, SECOND, Instant
 from domain.recorded import Metadata, Recorded
+from eventstore.outbox import Delivery
 from eventstore.shards import shard_of
 from eventstore.store import Store
 from tests.crash.waiting import until, until_true
@@ -193,6 +195,35 @@ async def test_events_that_are_not_told_are_passed(store: Store, writer: Writer)
         await reader.step(ALL)
         assert [each.seq for each in await store.deliveries("waiting", 9)] == [1, 3]
         assert await store.unread(NAME, ALL) == []
+
+
+async def test_what_cannot_be_told_stops_its_shard_alone(
+    store: Store, writer: Writer, logged: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours, or an event of a newer release: it is said, nothing is skipped, and other shards go on."""
+    accounts = {shard_of(f"account:{account}", SHARDS): account for account in ACCOUNTS}
+    (first, broken), *others = sorted(accounts.items())
+    async with receiving() as receiver, webhooks(receiver) as target:
+        for account in accounts.values():
+            await writer.append(account, confirmed("1"))
+        made = target.deliveries
+
+        def deliveries(shard: int, events: Sequence[Recorded], at: Instant) -> list[Delivery]:
+            if shard == first:
+                raise ZeroDivisionError
+            return made(shard, events, at)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(target, "deliveries", deliveries)
+            await deliver(store, target)
+        assert {each.data["account_id"] for each in receiver.taken} == {account for _, account in others}
+        assert [each["shard"] for each in logged if each["event"] == "outbox_failed"] == [first]
+        with monkeypatch.context() as patch:
+            patch.setattr(SubscriptionConfirmed, "schema_version", 0)
+            await deliver(store, target)
+        assert [each["shard"] for each in logged if each["event"] == "outbox_waits"] == [first]
+        await deliver(store, target)
+        assert receiver.firsts(broken) == ["1"]
 
 
 def _moody(rng: random.Random) -> Callable[[Received], str]:
