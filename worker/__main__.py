@@ -14,6 +14,7 @@ from telemetry import logs
 from telemetry.environment import SettingsError
 from worker import (
     adopt_log,
+    autumn_check,
     dead_letters,
     deliveries,
     grant_level,
@@ -30,7 +31,7 @@ from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable
 
-NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, deliveries, adopt_log)
+NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, deliveries, autumn_check, adopt_log)
 
 EPILOG = """\
 settings (environment; docs/operating.md explains each):

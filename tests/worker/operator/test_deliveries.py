@@ -7,9 +7,11 @@ import pytest
 
 from domain.account.subscription import ConfirmSubscription
 from eventstore.clock import system_clock
+from tests.autumn import SECRET_KEY, running_autumn, subscription
 from tests.worker.bench import T0
 from tests.worker.operator.yard import SHARDS, Yard
 from tests.worker.outgoing.logs import TERMS
+from worker.autumn_check import autumn_check
 from worker.deliveries import _instant, drop_deliveries, list_deliveries, replay_deliveries, retry_deliveries
 from worker.operating import NotDone
 from worker.outgoing.log_reader import LogReader
@@ -72,6 +74,24 @@ async def test_a_replay_makes_the_same_again(yard: Yard) -> None:
     assert await replay_deliveries(settings, verb="replay", since=later, account=None) == "no notice to send again"
     with pytest.raises(NotDone, match="FORMSTATE_WEBHOOK_URL"):
         await replay_deliveries(yard.settings, verb="replay", since=0, account=None)
+
+
+async def test_autumn_is_asked_and_never_guessed_for(yard: Yard) -> None:
+    """What it says of an account, and what it was not told; silence, an error or another provider is no answer."""
+    async with running_autumn() as server:
+        outgoing = OutgoingSettings(billing_provider="autumn", autumn_secret_key=SECRET_KEY, autumn_api_url=server.url)
+        settings = replace(yard.settings, outgoing=outgoing)
+        said = await autumn_check(settings, account="user_1", feature=None)
+        assert said.splitlines()[0] == "user_1 micro_credits at Autumn: not allowed, no balance"
+        assert "not told yet: 0 on their way, 0 given up" in said
+        server.customers["user_1"] = [subscription("pro")]
+        assert "user_1 images at Autumn: allowed" in await autumn_check(settings, account="user_1", feature="images")
+        wrong = replace(outgoing, autumn_secret_key="am_sk_wrong_key")
+        gone = replace(outgoing, autumn_api_url="http://127.0.0.1:1")
+        refused = [(wrong, "answers 401"), (gone, "does not answer: ConnectError"), (OutgoingSettings(), "is not")]
+        for other, why in refused:
+            with pytest.raises(NotDone, match=why):
+                await autumn_check(replace(settings, outgoing=other), account="user_1", feature=None)
 
 
 def test_a_time_has_a_zone() -> None:
