@@ -126,6 +126,21 @@ def test_news_of_a_purchase_in_every_order_and_twice_each(won: bool) -> None:
     assert (balance, debt) == (77 * MICRO if won else 0, 0)
 
 
+def test_the_subscription_that_counts() -> None:
+    """The best of the account's, then the newest: neither one that has ended later, nor another account's."""
+
+    def made(name: str, status: str, created: int, owner: str = OWNER) -> Thing:
+        return {"id": name, "status": status, "created": created, "metadata": {ACCOUNT: owner}}
+
+    running, late = made("sub_1", "active", 1), made("sub_2", "past_due", 2)
+    ended, unpaid = made("sub_3", "canceled", 3), made("sub_4", "incomplete", 4)
+    other = made("sub_5", "active", 5, "user_2")
+    assert in_force([running, late, ended, unpaid, other], OWNER) == running
+    assert in_force([ended, late], OWNER) == late
+    assert in_force([running, made("sub_6", "trialing", 6)], OWNER) == made("sub_6", "trialing", 6)
+    assert in_force([unpaid, other, {**running, "metadata": None}], OWNER) is None
+
+
 def test_news_of_a_subscription_in_every_order_and_twice_each() -> None:
     """Created, renewed, failed, changed, ended: as it was asked for at each stage, told in all orders."""
     shop = DevStripe(PRICES)

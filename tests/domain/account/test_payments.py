@@ -141,11 +141,16 @@ def test_a_claw_back_takes_its_own_grant_first_then_the_others() -> None:
     scenario.when(add("early", 10, priority=1))
     scenario.when(add("late", 50, priority=200))
     scenario.when(confirm())
-    scenario.when(place("h", 70))
-    scenario.when(settle("h", 70))  # early, then 60 of the payment's
-    scenario.when(dispute("open"))
-    assert {grant.id: grant.remaining for grant in scenario.state.credits.grants.values()} == {}
-    assert figures(scenario) == (0, 0, 10)
+    scenario.when(refund(50))
+    assert {grant.id: grant.remaining for grant in scenario.state.credits.grants.values()} == {
+        "early": 10,
+        "grant_pi_1": 55,
+        "late": 50,
+    }
+    scenario.when(place("h", 30))
+    scenario.when(settle("h", 30))  # early, then 20 of the payment's
+    scenario.when(refund(100, 2))
+    assert {grant.id: grant.remaining for grant in scenario.state.credits.grants.values()} == {"late": 30}
 
 
 def test_a_claw_back_leaves_holds_covered() -> None:
@@ -170,7 +175,8 @@ def test_a_dispute_that_is_won_gives_back_what_it_took() -> None:
     before = dict(scenario.snapshot().credits.grants)
     scenario.when(dispute("open", 1))
     assert figures(scenario) == (0, 0, 23)
-    scenario.when(dispute("won", 2))
+    returned = of_type(scenario.when(dispute("won", 2)), CreditsGivenBack)[0]
+    assert (returned.amount, returned.repaid, returned.balance, returned.debt) == (110, 23, 87, 0)
     assert figures(scenario) == (87, 87, 0)
     assert list(before) == ["grant_pi_1", "g"]
     assert list(scenario.state.credits.grants) == ["grant_pi_1"]
