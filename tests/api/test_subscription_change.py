@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from api.billing.settings import BillingSettings
 from api.plans import load_plans
 from api.rfc3339 import format_instant
 from domain.instant import DAY
@@ -75,6 +76,7 @@ async def admin(app: Running) -> Person:
     return await app.admin()
 
 
+STATUS = "x-subscription-status"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -256,3 +258,22 @@ async def test_a_change_of_the_file_changes_nothing_that_was_decided(
             assert shown["remaining"]["plan_credits"] == "30.000000"
     finally:
         object.__setattr__(app.services, "plans", kept)
+
+
+async def test_what_a_provider_bills_ends_without_its_news(clock: Clock) -> None:
+    """Past due with the period, which billable answers say; the plan goes on in its grace, and then it is canceled."""
+    billing = BillingSettings(provider="stripe", stripe_secret_key="sk_test_none")
+    chat = {"model": "fs-basic", "messages": [{"role": "user", "content": "hello"}]}
+    async with application(clock=clock, billing=billing) as app:
+        admin, person = await app.admin(), await app.register()
+        key = (await app.key(person))["key"]
+        assert (await subscribed(app, admin, person, seats=1, plan="pro"))["renews_by_itself"] is False
+        assert (await change(app, person, {"cancel": True})).code == "billed_elsewhere"
+        for ahead, status, limit in ((32 * DAY, "past_due", 60), (40 * DAY, "canceled", 10)):
+            with clock.moved(ahead):
+                shown = await standing(app, key, lambda shown, status=status: shown["status"] == status)  # type: ignore[misc]
+                assert shown["limits"]["requests_per_minute"] == limit
+                said = ""
+                async with asyncio.timeout(10):
+                    while said != status:
+                        said = (await app.ask("POST", "/v1/chat/completions", chat, api_key=key)).headers[STATUS]

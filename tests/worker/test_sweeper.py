@@ -2,9 +2,10 @@
 
 import pytest
 
-from domain.instant import SECOND
+from domain.instant import DAY, SECOND
 from eventstore.codec import decode_command
 from tests.domain.account.asking import add
+from tests.domain.account.subscribing import news
 from tests.worker.bench import Bench
 from worker.source import LogUnavailable
 from worker.sweeper import SWEEP_AGAIN, SWEEP_MAX, Sweeper
@@ -36,6 +37,25 @@ async def test_an_idle_account_is_woken_once() -> None:
     assert stored is not None
     assert [event.type for event in stored.events] == ["credits.granted", "credits.grant_expired"]
     assert stored.head.due_at is None
+
+
+async def test_an_idle_subscription_is_renewed() -> None:
+    """Month by month, one sweep each; and after a year in which nobody looked, one sweep makes up for all of it."""
+    bench = Bench()
+    sweeper = Sweeper(bench.store, bench.log, 1)
+    for stream in ("account:a0", "account:a1"):
+        await bench.send(stream, news(occurred_at=bench.at))
+    await bench.run()
+    renewed = []
+    for wait in (31 * DAY, 31 * DAY, 365 * DAY):
+        bench.at += wait
+        assert await sweeper.sweep([0], bench.at) == 2
+        await bench.run()
+        assert await sweeper.sweep([0], bench.at) == 0
+        stored = await bench.store.stream(0, "account:a1")
+        assert stored is not None
+        renewed.append([event.type for event in stored.events].count("subscription.renewed"))
+    assert renewed == [1, 2, 14]
 
 
 async def test_two_workers_that_see_it_due_wake_it_once() -> None:
