@@ -48,10 +48,13 @@ class Means(Struct, frozen=True, kw_only=True):
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
-    """`error_rate` is the share of all requests that ended without having delivered anything; null without any."""
+    """`error_rate` is the share of all requests that ended without having delivered anything; null without any.
+
+    A decimal with six places, 0 to 1.
+    """
 
     totals: UsageSums
-    error_rate: float | None
+    error_rate: str | None
     mean: Means
     latency_ms: Percentiles
     tokens: Percentiles
@@ -138,11 +141,17 @@ def _shown(counts: _Counts) -> dict[str, Any]:
     ended = totals.requests + totals.failed
     return {
         "totals": totals,
-        "error_rate": round(totals.failed / ended, 6) if ended else None,
+        "error_rate": _share(totals.failed, ended) if ended else None,
         "mean": _means(totals, counts.figures[FIGURES.index("cost")]),
         "latency_ms": _percentiles(counts.latencies),
         "tokens": _percentiles(counts.tokens),
     }
+
+
+def _share(part: int, whole: int) -> str:
+    """With six places, rounded down."""
+    ones, millionths = divmod(part * 1_000_000 // whole, 1_000_000)
+    return f"{ones}.{millionths:06d}"
 
 
 def _means(totals: UsageSums, cost: MicroCredits) -> Means:

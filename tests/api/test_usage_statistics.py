@@ -52,7 +52,7 @@ async def test_statistics_200(app: Running) -> None:
     answer = await app.ask("GET", f"{PATH}?from=2026-03-28&to=2026-03-30", token=person.token)
     assert answer.status == 200, answer
     said = answer.json
-    assert (said["totals"]["requests"], said["totals"]["failed"], said["error_rate"]) == (288, 12, 0.04)
+    assert (said["totals"]["requests"], said["totals"]["failed"], said["error_rate"]) == (288, 12, "0.040000")
     assert said["mean"]["total_tokens"] == said["totals"]["total_tokens"] // 288
     assert said["mean"]["input_tokens"] == said["totals"]["input_tokens"] // 288
     everything = {"model": None, **said}
@@ -82,7 +82,7 @@ async def test_what_came_late_counts(app: Running) -> None:
     ended = closed(SPRING)
     put_down(app, person, [ended, corrected(ended, Usage(source="provider", output=10), latency_ms=900)])
     said = (await app.ask("GET", f"{PATH}?from=2026-03-28&to=2026-03-29", token=person.token)).json
-    assert (said["error_rate"], said["tokens"]["p50"]) == (0.0, 10)
+    assert (said["error_rate"], said["tokens"]["p50"]) == ("0.000000", 10)
     assert abs(said["latency_ms"]["p50"] - 900) <= 45
 
 
