@@ -1,10 +1,14 @@
 """Reads of the past: they fold a stream's log, so they take turns, and a longer log is for the operator's tool."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import msgspec
 
 from api.errors import ApiError, declare
+from eventstore.errors import UnknownType
+from eventstore.past import CannotFold
 
 EVENTS_MAX = 250_000
 """Events that one request folds at most: a few seconds, in turns of milliseconds."""
@@ -23,6 +27,23 @@ declare(
     "The account has more events before that moment than one request reads.",
     "Ask for an earlier moment, or the operator for `python -m worker show ACCOUNT --at TIME`, which has no bound.",
 )
+
+
+declare(
+    "history_unreadable",
+    "unavailable",
+    "The log has an event that this release cannot read.",
+    "Try again later: the service is being upgraded, or the account is being repaired. The present can be read.",
+)
+
+
+@contextmanager
+def readable_log() -> Iterator[None]:
+    """503 `history_unreadable` for what a newer release has written, and for a log that is in repair."""
+    try:
+        yield
+    except (CannotFold, UnknownType, msgspec.MsgspecError) as error:
+        raise ApiError("history_unreadable", headers={"Retry-After": "30"}) from error
 
 
 class PastReads:

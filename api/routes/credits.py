@@ -8,7 +8,7 @@ from api.command_log.commands import data_of
 from api.credits_shown import Added, Addition, CreditsQuery, CreditsShown, grant_shown
 from api.errors import ApiError, declare
 from api.ids import derived
-from api.past_reads import EVENTS_MAX
+from api.past_reads import EVENTS_MAX, readable_log
 from api.plain_text import has_controls, is_plain
 from api.rfc3339 import format_instant, parse_instant
 from api.route import Route, needs
@@ -153,7 +153,8 @@ async def _show_past(call: Call[None, CreditsQuery], text: str) -> CreditsShown:
         raise ApiError("invalid_moment", "at must not lie in the future.", param="at")
     async with services.past_reads.turn():
         try:
-            credits, past = await credits_at(services.store, services.shards, account_id, at, events_max=EVENTS_MAX)
+            with readable_log():
+                credits, past = await credits_at(services.store, services.shards, account_id, at, events_max=EVENTS_MAX)
         except TooLong:
             raise ApiError("history_too_long", param="at", limit=EVENTS_MAX) from None
     return _credits_shown(credits, at=format_instant(at), version=past.version)
@@ -213,6 +214,6 @@ ROUTES = (
         access=needs("billing:read"),
         query=CreditsQuery,
         answers={200: CreditsShown},
-        errors=("invalid_moment", "history_too_long", "past_busy"),
+        errors=("invalid_moment", "history_too_long", "history_unreadable", "past_busy"),
     ),
 )

@@ -6,6 +6,7 @@ from typing import TypeVar
 from api.call import Call
 from api.errors import ApiError, declare
 from api.parts import Services
+from api.past_reads import readable_log
 from api.route import Route, needs
 from api.routes.transactions import transaction_shown
 from api.transaction_explained import (
@@ -47,9 +48,10 @@ async def show(call: Call[None, None]) -> TransactionExplained:
     if transaction is None:
         raise ApiError("transaction_not_found")
     versions = await _versions(services, transaction)
-    found = await asyncio.gather(*(_event(services, account_id, version) for version in sorted(versions)))
+    with readable_log():
+        found = await asyncio.gather(*(_event(services, account_id, version) for version in sorted(versions)))
+        events = await _with_cause(services, transaction, found)
     own = next(each.event for each in found if each.version == transaction.version)
-    events = await _with_cause(services, transaction, found)
     placed, closed = _of(events, HoldPlaced), _of(events, HoldClosed)
     corrected, granted = _of(events, HoldCorrected), _of(events, CreditsGranted)
     return TransactionExplained(
@@ -129,6 +131,6 @@ ROUTES = (
         tag="billing",
         access=needs("billing:read"),
         answers={200: TransactionExplained},
-        errors=("transaction_not_found",),
+        errors=("transaction_not_found", "history_unreadable"),
     ),
 )

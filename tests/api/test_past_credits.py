@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 from yarl import URL
 
 from api import past_reads
@@ -98,6 +99,20 @@ async def test_409(app: Running, clock: Clock, monkeypatch: pytest.MonkeyPatch) 
     answer = await ask_at(app, person, clock())
     assert (answer.status, answer.code, answer.json["error"]["limit"]) == (409, "history_too_long", 2)
     assert (await ask_at(app, person, made[1].at)).status == 200
+
+
+async def test_503_unreadable(app: Running, clock: Clock) -> None:
+    """What a newer release has written is nothing that this one makes figures of; what came before it is."""
+    person = await app.register()
+    stream = f"account:{person.id}"
+    made = [await app.command(stream, add(f"grant_{n}", 1)) for n in range(2)]
+    stored = app.store._streams[stream]
+    stored[1] = structs.replace(stored[1], type="credits.of_tomorrow")
+    transactions = await app.ask("GET", "/billing/credits/transactions", token=person.token)
+    path = f"/billing/credits/transactions/{transactions.json['data'][0]['id']}"
+    for answer in (await ask_at(app, person, clock()), await app.ask("GET", path, token=person.token)):
+        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "history_unreadable", "30")
+    assert (await figures(app, person, made[0].at))[0] == "0.000001"
 
 
 async def test_503(app: Running, clock: Clock) -> None:
