@@ -17,6 +17,7 @@ from api.rfc3339 import format_instant
 from api.route import Route, Stream, needs
 from api.routes.audit import AuditShown, entry_shown
 from api.routes.holds import HoldShown, hold_shown
+from api.routes.preferences import BillingSettings, settings_shown
 from api.routes.transactions import TransactionShown, transaction_shown
 from api.routes.users import User, own_user, user_shown
 from domain.instant import DAY, Instant
@@ -27,6 +28,7 @@ from projections.audit_trail import trail
 from projections.holds import list_holds
 from projections.memberships import list_memberships
 from projections.paging import Cursor, Page
+from projections.preferences import get_preferences
 from projections.projects import list_projects
 from projections.transactions import list_transactions
 from projections.usage_sums import Question, UsageSum, sum_usage
@@ -68,6 +70,7 @@ class UserExport(Struct, frozen=True, kw_only=True):
 
     exported_at: str
     user: User
+    billing_settings: BillingSettings
     organizations: list[Membership]
     projects: list[ProjectShown]
     api_keys: list[ApiKeyShown]
@@ -85,7 +88,8 @@ async def export(call: Call[None, None]) -> StreamingResponse:
     view = await own_user(services, user_id)
     user = await user_shown(services, view)
     now = services.clock()
-    head = _encode({"exported_at": format_instant(now), "user": user})
+    settings = settings_shown(await get_preferences(services.documents, services.shards, user_id))
+    head = _encode({"exported_at": format_instant(now), "user": user, "billing_settings": settings})
     body = _written(head, _sections(services, user_id, view.registered_at, now))
     headers = {"Content-Disposition": f'attachment; filename="{user_id}.json"'}
     return StreamingResponse(body, media_type="application/json", headers=headers)

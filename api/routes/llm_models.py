@@ -53,6 +53,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     status: str
     price: ModelPrice | None
     built_in: bool
+    requires: str | None
+    """The feature that the plan must have for it; null: every plan has it."""
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ def _view(model: "LlmModel") -> ModelView:
             version=price.version,
         ),
         built_in=model.built_in,
+        requires=model.requires,
     )
 
 

@@ -12,7 +12,7 @@ from api.route import Route, needs
 from domain.account.preferences import SetPreferences
 from domain.money import format_credits, parse_credits
 from projections.local_days import time_zones
-from projections.preferences import get_preferences
+from projections.preferences import PreferencesView, get_preferences
 
 declare(
     "invalid_time_zone",
@@ -42,9 +42,13 @@ class BillingSettings(Struct, frozen=True, kw_only=True):
 async def show(call: Call[None, None]) -> BillingSettings:
     """The settings of the caller's account."""
     services, account_id = call.services, call.caller.account_id
-    view = await get_preferences(services.documents, services.shards, account_id)
+    return settings_shown(await get_preferences(services.documents, services.shards, account_id))
+
+
+def settings_shown(view: PreferencesView) -> BillingSettings:
+    """The settings of the read model."""
     return BillingSettings(
-        account_id=account_id, time_zone=view.time_zone, low_balance=format_credits(view.low_balance)
+        account_id=view.account_id, time_zone=view.time_zone, low_balance=format_credits(view.low_balance)
     )
 
 

@@ -99,6 +99,8 @@ ROUTES = (
     _route("POST", "/private", seen, access=needs("billing:read"), body=Thing),
     _route("GET", "/admins", seen, access=needs("admin")),
     _route("GET", "/developers", seen, access=needs("read", role="developer")),
+    _route("GET", "/featured", seen, access=needs("billing:read"), feature="sso"),
+    _route("GET", "/basic", seen, access=needs("billing:read"), feature="basic_models"),
     _route("GET", "/anyone", seen, access=ANYONE),
     _route("GET", "/fails/{how}", fails),
     _route("POST", "/parses", parses, body=Thing),
@@ -383,3 +385,14 @@ async def test_a_body_that_takes_unknown_fields_is_a_mistake() -> None:
 
     with pytest.raises(TypeError, match="forbid_unknown_fields"):
         body_decoder(_route("POST", "/x", seen, body=Loose))
+
+
+async def test_a_feature_of_the_plan_402(table: Table) -> None:
+    """A route that needs a feature refuses a plan without it, after everything about who asks, and says who has it."""
+    token = f"Bearer {table.person.token}"
+    assert (await table.ask("GET", "/basic", authorization=token)).status == 200
+    refused = await table.ask("GET", "/featured", authorization=token)
+    error = msgspec.json.decode(refused.body)["error"]
+    assert (refused.status, error["code"], error["upgrade"]) == (402, "feature_not_in_plan", ["enterprise"])
+    assert error["missing"] == {"feature": "sso"}
+    assert (await table.ask("GET", "/featured")).status == 401

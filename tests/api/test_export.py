@@ -47,6 +47,7 @@ async def test_200_has_everything(app: Running) -> None:
     held = answer.json
     assert held["user"] == (await app.ask("GET", "/users/me", token=person.token)).json
     assert (held["user"]["email"], held["user"]["display_name"]) == (person.email, "Ada \u202eKing")
+    assert held["billing_settings"] == (await app.ask("GET", "/billing/settings", token=person.token)).json
     assert [each["organization_id"] for each in held["organizations"]] == [org_id]
     assert held["projects"] == [project.json]
     assert [each["id"] for each in held["api_keys"]] == [key["id"]]
