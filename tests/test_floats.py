@@ -19,8 +19,6 @@ EXCEPTIONS = {
     ("api/gateway/usage.py", "Count: TypeAlias = int | float"): "some providers write 3.0 tokens",
     ("api/gateway/usage.py", "if isinstance(count, float) and not count.is_integer():"): "and none write half a token",
     ("api/gateway/metering.py", "self._views: dict[str, tuple[MicroCredits, float]] = {}"): "until when it is good",
-    ("api/routes/usage_statistics.py", "error_rate: float | None"): "a share of requests, for people",
-    ("api/routes/usage_statistics.py", '"error_rate": round(totals.failed / ended, 6) if ended else None,'): "the same",
     ("api/gateway/metering.py", "self._messages: dict[str, tuple[int | None, float]] = {}"): "the same",
     ("api/identity/identities.py", "self._unknown: OrderedDict[str, float] = OrderedDict()"): "when it was looked up",
 }
