@@ -7,6 +7,7 @@ from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
+from projections.paging import Cursor, Page, read_page
 from projections.projection import Projection
 
 
@@ -48,6 +49,7 @@ PROJECTION = Projection(
     key=_key,
     evolve=_evolve,
     owner=lambda view: view.account_id,
+    sort=lambda view: view.provider,
     begun_by=[BillingCustomerLinked],
 )
 
@@ -57,3 +59,10 @@ async def get_billing_customer(documents: DocumentReader, shards: int, account_i
     shard = shard_of(f"account:{account_id}", shards)
     doc = await documents.get(PROJECTION.collection, shard, _key_of(account_id, provider))
     return None if doc is None else PROJECTION.decode(doc).customer_id
+
+
+async def list_billing_customers(
+    documents: DocumentReader, shards: int, account_id: str, *, limit: int, after: Cursor | None = None
+) -> Page[BillingCustomerView]:
+    """All that the account is to providers."""
+    return await read_page(documents, PROJECTION, shards, f"account:{account_id}", limit=limit, after=after)

@@ -25,6 +25,7 @@ from domain.member import Level
 from domain.money import format_credits
 from projections.api_keys import list_api_keys
 from projections.audit_trail import trail
+from projections.billing_customers import list_billing_customers
 from projections.holds import list_holds
 from projections.memberships import list_memberships
 from projections.paging import Cursor, Page
@@ -46,6 +47,14 @@ class Membership(Struct, frozen=True, kw_only=True):
     organization_id: str
     level: Level
     joined_at: str
+
+
+class BillingCustomer(Struct, frozen=True, kw_only=True):
+    """As whom a billing provider knows the account; what it holds itself, such as cards, is its own to show."""
+
+    provider: str
+    customer_id: str
+    linked_at: str
 
 
 class DayUsed(Struct, frozen=True, kw_only=True):
@@ -76,6 +85,7 @@ class UserExport(Struct, frozen=True, kw_only=True):
     api_keys: list[ApiKeyShown]
     transactions: list[TransactionShown]
     holds: list[HoldShown]
+    billing_customers: list[BillingCustomer]
     usage: list[DayUsed]
     audit: list[AuditShown]
 
@@ -125,6 +135,12 @@ def _sections(services: Services, user_id: str, since: Instant, now: Instant) ->
             lambda after: list_transactions(documents, shards, user_id, limit=PAGE, after=after), transaction_shown
         ),
         "holds": _walked(lambda after: list_holds(documents, shards, user_id, limit=PAGE, after=after), hold_shown),
+        "billing_customers": _walked(
+            lambda after: list_billing_customers(documents, shards, user_id, limit=PAGE, after=after),
+            lambda each: BillingCustomer(
+                provider=each.provider, customer_id=each.customer_id, linked_at=format_instant(each.linked_at)
+            ),
+        ),
         "usage": _usage(services, user_id, since, now),
         "audit": _audit(services, user_id),
     }

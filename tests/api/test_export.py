@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from domain.account.billing_customers import LinkBillingCustomer
 from domain.account.holds import PlaceHold, SettleHold
 from domain.account.standing import SuspendAccount
 from domain.account.usage import Usage
@@ -39,6 +40,7 @@ async def test_200_has_everything(app: Running) -> None:
         hold_id="hold_1", amount=50, amount_min=50, model="m", price=ONE_EACH, expires_at=at + MINUTE, key_id=key["id"]
     )
     await app.command(stream, hold)
+    await app.command(stream, LinkBillingCustomer(provider="stripe", customer_id="cus_1"))
     await app.command(stream, SettleHold(hold_id="hold_1", usage=Usage(source="provider", output=40)))
 
     answer = await app.ask("GET", "/users/me/export", token=person.token)
@@ -55,6 +57,7 @@ async def test_200_has_everything(app: Running) -> None:
     assert len(held["transactions"]) == 106
     assert len({each["id"] for each in held["transactions"]}) == 106
     assert [each["id"] for each in held["holds"]] == ["hold_1"]
+    assert [(each["provider"], each["customer_id"]) for each in held["billing_customers"]] == [("stripe", "cus_1")]
     [used] = held["usage"]
     assert (used["model"], used["api_key_id"], used["output_tokens"], used["cost"]) == ("m", key["id"], 40, "0.000040")
     actions = [each["action"] for each in held["audit"]]
