@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from api.identity.own_organization import open_name
 from api.parts import Services
-from api.profile import EMAIL_PLACE, NAME_PLACE
+from api.profile import EMAIL_PLACE, NAME_PLACE, subject_of
 from api.rfc3339 import format_instant
 from api.sealing import Erased
 from domain.user import Role
@@ -54,6 +54,12 @@ async def shown_accounts(
         **await get_users(documents, shards, ids[False]),
         **await get_organizations(documents, shards, ids[True]),
     }
+    await services.sealer.look_up(
+        [
+            *(subject_of(account_id) for account_id in holders),
+            *(f"account:{entry.account_id}" for entry, standing in found if standing is not None),
+        ]
+    )
     return await asyncio.gather(
         *(_shown(services, entry, standing, reason_place, holders.get(entry.account_id)) for entry, standing in found)
     )

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 from cryptography.exceptions import InvalidTag
@@ -120,6 +120,13 @@ class Sealer:
             except KeyErased as error:
                 raise Erased(f"{subject!r} was erased") from error
         return await self._remember(row)
+
+    async def look_up(self, subjects: Iterable[str]) -> None:
+        """Has the subjects' keys at hand, so that opening many texts of many is one look-up."""
+        missing = [subject for subject in set(subjects) if self._cached(subject) is None]
+        if len(missing) > 1:
+            for row in (await self._store.data_keys(missing)).values():
+                await self._remember(row)
 
     def forget(self, *subjects: str) -> None:
         """Drops keys that were erased by this very process; the others drop them within 60 s."""

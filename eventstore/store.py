@@ -165,6 +165,10 @@ class SecretStore(Protocol):
         """The wrapped key of a user or account."""
         ...
 
+    async def data_keys(self, subjects: Iterable[str]) -> dict[str, DataKey]:
+        """Those of several subjects that have one, by subject, in one exchange with the store."""
+        ...
+
     async def add_data_key(self, proposed: DataKey) -> DataKey:
         """Stores the key unless the subject has one; answers the one that is stored. `KeyErased` after an erasure."""
         ...

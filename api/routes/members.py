@@ -41,6 +41,7 @@ async def list_all(call: Call[None, PageQuery]) -> MemberList:
     own = await own_organization(call)
     page = await list_members(services.documents, services.shards, own.id, limit=query.limit, after=query.after())
     users = await get_users(services.documents, services.shards, [member.user_id for member in page.items])
+    await services.sealer.look_up(f"user:{user_id}" for user_id, user in users.items() if user.display_name_sealed)
     names = {user_id: await _display_name(services, user) for user_id, user in users.items()}
     return MemberList(**list_fields(page, lambda member: member_shown(member, names.get(member.user_id))))
 

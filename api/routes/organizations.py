@@ -88,6 +88,7 @@ async def list_all(call: Call[None, PageQuery]) -> OrganizationList:
     org_ids = [member.org_id for member in page.items]
     views = await get_organizations(services.documents, services.shards, org_ids)
     assert views.keys() == set(org_ids), "an organization's document is written along with its first member's"
+    await services.sealer.look_up(subject_of(org_id) for org_id in views)
     names = {org_id: await open_name(services, view) for org_id, view in views.items()}
 
     def shown(member: MemberView) -> OrganizationShown:

@@ -27,6 +27,10 @@ class DataKeys(Tables):
         """See `store.SecretStore`."""
         return self._data_keys.get(subject)
 
+    async def data_keys(self, subjects: Iterable[str]) -> dict[str, DataKey]:
+        """See `store.SecretStore`."""
+        return {subject: self._data_keys[subject] for subject in subjects if subject in self._data_keys}
+
     async def add_data_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""
         if proposed.subject in self._erased:

@@ -3,7 +3,7 @@
 An erased key leaves a row with nothing in it: whoever comes late cannot make its subject another one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from eventstore.errors import KeyErased
 from eventstore.postgres.driver_errors import translated
@@ -12,6 +12,10 @@ from eventstore.postgres.statement import TableChange
 from eventstore.records import DataKey
 
 READ = "SELECT subject, master_id, wrapped FROM data_keys WHERE subject = $1 AND wrapped <> ''"
+
+READ_MANY = """
+SELECT subject, master_id, wrapped FROM data_keys WHERE subject = ANY ($1::text[]) AND wrapped <> ''
+"""
 
 ADD = """
 INSERT INTO data_keys (subject, master_id, wrapped) VALUES ($1, $2, $3)
@@ -91,6 +95,10 @@ class DataKeys(Part):
         """See `store.SecretStore`."""
         row = await self._pool.fetchrow(READ, subject)
         return None if row is None else DataKey(**row)
+
+    async def data_keys(self, subjects: Iterable[str]) -> dict[str, DataKey]:
+        """See `store.SecretStore`."""
+        return {row["subject"]: DataKey(**row) for row in await self._pool.fetch(READ_MANY, list(subjects))}
 
     async def add_data_key(self, proposed: DataKey) -> DataKey:
         """See `store.SecretStore`."""

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from eventstore.records import DataKey, KeptAnswer
+from eventstore.records import Batch, DataKey, KeptAnswer
 from eventstore.store import Store
+from tests.eventstore.rows import claimed
 
 
 def key(wrapped: bytes, subject: str = "user:1") -> DataKey:
@@ -25,6 +26,18 @@ async def test_the_first_data_key_of_a_subject_stays(store: Store) -> None:
     assert len(set(stored)) == 1
     assert await store.data_key("user:1") == stored[0]
     assert await store.add_data_key(key(b"other", "user:2")) == key(b"other", "user:2")
+
+
+async def test_keys_are_read_several_at_once(store: Store) -> None:
+    """Each by its subject; who has none, or was erased, is left out."""
+    [lease] = await claimed(store, "w")
+    for subject in ("user:1", "user:2", "user:3"):
+        await store.add_data_key(key(subject.encode(), subject))
+    async with store.round("w", [lease]) as round_:
+        await round_.write(Batch(keys_erased=["user:3"]))
+    found = await store.data_keys(iter(["user:2", "user:3", "user:4", "user:1", "user:1"]))
+    assert found == {subject: key(subject.encode(), subject) for subject in ("user:1", "user:2")}
+    assert await store.data_keys([]) == {}
 
 
 async def test_there_is_one_lookup_key(store: Store) -> None:
