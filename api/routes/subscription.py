@@ -82,8 +82,10 @@ class Remaining(Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionStanding(SubscriptionShown, frozen=True, kw_only=True):
-    """The subscription, and what is left of what it allows."""
+    """The subscription, and what is used and left of what it allows."""
 
+    seats_used: int
+    """By the members of an organization, or the user alone."""
     remaining: Remaining
 
 
@@ -99,17 +101,17 @@ async def show(call: Call[None, None]) -> SubscriptionStanding:
     account_id = call.caller.account_id
     view = replace(await subscription_in_force(services.documents, services.shards, account_id), account_id=account_id)
     credits = await get_credits(services.documents, services.shards, account_id)
-    fields = subscription_fields(services.plans, view)
+    fields, people = subscription_fields(services.plans, view), await _people(services, account_id)
     left = {state.rule.name: state.remaining for state in services.rate_limits.standing(call.caller)}
     remaining = Remaining(
         credits=format_credits(credits.available),
         plan_credits=format_credits(sum(grant.remaining for grant in credits.grants if grant.source == SOURCE)),
-        seats=None if fields["seats"] is None else max(fields["seats"] - await _people(services, account_id), 0),
+        seats=None if fields["seats"] is None else max(fields["seats"] - people, 0),
         messages_per_day=_messages(call, credits),
         requests_per_minute=left.get("account-minute"),
         requests_per_day=left.get("account-day"),
     )
-    return SubscriptionStanding(remaining=remaining, **fields)
+    return SubscriptionStanding(seats_used=people, remaining=remaining, **fields)
 
 
 def _messages(call: Call[None, None], credits: CreditsView) -> int | None:

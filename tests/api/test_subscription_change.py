@@ -50,8 +50,17 @@ requests_per_day = "unlimited"
 agent_slots = 20
 api_keys = 5
 seats = "unlimited"
-features = ["basic_models", "organizations"]
+features = ["basic_models", "organizations", "searches"]
 trial_days = 14
+[plans.team.feature_limits]
+searches = { per_month = 100 }
+[features.searches]
+title = "Web searches"
+metered = true
+[top_ups.small]
+title = "Ten credits"
+price = "9.5"
+credits = "10"
 """
 
 
@@ -106,6 +115,21 @@ async def standing(app: Running, key: str, until: Callable[[Any], bool] = lambda
             await asyncio.sleep(0.01)
 
 
+async def test_the_pricing_page_needs_nothing_else(app: Running) -> None:
+    """In the file's order, each with price, limits and features; what features are called, and what is sold beside."""
+    answer = await app.ask("GET", "/billing/plans")
+    assert [plan["id"] for plan in answer.json["data"]] == ["free", "lite", "team"]
+    team = answer.json["data"][2]
+    assert team["price"] == {"amount": "15.000000", "currency": "USD", "period": "month", "per_seat": True}
+    assert (team["limits"]["api_keys"], team["limits"]["seats"], team["trial_days"]) == (5, None, 14)
+    assert team["feature_limits"] == {"searches": {"per_day": None, "per_month": 100}}
+    assert {"id": "searches", "title": "Web searches", "metered": True} in answer.json["features"]
+    assert {each["id"] for each in answer.json["features"]} == {"basic_models", "organizations", "searches"}
+    price = {"amount": "9.500000", "currency": "USD"}
+    small = {"id": "small", "title": "Ten credits", "price": price, "credits": "10.000000"}
+    assert answer.json["top_ups"] == [small]
+
+
 async def test_a_year_in_a_second(app: Running, admin: Person, clock: Clock) -> None:
     """Nobody does anything: the sweeper renews month by month, and only the last month's credits are there."""
     person = await app.register()
@@ -149,7 +173,7 @@ async def test_change_200(app: Running, admin: Person, clock: Clock) -> None:
     scheduled = {"effective_at": ends, "cancel": True, "plan": "team", "seats": 2}
     assert (answer.json["scheduled"], answer.json["status"]) == (scheduled, "active")
     shown = await standing(app, key)
-    assert shown | {"remaining": None} == answer.json | {"remaining": None}
+    assert {name: shown[name] for name in answer.json} == answer.json
     assert (await change(app, person, {"cancel": False})).json["scheduled"] is None
     fewer = await change(app, person, {"seats": 1, "when": "now"})
     assert (fewer.json["seats"], fewer.json["scheduled"]) == (1, None)
@@ -233,7 +257,7 @@ async def test_seats_are_those_of_the_organization(app: Running, admin: Person) 
     body["occurred_at"] = format_instant(app.services.clock())
     assert (await app.ask("PUT", "/billing/subscription", body, token=admin.token)).status == 200
     shown = await app.ask("GET", "/billing/subscription", token=person.token, headers={"X-Organization": org_id})
-    assert (shown.json["seats"], shown.json["remaining"]["seats"]) == (7, 6)
+    assert (shown.json["seats"], shown.json["seats_used"], shown.json["remaining"]["seats"]) == (7, 1, 6)
     assert shown.json["remaining"]["credits"] == "105.000000"
 
 
