@@ -18,15 +18,22 @@ Detail = Mapping[str, Any]
 Wanted = Callable[[Plan], bool]
 
 CHECKOUT = "/billing/checkout"
+SDK_WAIT_S = 60
 
 
 def explain(error: ApiError, subscription: AccountPlan | None, plans: Plans, now: Instant) -> None:
     """Adds to a refusal what would help, and until when to wait. Changes `error`; most are left as they are."""
     if error.kind == "too_many" and "resets_at" in error.detail:
         wait_s = -(-(parse_instant(error.detail["resets_at"], name="resets_at") - now) // SECOND)
-        error.headers = {**error.headers, "Retry-After": str(max(wait_s, 1))}
+        error.headers = {**error.headers, **_wait(max(wait_s, 1))}
     if subscription is not None:
         error.detail = {**offer(error.code, error.detail, subscription, plans), **error.detail}
+
+
+def _wait(wait_s: int) -> dict[str, str]:
+    """OpenAI's SDKs heed no `Retry-After` of more than a minute, and repeat at once unless they are told not to."""
+    never = {"x-should-retry": "false"} if wait_s > SDK_WAIT_S else {}
+    return {"Retry-After": str(wait_s), **never}
 
 
 def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans) -> dict[str, Any]:

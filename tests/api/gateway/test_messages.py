@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
+from openai import RateLimitError
 
 from api.plans import Plans, load_plans
 from domain.instant import DAY, HOUR, SECOND
@@ -72,6 +74,19 @@ async def test_429_says_which_limit_and_when_it_resets() -> None:
         assert abs(int(refused.headers["Retry-After"]) - (midnight - clock()) // SECOND) <= 2
         with clock.moved(midnight - system_clock()):
             assert (await chat(account)).status == 200
+
+
+async def test_the_sdk_does_not_hammer() -> None:
+    """OpenAI's SDK would repeat a 429 at once; tomorrow's quota is not worth it."""
+    async with running_place(plans=plans(0), limits=True) as place:
+        account = await place.account()
+        client = account.client().with_options(max_retries=3)
+        place.clients.append(client)
+        with pytest.raises(RateLimitError) as refused:
+            await client.chat.completions.create(model="fs-basic", messages=[{"role": "user", "content": "Hi"}])
+        assert refused.value.code == "messages_quota_exceeded"
+        assert place.log.count("hold.place") == 1
+        assert reached(place) == 0
 
 
 async def test_another_zone_brings_no_second_quota() -> None:

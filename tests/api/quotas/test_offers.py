@@ -85,4 +85,6 @@ def test_a_refusal_keeps_what_it_said() -> None:
     assert (error.detail["upgrade"], error.detail["missing"]) == (["mine"], {"feature": "organizations"})
     waiting = ApiError("messages_quota_exceeded", kind="too_many", used=1, resets_at="1970-01-01T00:01:00Z")
     explain(waiting, None, PLANS, SECOND // 2)
-    assert waiting.headers["Retry-After"] == "60"
+    assert waiting.headers == {"Retry-After": "60"}
+    explain(waiting, None, PLANS, -SECOND)
+    assert waiting.headers == {"Retry-After": "61", "x-should-retry": "false"}
