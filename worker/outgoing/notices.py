@@ -6,6 +6,7 @@ Amounts are decimal strings of credits, times RFC 3339 in UTC, as everywhere out
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.payments import PaymentConfirmed, PaymentDisputed, PaymentRefunded
 from domain.account.quotas import CreditsLow, QuotaReached
 from domain.account.subscription import SubscriptionConfirmed
@@ -103,6 +104,28 @@ def _payment_disputed(event: PaymentDisputed) -> Told:
     }
 
 
+def _credits_taken_back(event: CreditsTakenBack) -> Told:
+    return {
+        "payment_id": event.payment_id,
+        "amount": format_credits(event.amount),
+        "owed": format_credits(event.owed),
+        "reason": event.reason,
+        "balance": format_credits(event.balance),
+        "debt": format_credits(event.debt),
+    }
+
+
+def _credits_given_back(event: CreditsGivenBack) -> Told:
+    return {
+        "payment_id": event.payment_id,
+        "amount": format_credits(event.amount),
+        "repaid": format_credits(event.repaid),
+        "reason": event.reason,
+        "balance": format_credits(event.balance),
+        "debt": format_credits(event.debt),
+    }
+
+
 def _quota_reached(event: QuotaReached) -> Told:
     return {
         "quota": event.quota,
@@ -125,6 +148,8 @@ NOTICES: Mapping[type[Event], Callable[[Any], Told]] = {
     PaymentConfirmed: _payment_confirmed,
     PaymentRefunded: _payment_refunded,
     PaymentDisputed: _payment_disputed,
+    CreditsTakenBack: _credits_taken_back,
+    CreditsGivenBack: _credits_given_back,
     QuotaReached: _quota_reached,
     CreditsLow: _credits_low,
 }
