@@ -129,6 +129,8 @@ class Hold:
         """The hold of an outcome that this attempt has won; raises the `ApiError` of a refusal."""
         if outcome.status != "applied" or outcome.fingerprint != self._draft.fingerprint:
             self._close()
+            # What was seen before may say that credits are ample: no provider is called on its word again.
+            self._metering.saw(self._account_id, 0)
             self._draft.refuse(outcome, self.public_id)
         data = data_of(outcome)
         messages = data.get("messages")
