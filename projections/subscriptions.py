@@ -49,6 +49,7 @@ def _evolve(view: SubscriptionView | None, recorded: Recorded) -> SubscriptionVi
                 terms=event.terms,
                 seats=event.seats,
                 grace_until=event.grace_until,
+                occurred_at=max(view.occurred_at or 0, event.asked_at or 0),
                 scheduled=None if ended else view.scheduled,
             )
         case SubscriptionScheduled() as event if view is not None:

@@ -65,6 +65,8 @@ class SubscriptionChanged(Event, frozen=True, kw_only=True, tag="subscription.ch
     grace_until: Instant | None
     changed_at: Instant
     """When it took effect: the end of a period or of the grace, or the moment of the request."""
+    asked_at: Instant | None = None
+    """When its owner has asked for it: news of what occurred before that come late."""
 
 
 class SubscriptionScheduled(Event, frozen=True, kw_only=True, tag="subscription.scheduled"):
@@ -158,6 +160,7 @@ def _changed(
         seats=known.seats if change.cancel else change.seats,
         grace_until=None if change.cancel else known.grace_until,
         changed_at=changed_at,
+        asked_at=change.requested_at,
     )
 
 
@@ -225,6 +228,7 @@ def evolve(subscription: Subscription, event: ChangeEvent) -> None:
             subscription.terms = event.terms
             subscription.seats = event.seats
             subscription.grace_until = event.grace_until
+            subscription.occurred_at = max(subscription.occurred_at, event.asked_at or subscription.occurred_at)
             if event.reason in ("scheduled", "requested") or event.status == "canceled":
                 subscription.scheduled = None
         case SubscriptionScheduled():

@@ -52,6 +52,7 @@ def test_subscriptions_are_as_decided(seed: int) -> None:
     view = folded(subscriptions.PROJECTION, recorded).get(ACCOUNT, SubscriptionView(account_id=ACCOUNT))
     for name in ("plan", "status", "terms", "period_start", "period_end", "seats", "grace_until", "scheduled"):
         assert getattr(view, name) == getattr(known, name), name
+    assert (view.occurred_at or -1) == known.occurred_at
 
 
 @HISTORIES

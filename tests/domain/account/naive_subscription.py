@@ -83,11 +83,12 @@ class NaiveSubscription(Struct, kw_only=True):
             if self.wish is None or self.wish[0] != plan:
                 self.wish, self.wished_at = (plan, credits, grace_days), self.at
         else:
-            self.wish = (plan, credits, grace_days)
+            self.wish, self.wished_at = (plan, credits, grace_days), self.at
             self._fulfil()
 
     def _fulfil(self) -> None:
         assert self.wish is not None
+        self.heard = (max(self.heard[0], self.wished_at), self.heard[1])
         if self.wish[0] == "free":
             self.status, self.grace_until = "canceled", None
         else:

@@ -226,6 +226,18 @@ def test_news_after_the_wish_replace_it() -> None:
         assert (scenario.state.subscription.scheduled is not None) == kept
 
 
+def test_news_of_what_was_before_the_wish_come_late() -> None:
+    """Ended by its owner, now or at the period's end, it stays so: only what occurred after that begins it again."""
+    for at_period_end in (True, False):
+        scenario = subscribed()
+        scenario.when(ChangeSubscription(cancel=True, at_period_end=at_period_end), at=START + DAY)
+        scenario.pass_time(START + 40 * DAY)
+        assert scenario.when(news("before", START + DAY - 1)) == []
+        assert scenario.state.subscription.status == "canceled"
+        scenario.when(news("after", START + DAY + 1))
+        assert scenario.state.subscription.status == "active"
+
+
 CUSTOM = terms(0, price=None)
 
 
