@@ -1,15 +1,21 @@
 """What billing providers tell by themselves: believed by its signature alone, and looked up before it counts."""
 
+from collections.abc import Iterable
+
+import structlog
 from msgspec import Struct
 
+from api.accounts import require_account
 from api.billing.provider import Webhook
 from api.billing.telling import Teller
 from api.call import Call
 from api.errors import ApiError
+from api.parts import Services
 from api.route import PUBLIC, Route
 from domain.envelope import Actor
 
 WEBHOOK_BYTES_MAX = 512 * 1024
+_log = structlog.get_logger()
 
 
 class Received(Struct, frozen=True, kw_only=True):
@@ -27,8 +33,21 @@ async def from_stripe(call: Call[None, None]) -> Received:
         raise ApiError("not_configured")
     headers = {"stripe-signature": call.header("stripe-signature") or ""}
     told = await billing.news(Webhook(body=call.raw_body, headers=headers))
+    if not await _all_known(services, {each.account_id for each in told}):
+        return Received()
     await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id="stripe"))
     return Received(told=len(told))
+
+
+async def _all_known(services: Services, account_ids: Iterable[str]) -> bool:
+    """Whether there are such accounts: those of another installation on the same Stripe account are its business."""
+    for account_id in account_ids:
+        try:
+            await require_account(services, account_id)
+        except ApiError:
+            _log.warning("payment_of_unknown_account", account_id=account_id[:100])
+            return False
+    return True
 
 
 ROUTES = (

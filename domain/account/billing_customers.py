@@ -33,7 +33,7 @@ class BillingCustomerLinked(Event, frozen=True, kw_only=True, tag="billing_custo
     linked_at: Instant
 
 
-class BillingCustomers(Struct, kw_only=True):
+class BillingCustomers(Struct, kw_only=True, omit_defaults=True):
     """The customer's id by provider."""
 
     by_provider: dict[str, str] = field(default_factory=dict)

@@ -109,7 +109,7 @@ class PaymentDisputed(Event, frozen=True, kw_only=True, tag="payment.disputed"):
     occurred_at: Instant
 
 
-class Payments(Struct, kw_only=True):
+class Payments(Struct, kw_only=True, omit_defaults=True):
     """By id, the oldest first."""
 
     by_id: dict[str, Payment] = field(default_factory=dict)

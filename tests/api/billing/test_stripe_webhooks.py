@@ -10,6 +10,7 @@ import stripe as official
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.billing.stripe_facts import ACCOUNT
 from api.billing.stripe_webhooks import TOLERANCE_S, hint_of, verify
 from api.errors import ApiError
 from devnet.stripe.delivery import signed
@@ -244,3 +245,14 @@ async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
     back = await shop.credits(person)
     assert (back["balance"], back["debt"], back["grants"][0]["source"]) == ("15.000000", "0.000000", "plan")
     assert back["grants"][0]["expires_at"] == full["grants"][0]["expires_at"]
+
+
+async def test_another_installation_is_left_alone(shop: Shop) -> None:
+    """Two installations may share a Stripe account: what is of no account here is taken, and grants nothing."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    for account in ("user_00000000000000000000000000000000", "nobody", "x" * 500):
+        session["metadata"] = {ACCOUNT: account}
+        for event in shop.stripe.events:
+            answer = await shop.tell(event)
+            assert (answer.status, answer.json["told"]) == (200, 0)
