@@ -36,7 +36,7 @@ SEARCHES = Feature(id="searches", title="Searches", metered=True)
 PERIODS: tuple[CreditPeriod, ...] = ("total", "day", "month")
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(("add", "hold", "hold", "settle", "release", "track", "suspend", "resume")),
+        st.sampled_from(("add", "chat", "chat", "hold", "hold", "settle", "release", "track", "suspend", "resume")),
         st.integers(0, 40),
         st.sampled_from((0, 0, 0, MINUTE, 5 * HOUR, DAY)),
         st.sampled_from(("UTC", "Asia/Kathmandu", "Pacific/Niue")),
@@ -71,17 +71,20 @@ def place(hold_id: str, tokens: int, plan: AccountPlan, at: Instant) -> PlaceHol
     )
 
 
-def commanded(kind: str, number: int, amount: int, plan: AccountPlan, at: Instant) -> Any:
-    """One command of a history."""
+def commanded(kind: str, number: int, amount: int, plan: AccountPlan, at: Instant) -> list[Any]:
+    """The commands of one step of a history."""
     day, month = asked_feature(plan, "searches", at, enforced=True)
-    made: dict[str, Any] = {
-        "add": add(f"g{number}", amount + 1, expires_at=at + HOUR if amount % 3 == 0 else None),
-        "hold": place(f"h{number}", amount, plan, at),
-        "settle": SettleHold(hold_id=f"h{number - 1}", usage=Usage(source="provider", output=amount * 2)),
-        "release": release(f"h{number - 1}"),
-        "track": TrackFeature(feature="searches", amount=amount % 4 + 1, reference="r", day=day, month=month),
-        "suspend": SuspendAccount(reason_sealed="s"),
-        "resume": ResumeAccount(),
+    hold = place(f"h{number}", amount, plan, at)
+    settled = SettleHold(hold_id=hold.hold_id, usage=Usage(source="provider", output=amount * 2))
+    made: dict[str, list[Any]] = {
+        "add": [add(f"g{number}", amount + 1, expires_at=at + HOUR if amount % 3 == 0 else None)],
+        "chat": [hold, settled],
+        "hold": [hold],
+        "settle": [replace(settled, hold_id=f"h{number - 1}")],
+        "release": [release(f"h{number - 1}")],
+        "track": [TrackFeature(feature="searches", amount=amount % 4 + 1, reference="r", day=day, month=month)],
+        "suspend": [SuspendAccount(reason_sealed="s")],
+        "resume": [ResumeAccount()],
     }
     return made[kind]
 
@@ -116,10 +119,12 @@ def test_eligibility_and_the_writer_agree(
     limits = KeyLimits(credit_limit=key_limit, credit_period=period)
     scenario, recorded, at, plan = account(), [], T0, on("UTC", messages, searches)
     scenario.when(create_key("key_1", limits=limits))
+    scenario.when(add("g", 100))
     for number, (kind, amount, step, zone) in enumerate(steps):
         at, plan = at + step, on(zone, messages, searches)
         with suppress(DomainError):
-            scenario.when(commanded(kind, number, amount, plan, at), at=at)
+            for command in commanded(kind, number, amount, plan, at):
+                scenario.when(command, at=at)
     scenario.pass_time(at)
     for version, event in enumerate(scenario.events, start=1):
         recorded.append(
