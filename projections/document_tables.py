@@ -1,7 +1,7 @@
 """The tables of documents: one for each collection, made from what its projection says about itself."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
@@ -32,6 +32,7 @@ OWNED_EVERYWHERE = "CREATE INDEX IF NOT EXISTS {table}_owned_everywhere ON {tabl
 NOT_OWNED_EVERYWHERE = "DROP INDEX IF EXISTS {table}_owned_everywhere"
 
 VERSIONS = "SELECT collection, version FROM read_models"
+FORGET = "DELETE FROM read_models WHERE collection = ANY ($1::text[]) RETURNING collection"
 FORGET_OTHERS = "DELETE FROM read_models WHERE collection <> ALL ($1::text[])"
 # Answers only where that is news.
 NOTE = """
@@ -61,10 +62,11 @@ async def create_table(connection: DirectConnection, projection: AnyProjection, 
 
 
 async def migrate_documents(
-    connection: DirectConnection, projections: Iterable[AnyProjection] | None = None
+    connection: DirectConnection, projections: Iterable[AnyProjection] | None = None, *, forget: Sequence[str] = ()
 ) -> list[str]:
     """Makes the tables of all projections, or of those given; it does not matter how many processes do it at once.
 
+    `forget` names collections that nobody keeps from now on: every worker has to look whether its release does.
     Answers the collections that `rebuild` has to make, since the log has events that they do not hold.
     """
     wanted = list(all_projections().values() if projections is None else projections)
@@ -73,7 +75,8 @@ async def migrate_documents(
             await connection.execute(LOCK, ADVISORY_LOCK)
             for projection in wanted:
                 await create_table(connection, projection, table_of(projection.collection))
-            await connection.execute(FORGET_OTHERS, [projection.collection for projection in wanted])
+            if forget and await connection.fetch(FORGET, list(forget)):
+                await connection.execute(FENCE)
             if not await connection.fetchval(HAS_EVENTS):
                 await _note_all(connection, wanted)
             stored = {row["collection"]: row["version"] for row in await connection.fetch(VERSIONS)}
@@ -85,11 +88,12 @@ async def note_version(connection: DirectConnection, projection: AnyProjection) 
     await connection.execute(NOTE, projection.collection, projection.version)
 
 
-async def _note_all(connection: DirectConnection, projections: Iterable[AnyProjection]) -> None:
+async def _note_all(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
     """Of an empty log every read model is complete. No worker of another release may begin to write meanwhile."""
     await connection.execute(LOCK_HEADS)
     if await connection.fetchval(HAS_EVENTS):
         return
+    await connection.execute(FORGET_OTHERS, [each.collection for each in projections])
     noted = [await connection.fetchval(NOTE, each.collection, each.version) for each in projections]
     if any(noted):
         await connection.execute(FENCE)

@@ -32,7 +32,11 @@ async def why_unwritable(documents: DocumentStore) -> str | None:
     stored = await documents.versions()
     newer = sorted(stored.keys() - all_projections().keys())
     if newer:
-        return f"this release does not know the read models {', '.join(newer)}: a newer one has taken over"
+        forget = " ".join(f"--forget {name}" for name in newer)
+        return (
+            f"another release has taken over: this one does not know the read models {', '.join(newer)}. Stop this "
+            f"process; to go on with this release, run `python -m worker migrate {forget}`"
+        )
     return _why_outdated(stored)
 
 

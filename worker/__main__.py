@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     migrating.add_argument(
         "--shards", type=int, help="how many shards; counts at the first migration only (default 32)"
     )
+    migrating.add_argument(
+        "--forget", action="append", metavar="COLLECTION", help="a read model that no release keeps from now on"
+    )
     migrating.add_argument("--activate", action="store_true", help="allow what only the new release can read")
     migrating.set_defaults(act=migrate)
     for noun in NOUNS:

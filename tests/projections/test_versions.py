@@ -34,7 +34,7 @@ async def test_a_fresh_database_has_nothing_to_rebuild(database_url: str) -> Non
 
 
 async def test_a_log_with_events_needs_a_rebuild(database_url: str) -> None:
-    """Of what is new or of another version; what is kept no more is forgotten, so it would have to be made again."""
+    """Of what is new or of another version; a release before that is migrated again by mistake takes nothing away."""
     connection = await connect(database_url)
     await migrate(connection, shards=3)
     await migrate_documents(connection, [projection_of("things"), projection_of("found")])
@@ -43,9 +43,25 @@ async def test_a_log_with_events_needs_a_rebuild(database_url: str) -> None:
     later = projection_of("things")
     later.version = 2
     assert await migrate_documents(connection, [later, projection_of("more")]) == ["more", "things"]
-    assert await stored(connection) == {"things": 1}
-    assert await migrate_documents(connection, [projection_of("things"), projection_of("found")]) == ["found"]
+    assert await migrate_documents(connection, [projection_of("things")]) == []
+    assert await stored(connection) == {"things": 1, "found": 1}
     assert await connection.fetchval(EPOCHS) == epochs, "nobody is disturbed"
+    await connection.close()
+
+
+async def test_what_is_forgotten_has_to_be_made_again(database_url: str) -> None:
+    """Whoever keeps it is fenced, and finds out; forgetting what is not there disturbs nobody."""
+    connection = await connect(database_url)
+    await migrate(connection, shards=3)
+    both = [projection_of("things"), projection_of("found")]
+    await migrate_documents(connection, both)
+    await connection.execute(WRITTEN)
+    [epoch, *_] = await connection.fetchval(EPOCHS)
+    for _ in range(2):
+        assert await migrate_documents(connection, [projection_of("things")], forget=["found", "never"]) == []
+        assert await stored(connection) == {"things": 1}
+        assert await connection.fetchval(EPOCHS) == 3 * [epoch + 1]
+    assert await migrate_documents(connection, both) == ["found"]
     await connection.close()
 
 
@@ -82,6 +98,6 @@ async def test_a_database_fits_the_release_that_made_it(database_url: str) -> No
     await connection.execute("UPDATE read_models SET version = $1 WHERE collection = 'users'", 0)
     await connection.execute("INSERT INTO read_models VALUES ('moods', 1)")
     assert "rebuild users`" in str(await why_unreadable(documents)), "another's collections do not matter to a reader"
-    assert "does not know the read models moods" in str(await why_unwritable(documents))
+    assert "does not know the read models moods." in str(await why_unwritable(documents))
     await connection.close()
     await store.close()
