@@ -40,7 +40,8 @@ async def run(settings: WorkerSettings) -> None:
     stopping = stop_signals()
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr="127.0.0.1", registry=REGISTRY)
-    store = await PostgresStore.open(settings.database_url, WORKER, connections_max=settings.lanes * 2 + 5)
+    connections = settings.lanes * 2 + 5 + settings.outgoing.connections
+    store = await PostgresStore.open(settings.database_url, WORKER, connections_max=connections)
     sink = KafkaSink(settings.kafka_bootstrap_servers, settings.kafka_topic)
     try:
         if await _dependencies(store, settings, stopping):

@@ -112,12 +112,12 @@ WITH failed AS (
         state = $8, due_at = $9, first_sent_at = $10, problem = $11,
         claimed_by = '', claimed_until = 0
     WHERE {_PLACE} AND claimed_by = $6 AND claimed_until = $7
-    RETURNING state, due_at
+    RETURNING state
 )
-UPDATE deliveries AS behind SET due_at = failed.due_at
-FROM failed
-WHERE failed.state = 'waiting' AND behind.target = $1 AND behind.shard = $2 AND behind.account = $3
-    AND behind.state = 'waiting' AND (behind.seq, behind.part) > ($4, $5) AND behind.due_at + 0 < failed.due_at
+UPDATE deliveries AS behind SET due_at = $9
+WHERE behind.target = $1 AND behind.shard = $2 AND behind.account = $3 AND (behind.seq, behind.part) > ($4, $5)
+    AND behind.state = 'waiting' AND behind.due_at + 0 < $9
+    AND EXISTS (SELECT 1 FROM failed WHERE failed.state = 'waiting')
 """  # noqa: S608  # the same
 
 RELEASE = "UPDATE deliveries SET claimed_by = '', claimed_until = 0 WHERE state = 'waiting' AND claimed_by = $1"

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from eventstore.postgres import migrations, outcomes, rates, streams
+from eventstore.postgres import migrations, outbox, outcomes, rates, streams
 from eventstore.postgres.pool import WORKER, session_settings
 from projections.document_tables import migrate_documents
 from projections.postgres import LOAD
@@ -21,6 +21,11 @@ STATEMENTS = {
     "heads with snapshots": _with_arguments(streams.SNAPSHOT_HEADS, 10),
     "rates": rates.EXCHANGE,
     "reported minutes": rates.REPORTED,
+    "due deliveries": outbox.CLAIM,
+    "unread events": outbox.UNREAD,
+    "events of types": outbox.EVENTS,
+    "delivered": outbox.FINISH,
+    "postponed": outbox.POSTPONE,
     "documents": LOAD.format(collection="credits", table="rm_credits", shards="$1", keys="$2"),
 }
 

@@ -17,8 +17,8 @@ from worker.outgoing.target import Target
 
 log = structlog.get_logger(__name__)
 
-EVENTS_MAX = 5_000
-"""Events that are passed at once."""
+EVENTS_MAX = 2_000
+"""Events that are passed at once: to read them all takes the lanes' loop some milliseconds."""
 WAITING_MAX = 1_000
 """Deliveries of one shard that wait for the target, until which more are made."""
 POSITION_KEPT: Instant = 30 * SECOND

@@ -40,8 +40,6 @@ class Outgoing:
 
     async def run(self, shards: Callable[[], Sequence[int]]) -> None:
         """Until it is cancelled. What fails is said, and tried again."""
-        if not self._targets:
-            return
         works = [asyncio.create_task(self._count(), name="outgoing-count")]
         for target in self._targets:
             works.append(asyncio.create_task(self._read(target, shards), name=f"outgoing-read-{target.name}"))

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 SENDING_MAX = 16
 """Attempts under way at once: so many accounts whose receiver hangs hold up the others."""
+WRITING_MAX = 3
+"""Of them may write down at once what became of them: the lanes need connections too."""
 CLAIM_S = ATTEMPT_S + 20.0
 """How long nobody else sends it; the margin is for clocks that differ and for a process that stands still."""
 BACKOFF_S = 1.0
@@ -55,6 +57,7 @@ class Relay:
         self._backoff_s = backoff_s
         self._sending: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        self._writing = asyncio.Semaphore(WRITING_MAX)
 
     async def step(self, shards: Sequence[int]) -> int:
         """Begins to send what is due, as far as there is room; answers how many it has begun."""
@@ -103,11 +106,13 @@ class Relay:
             return  # we stood still: by the time it is sent the claim may be somebody else's
         attempt = await self._attempt(delivery)
         if attempt.taken:
-            await self._store.finish_delivery(delivery)
+            async with self._writing:
+                await self._store.finish_delivery(delivery)
             metrics.deliveries.labels(delivery.target, "taken").inc()
             return
         after = self._after(delivery, attempt)
-        await self._store.postpone_delivery(after)
+        async with self._writing:
+            await self._store.postpone_delivery(after)
         metrics.deliveries.labels(delivery.target, "failed" if after.state == "waiting" else "dead").inc()
         if after.state == "dead":
             log.error("delivery_dead", **_named(after))

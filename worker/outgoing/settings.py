@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from telemetry.environment import SHOWN_FOR_SECRETS, Environment
 
+CONNECTIONS_EACH = 6
+"""One that reads, one that claims, one that counts, and those that write down."""
 AUTUMN_API_URL = "https://api.useautumn.com"
 _ORIGIN = r"https://[^\s@/?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?"
 
@@ -23,6 +25,11 @@ class OutgoingSettings:
     autumn_api_url: str = AUTUMN_API_URL
     autumn_feature: str = "micro_credits"
     """The metered feature there; a unit is a micro-credit."""
+
+    @property
+    def connections(self) -> int:
+        """How many connections to the database all targets together may use at once."""
+        return CONNECTIONS_EACH * (bool(self.webhook_url) + (self.billing_provider == "autumn"))
 
 
 def read_outgoing(env: Environment) -> OutgoingSettings:
