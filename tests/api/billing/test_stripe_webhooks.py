@@ -15,8 +15,13 @@ from api.billing.stripe_webhooks import TOLERANCE_S, hint_of, verify
 from api.errors import ApiError
 from devnet.stripe.delivery import signed
 from devnet.stripe.shop import Thing
+from domain.account.holds import PlaceHold, SettleHold
+from domain.account.usage import Usage
+from domain.instant import MINUTE
+from domain.money import MICRO
 from tests.api.billing.paying import WEBHOOK, Shop, shop_open
 from tests.api.running import Person
+from tests.domain.account.asking import ONE_EACH
 
 SECRET = "whsec_0123456789abcdef"
 NOW_S = 1_800_000_000
@@ -256,3 +261,28 @@ async def test_another_installation_is_left_alone(shop: Shop) -> None:
         for event in shop.stripe.events:
             answer = await shop.tell(event)
             assert (answer.status, answer.json["told"]) == (200, 0)
+
+
+async def test_spent_credits_that_are_disputed_are_debt(shop: Shop) -> None:
+    """Shown apart; paid use is refused meanwhile, and the next purchase repays it first."""
+    person = await shop.app.register()
+    session = await shop.bought(person, top_up="bonus")
+    await shop.tell_all()
+    stream, at = f"account:{person.id}", shop.app.services.clock()
+    hold = PlaceHold(
+        hold_id=f"hold_{person.id}", amount=100 * MICRO, amount_min=1, model="m", price=ONE_EACH, expires_at=at + MINUTE
+    )
+    await shop.app.command(stream, hold)
+    used = Usage(source="provider", output=100 * MICRO)
+    await shop.app.command(stream, SettleHold(hold_id=hold.hold_id, usage=used))
+    shop.stripe.dispute(session["payment_intent"])
+    await shop.tell(shop.stripe.events[-1])
+    credits = await shop.credits(person)
+    assert (credits["balance"], credits["debt"]) == ("0.000000", "100.000000")
+    asked = {"model": "fs-basic", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
+    refused = await shop.app.ask("POST", "/v1/chat/completions", asked, token=person.token)
+    assert (refused.status, refused.code) == (402, "debt_outstanding")
+    await shop.bought(person, top_up="bonus")
+    await shop.tell_all()
+    credits = await shop.credits(person)
+    assert (credits["balance"], credits["debt"]) == ("10.000000", "0.000000")
