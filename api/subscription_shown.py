@@ -59,7 +59,7 @@ def subscription_fields(plans: Plans, view: SubscriptionView) -> dict[str, Any]:
         "period_start": maybe_instant(view.period_start),
         "period_end": maybe_instant(view.period_end),
         "renews_by_itself": bool(view.renews_by_itself) and view.status == "active",
-        "grace_until": maybe_instant(view.grace_until),
+        "grace_until": maybe_instant(view.grace_until) if view.status == "past_due" else None,
         "scheduled": None if change is None else _scheduled(convert(change, ScheduledAnswer, from_attributes=True)),
         "seats": found.seats,
         "features": list(found.plan.features),

@@ -156,7 +156,7 @@ def _account(account: Account) -> Iterator[str]:
 def _subscription(known: Subscription) -> str:
     """Plan and status, until when, and what happens then."""
     text = f"plan {known.plan}, {known.status}, period until {format_instant(known.period_end)}"
-    if known.grace_until is not None:
+    if known.status == "past_due":
         text += f", grace until {format_instant(known.grace_until)}"
     if known.scheduled is not None:
         wish = "canceled" if known.scheduled.cancel else f"plan {known.scheduled.plan}"

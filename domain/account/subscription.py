@@ -64,7 +64,7 @@ class SubscriptionConfirmed(Event, frozen=True, kw_only=True, tag="subscription.
     anchor_day: int = 1
     """The day of the month on which periods begin, of those months that have it."""
     grace_until: Instant | None = None
-    """Until when a subscription that is past due goes on."""
+    """Until when a subscription that is past due goes on; kept when that is over, until it is paid again."""
     period_credits: PeriodCredits | None = None
     """What the period has been granted with this; `None` where that is nothing."""
     scheduled_kept: bool = False
@@ -191,12 +191,10 @@ def _credits(
 
 
 def _grace_until(known: Subscription, command: ConfirmSubscription, at: Instant) -> Instant | None:
-    """A payment that fails again and again lengthens no grace."""
+    """A payment that fails again and again lengthens no grace, and gives no other one when it is over."""
     if command.status != "past_due":
         return None
-    if known.status == "past_due" and known.grace_until is not None:
-        return known.grace_until
-    return at + command.terms.grace_days * DAY
+    return at + command.terms.grace_days * DAY if known.grace_until is None else known.grace_until
 
 
 def _keeps_scheduled(known: Subscription, command: ConfirmSubscription) -> bool:

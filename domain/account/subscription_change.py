@@ -158,7 +158,7 @@ def _changed(
         status="canceled" if change.cancel else known.status,
         terms=known.terms if change.cancel else change.terms,
         seats=known.seats if change.cancel else change.seats,
-        grace_until=None if change.cancel else known.grace_until,
+        grace_until=known.grace_until,
         changed_at=changed_at,
         asked_at=change.requested_at,
     )
@@ -181,7 +181,7 @@ def due(account: "Account", at: Instant) -> Sequence[ChangeEvent | CreditsGrante
 def _moved(known: Subscription, status: SubscriptionStatus, reason: ChangeReason) -> SubscriptionChanged:
     assert known.terms is not None
     assert known.wake_at is not None
-    grace_until = known.wake_at + known.terms.grace_days * DAY if status == "past_due" else None
+    grace_until = known.wake_at + known.terms.grace_days * DAY if status == "past_due" else known.grace_until
     return SubscriptionChanged(
         reason=reason,
         plan_before=known.plan,

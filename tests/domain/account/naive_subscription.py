@@ -51,7 +51,7 @@ class NaiveSubscription(Struct, kw_only=True):
         if told.occurred_at > self.wished_at or told.status == "canceled":
             self.wish = None
         if told.status == "past_due":
-            if self.status != "past_due" or self.grace_until is None:
+            if self.grace_until is None:
                 self.grace_until = self.at + told.terms.grace_days * DAY
         else:
             self.grace_until = None
@@ -90,7 +90,7 @@ class NaiveSubscription(Struct, kw_only=True):
         assert self.wish is not None
         self.heard = (max(self.heard[0], self.wished_at), self.heard[1])
         if self.wish[0] == "free":
-            self.status, self.grace_until = "canceled", None
+            self.status = "canceled"
         else:
             self.plan, self.credits, self.grace_days = self.wish
         self.wish = None
@@ -100,7 +100,7 @@ class NaiveSubscription(Struct, kw_only=True):
         self.at = at
         while self._overdue():
             if self.status == "past_due":
-                self.status, self.wish, self.grace_until = "canceled", None, None
+                self.status, self.wish = "canceled", None
             elif self.wish is not None:
                 self._fulfil()
             elif self.status == "active" and self.renews:

@@ -102,6 +102,18 @@ def test_a_payment_that_fails_again_lengthens_no_grace() -> None:
     assert scenario.state.subscription.grace_until == START + 11 * DAY
 
 
+def test_a_payment_that_fails_after_the_grace_gives_no_other() -> None:
+    """Providers try for weeks: whoever has not paid in the grace stays canceled until it has."""
+    scenario = subscribed(renews_by_itself=False)
+    scenario.pass_time(moment("2027-03-08"))
+    for number in range(3):
+        told = news(f"failed {number}", START + 1 + number, status="past_due", renews_by_itself=False)
+        scenario.when(told, at=moment("2027-03-09") + number * DAY)
+        assert scenario.state.subscription.status == "canceled"
+    scenario.when(news("paid", START + 9, renews_by_itself=False), at=moment("2027-03-15"))
+    assert (scenario.state.subscription.status, scenario.state.subscription.grace_until) == ("active", None)
+
+
 def test_without_a_grace_it_ends_at_once() -> None:
     """A plan without grace is past due and canceled in the same moment."""
     scenario = subscribed(renews_by_itself=False, terms=terms(1, grace_days=0))
