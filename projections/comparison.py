@@ -25,11 +25,11 @@ LIMIT $2
 
 # A document's digest covers its columns; those of a shard are joined by XOR, which keys keep from cancelling out.
 DIGEST = """
-SELECT count(*), bit_xor(
+SELECT ROW(count(*), bit_xor(
     jsonb_hash_extended(doc, hashtextextended(key, hashtextextended(owner, hashtextextended(sort, 0))))
-)
-FROM {table} WHERE shard = $1
+)) FROM {table} WHERE shard = $1
 """
+ALIKE = "SELECT ({live}) IS NOT DISTINCT FROM ({made})"
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ async def compare_digests(
 
     Digests of 64 bits are for chance, not for an enemy: fit where a difference is reported, not where it is proven.
     """
-    first, second = [await connection.fetchrow(DIGEST.format(table=table), shard) for table in (live, made)]
-    if first == second:
+    sql = ALIKE.format(live=DIGEST.format(table=live), made=DIGEST.format(table=made))
+    if await connection.fetchval(sql, shard):
         return None
     return await compare(connection, collection, shard, live=live, made=made)

@@ -148,8 +148,9 @@ class Decisions(Struct, kw_only=True):
             log.exception("command_half_applied", command_id=header.id, command=codec.tag_of(command))
             raise DataError(f"{type(error).__name__} after the events of {codec.tag_of(command)}") from error
         self.failed.append(False)
-        self.claims_kept |= {(claim.kind, claim.value) for claim in claims if claim.held}
-        self._free_claims(header, [claim for claim in claims if not claim.held])
+        if claims:
+            self.claims_kept |= {(claim.kind, claim.value) for claim in claims if claim.held}
+            self._free_claims(header, [claim for claim in claims if not claim.held])
         self._finish(
             Outcome(
                 shard=live.shard,
