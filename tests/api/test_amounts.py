@@ -120,12 +120,21 @@ def _plans(folder: Path, changed: str, written: str) -> None:
     load_plans(path)
 
 
+def _top_ups(folder: Path, changed: str, written: str) -> None:
+    path = folder / "plans.toml"
+    lines = [f"{name} = {written if name == changed else quoted('1')}" for name in ("price", "credits")]
+    table = "\n[top_ups.small]\ntitle = 'small'\n" + "\n".join(lines)
+    path.write_text(SHIPPED.read_text(encoding="utf-8") + table, encoding="utf-8")
+    load_plans(path)
+
+
 def quoted(text: str) -> str:
     """As a string of TOML."""
     return '"' + "".join(f"\\u{ord(each):04x}" for each in text) + '"'
 
 
 FILES = [(_models, name) for name in PRICES] + [(_plans, name) for name in ("price", "monthly_credits")]
+FILES += [(_top_ups, name) for name in ("price", "credits")]
 
 
 @pytest.mark.parametrize(("load", "name"), FILES)
