@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from http import HTTPStatus
 from typing import Any
 
 import hypothesis
@@ -44,13 +45,18 @@ def _try(operation: Any, url: str, credential: str) -> None:
     def attempt(case: Any) -> None:
         headers = {"Authorization": f"Bearer {credential}", "Idempotency-Key": secrets.token_hex(8)}
         response = case.call(base_url=url, headers=headers, timeout=ANSWER_S)
-        case.validate_response(response, checks=CHECKS)
+        told_why = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and b'"not_configured"' in response.content
+        checks = [each for each in CHECKS if not (told_why and each is not_a_server_error)]
+        case.validate_response(response, checks=checks)
 
     attempt()
 
 
 async def test_answers_are_what_the_document_promises(shop: Shop, caller: Caller) -> None:
-    """Whatever is asked, status, media type and body are in the document, and nothing is a server error."""
+    """Whatever is asked, status, media type and body are in the document, and nothing is a server error.
+
+    But for what this shop has not: it sells nothing, and says so with 503 `not_configured`.
+    """
     customer = await caller.customer("5.000000")
     url = shop.urls[0]
     operations = await asyncio.to_thread(_operations, url)
@@ -74,7 +80,9 @@ async def test_completions_are_what_the_document_promises(shop: Shop, caller: Ca
     def ask() -> int:
         headers = {"Authorization": f"Bearer {customer.key}"}
         response = case.call(base_url=url, headers=headers, timeout=ANSWER_S)
-        case.validate_response(response, checks=CHECKS)
+        told_why = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and b'"not_configured"' in response.content
+        checks = [each for each in CHECKS if not (told_why and each is not_a_server_error)]
+        case.validate_response(response, checks=checks)
         return int(response.status_code)
 
     assert await asyncio.to_thread(ask) == 200
