@@ -58,6 +58,8 @@ async def test_a_plan_is_bought(sold: tuple[Running, AutumnServer]) -> None:
     for _ in range(2):
         status, paid = await process(app, person)
         assert (status, paid["plan"], paid["status"]) == (200, "pro", "active")  # type: ignore[index]  # JSON
+        granted = (await app.ask("GET", "/billing/credits", token=person.token)).json["balance"]
+        assert granted == "20.000000", "the period's credits, once"
     shown = (await app.ask("GET", "/billing/subscription", token=person.token)).json
     assert (shown["plan"], shown["period_end"]) == ("pro", "2027-02-14T08:00:00Z")
     assert (await buy(app, person, plan="pro"))[0] == 409

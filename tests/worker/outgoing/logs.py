@@ -6,6 +6,7 @@ import pytest
 
 from domain.account.plan_terms import PlanTerms
 from domain.account.subscription import SubscriptionConfirmed
+from domain.instant import Instant
 from domain.message import Event
 from domain.recorded import Metadata
 from eventstore import codec
@@ -46,6 +47,17 @@ on_both = pytest.mark.parametrize(
     "backing", ["memory", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
 """Tests of what may go wrong between processes run on a real Postgres too."""
+
+
+class Time:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = T0
+
+    def __call__(self) -> Instant:
+        """The time."""
+        return self.at
 
 
 class Writer:

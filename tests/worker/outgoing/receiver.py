@@ -11,7 +11,8 @@ from msgspec import Struct
 from tests.loopback import Answer, Request, serving
 
 Mood = str
-"""`200`, `500` or another status; `hang`: no answer; `cut`: the answer breaks off; `late`: taken, answer breaks off."""
+"""`200`, `500` or another status; `hang`: no answer; `cut`: the answer breaks off; `late`: taken, answer breaks off;
+`long`: taken, with more of an answer than anybody wants."""
 
 
 class Received(Struct, frozen=True, kw_only=True):
@@ -59,6 +60,8 @@ class Receiver:
             await asyncio.Event().wait()
         if mood in ("200", "late"):
             self.taken.append(received)
+        if mood == "long":
+            return Answer(body=bytes(4_000_000))
         if mood in ("cut", "late"):
             return Answer(cut=True)
         return Answer(status=int(mood), headers={"Location": "/elsewhere"} if mood.startswith("3") else {})

@@ -23,8 +23,7 @@ from tests.domain.golden.sample import made_up
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import now
 from tests.worker.bench import T0
-from tests.worker.outgoing.logs import Writer, confirmed, on_both
-from tests.worker.outgoing.test_webhooks import Time
+from tests.worker.outgoing.logs import Time, Writer, confirmed, on_both
 from worker.outgoing.autumn import NAME, VALUE_MAX, AutumnUsage, _parts, autumn_client
 from worker.outgoing.log_reader import LogReader
 from worker.outgoing.relay import Relay
