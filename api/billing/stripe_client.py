@@ -86,9 +86,11 @@ class StripeClient:
         return await self._asked(self._api.subscriptions.retrieve_async(subscription_id))
 
     async def subscriptions(self, customer_id: str) -> Sequence[Thing]:
-        """The newest subscriptions of a customer, ended ones too."""
+        """The newest subscriptions of a customer with their last invoices, ended ones too."""
         found = await self._asked(
-            self._api.subscriptions.list_async({"customer": customer_id, "status": "all", "limit": PAGE})
+            self._api.subscriptions.list_async(
+                {"customer": customer_id, "status": "all", "limit": PAGE, "expand": ["data.latest_invoice"]}
+            )
         )
         return list(found["data"])
 

@@ -223,11 +223,18 @@ def subscription_fact(
         period_end=item["current_period_end"] * SECOND,
         seats=item["quantity"] if plan.per_seat else None,
         renews_by_itself=False,
+        paid=_is_paid(subscription),
     )
     check(command)
     return Told(
         account_id=account, command=command, command_id=derived("subscription.confirm", account, f"stripe:{reference}")
     )
+
+
+def _is_paid(subscription: Mapping[str, Any]) -> bool:
+    """Whether the running period is: Stripe begins it, and collects for it about an hour later."""
+    invoice = subscription.get("latest_invoice")
+    return not isinstance(invoice, Mapping) or invoice["status"] == "paid"
 
 
 def plan_with(plans: Plans, price: str) -> Plan | None:

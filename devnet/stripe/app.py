@@ -120,8 +120,9 @@ class _Routes:
 
     def _expanded(self, thing: Thing, expand: list[str]) -> Thing:
         shown = public(thing, expand)
-        if "latest_charge" in expand and shown.get("latest_charge"):
-            shown["latest_charge"] = public(self._shop.find(shown["latest_charge"], "charge"))
+        for name, kind in (("latest_charge", "charge"), ("latest_invoice", "invoice")):
+            if name in expand and shown.get(name):
+                shown[name] = public(self._shop.find(shown[name], kind))
         return shown
 
     async def page(self, request: Request) -> Response:

@@ -184,15 +184,21 @@ class DevStripe:
         dispute["status"] = status
         self._tell("charge.dispute.closed", dispute)
 
-    def renew(self, subscription_id: str, *, paid: bool = True) -> None:
-        """The next period begins; its invoice is paid, or not."""
+    def renew(self, subscription_id: str, *, paid: bool | None = True) -> None:
+        """The next period begins; its invoice is paid, or not, or (`None`) a draft until `collect` an hour later."""
         subscription = self.find(subscription_id, "subscription")
         for item in subscription["items"]["data"]:
             item["current_period_start"] = item["current_period_end"]
             item["current_period_end"] += PERIOD_S
-        subscription["status"] = "active" if paid else "past_due"
+        subscription["status"] = "past_due" if paid is False else "active"
         self._invoice(subscription, paid=paid)
         self._tell("customer.subscription.updated", subscription)
+
+    def collect(self, subscription_id: str) -> None:
+        """The draft of the running period's invoice is paid."""
+        invoice = self.find(self.find(subscription_id, "subscription")["latest_invoice"], "invoice")
+        self._paid(invoice)
+        self._tell("invoice.paid", invoice)
 
     def change(self, subscription_id: str, *, price: str | None = None, quantity: int | None = None) -> None:
         """The customer takes another plan, or other seats."""
@@ -289,15 +295,16 @@ class DevStripe:
         if not trial_days:
             self._invoice(subscription, paid=True)
 
-    def _invoice(self, subscription: Thing, *, paid: bool) -> Thing:
+    def _invoice(self, subscription: Thing, *, paid: bool | None) -> None:
         item = subscription["items"]["data"][0]
         cents = item["price"]["unit_amount"] * item["quantity"]
         invoice = self._new(
             "in_",
             "invoice",
-            status="paid" if paid else "open",
+            status="draft" if paid is None else "open",
             customer=subscription["customer"],
-            amount_paid=cents if paid else 0,
+            amount_due=cents,
+            amount_paid=0,
             currency=item["price"]["currency"],
             period_start=item["current_period_start"],
             period_end=item["current_period_end"],
@@ -307,19 +314,23 @@ class DevStripe:
             },
             lines={"object": "list", "data": [_invoiced(item, cents)], "has_more": False},
         )
+        subscription["latest_invoice"] = invoice["id"]
         if paid:
-            payment = self._charge(subscription["customer"], cents, invoice["currency"])
-            self._new(
-                "inpay_",
-                "invoice_payment",
-                invoice=invoice["id"],
-                status="paid",
-                payment_intent=payment["id"],
-                payment={"type": "payment_intent", "payment_intent": payment["id"]},
-            )
-            self._tell("payment_intent.succeeded", payment)
-        self._tell("invoice.paid" if paid else "invoice.payment_failed", invoice)
-        return invoice
+            self._paid(invoice)
+        self._tell({None: "invoice.created", True: "invoice.paid", False: "invoice.payment_failed"}[paid], invoice)
+
+    def _paid(self, invoice: Thing) -> None:
+        payment = self._charge(invoice["customer"], invoice["amount_due"], invoice["currency"])
+        invoice |= {"status": "paid", "amount_paid": invoice["amount_due"]}
+        self._new(
+            "inpay_",
+            "invoice_payment",
+            invoice=invoice["id"],
+            status="paid",
+            payment_intent=payment["id"],
+            payment={"type": "payment_intent", "payment_intent": payment["id"]},
+        )
+        self._tell("payment_intent.succeeded", payment)
 
     def _tell(self, kind: str, thing: Thing) -> None:
         """An event with the object as it is now."""

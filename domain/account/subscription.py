@@ -41,6 +41,8 @@ class ConfirmSubscription(Command, frozen=True, kw_only=True, tag="subscription.
     period_end: Instant | None = None
     """`None`: it lasts a month, a trial the plan's days."""
     seats: int | None = None
+    paid: bool = True
+    """False: the period has begun, but its money is still to come. It is granted nothing until news say that it has."""
     renews_by_itself: bool | None = None
     """When its period ends: renewed where nobody bills it, else past due. `None`: time changes nothing, as it was
     before there were periods."""
@@ -182,7 +184,7 @@ def _credits(
     known: Subscription, command: ConfirmSubscription, start: Instant | None, end: Instant | None
 ) -> tuple[PeriodCredits | None, int]:
     """What the period has been granted then, and how much of it is still missing; nothing for what is not paid."""
-    if command.renews_by_itself is None or command.status not in ("trialing", "active"):
+    if command.renews_by_itself is None or not command.paid or command.status not in ("trialing", "active"):
         return known.period_credits, 0
     assert start is not None
     assert end is not None

@@ -199,6 +199,20 @@ async def test_events_of_a_subscription_in_any_order(shop: Shop, seed: int) -> N
     assert (found["plan"], found["status"]) == ("team", "canceled")
 
 
+async def test_a_period_that_is_still_to_be_paid_is_granted_nothing(shop: Shop) -> None:
+    """Stripe begins a period and collects an hour later: its credits come with the money, once."""
+    person, subscription = await _subscribed(shop)
+    before = await shop.credits(person)
+    shop.stripe.renew(subscription, paid=None)
+    await shop.tell_all()
+    assert (await shop.subscription(person))["status"] == "active"
+    assert (await shop.credits(person))["balance"] == before["balance"] == "20.000000"
+    shop.stripe.collect(subscription)
+    for _ in range(2):
+        await shop.tell_all()
+    assert (await shop.credits(person))["balance"] == "40.000000"
+
+
 async def test_late_news_of_an_ended_subscription(shop: Shop) -> None:
     """What is told of the one that has ended says nothing against the one that came after it."""
     person, first = await _subscribed(shop)

@@ -114,6 +114,17 @@ def test_a_payment_that_fails_after_the_grace_gives_no_other() -> None:
     assert (scenario.state.subscription.status, scenario.state.subscription.grace_until) == ("active", None)
 
 
+def test_what_is_still_to_be_paid_is_granted_nothing() -> None:
+    """A provider begins a period and collects for it later: the plan goes on, its credits come with the money."""
+    scenario = subscribed(renews_by_itself=False)
+    period = {"period_start": moment("2027-02-28"), "period_end": moment("2027-03-31"), "renews_by_itself": False}
+    scenario.when(news("begun", START + 1, paid=False, **period), at=moment("2027-02-28"))
+    assert (scenario.state.subscription.status, granted(scenario)) == ("active", [(2_000, "2027-02-28")])
+    for number in (2, 3):
+        scenario.when(news(f"paid {number}", START + number, **period), at=moment("2027-02-28") + HOUR)
+    assert granted(scenario) == [(2_000, "2027-02-28"), (2_000, "2027-03-31")]
+
+
 def test_without_a_grace_it_ends_at_once() -> None:
     """A plan without grace is past due and canceled in the same moment."""
     scenario = subscribed(renews_by_itself=False, terms=terms(1, grace_days=0))
