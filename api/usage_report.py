@@ -17,6 +17,8 @@ from projections.usage_sums import Dimension, Question, TooMuchUsage, UsageSum, 
 
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 UNITS: tuple[Unit, ...] = get_args(Unit)
+_TOKENS = tuple(f"{kind}_tokens" for kind in FIGURES[3:-2])
+"""Every kind of tokens: what lies between the counts of requests and the cost."""
 
 
 def _words(words: Iterable[str]) -> Meta:
@@ -168,15 +170,14 @@ def _values(wanted: Asked, each: UsageSum) -> dict[str, str | None]:
 
 
 def figures(sums: tuple[int, ...]) -> dict[str, Any]:
-    """Sums by the names that clients know them by."""
-    known = dict(zip(FIGURES, sums, strict=True))
-    kinds = ("input", "cached", "cache_write", "output", "reasoning", "audio_input", "audio_output")
+    """Sums, in the order of `FIGURES`, by the names that clients know them by."""
+    requests, failed, estimated, *tokens, cost, latency_ms = sums
     return {
-        "requests": known["requests"],
-        "failed": known["failed"],
-        "estimated": known["estimated"],
-        **{f"{kind}_tokens": known[kind] for kind in kinds},
-        "total_tokens": sum(known[kind] for kind in kinds),
-        "cost": format_credits(known["cost"]),
-        "latency_ms_mean": known["latency_ms"] // known["requests"] if known["requests"] else None,
+        "requests": requests,
+        "failed": failed,
+        "estimated": estimated,
+        **dict(zip(_TOKENS, tokens, strict=True)),
+        "total_tokens": sum(tokens),
+        "cost": format_credits(cost),
+        "latency_ms_mean": latency_ms // requests if requests else None,
     }

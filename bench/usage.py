@@ -9,9 +9,10 @@ import asyncpg
 from msgspec import structs
 
 from bench.benchmark import Bench, Benchmark
+from bench.cpu import cpu_between, cpu_of, cpu_rows
 from bench.customers import Customer, ask, customers
 from bench.deployment import Deployment, deployed, provider
-from bench.load import Plan, Result, load, quantile, request
+from bench.load import WARM_UP_S, Plan, Result, load, quantile, request
 from bench.row import Row, held, reported
 from domain.instant import DAY, Instant
 from eventstore.shards import SHARDS_DEFAULT, shard_of
@@ -43,8 +44,13 @@ async def measure(bench: Bench) -> Sequence[Row]:
             (await _asked(product, few, "model,day", seconds), await _asked(product, many, "model,day", seconds))
             for _ in range(bench.repeats)
         ]
+        pids = {"api": product.api_pid, "postgres": product.pids["postgres"]}
+        before = cpu_of(pids)
+        counted_run = await _asked(product, many, "model,day", seconds, warm_up_s=0)
+        used = cpu_between(before, cpu_of(pids))
         by_key = await _asked(product, many, "api_key,day", seconds)
-    return _rows(runs, by_key)
+    cpu = {name: spent / counted_run.answered for name, spent in used.items()}
+    return [*_rows(runs, by_key), *cpu_rows("usage", cpu, 1, "request")]
 
 
 async def _fill(product: Deployment, customer: Customer, requests: int) -> None:
@@ -121,10 +127,16 @@ async def _save(
     await connection.execute(f"VACUUM ANALYZE {table}")
 
 
-async def _asked(product: Deployment, customer: Customer, group_by: str, seconds: float) -> Result:
+async def _asked(
+    product: Deployment, customer: Customer, group_by: str, seconds: float, warm_up_s: float = WARM_UP_S
+) -> Result:
     path = f"/billing/usage?{PERIOD}&group_by={group_by}"
     asking = request("GET", path, host=f"127.0.0.1:{product.port}", token=customer.token)
-    result = await load(Plan(host="127.0.0.1", port=product.port, requests=[asking], connections=1, seconds=seconds))
+    result = await load(
+        Plan(
+            host="127.0.0.1", port=product.port, requests=[asking], connections=1, seconds=seconds, warm_up_s=warm_up_s
+        )
+    )
     result.assert_all_well()
     return result
 

@@ -140,20 +140,17 @@ def slots_of(slots: str) -> list[list[int]]:
 
 def slots_from(slots: str, slot: int, end: int) -> str:
     """The part of a text of slots that begins with `slot`, of which it is told that all are less than `end`."""
-    place = _place(slots, slot, end)
+    # Looked for from the end, where it is: most cuts are hours before or after midnight UTC.
+    found = (slots.rfind(f"[{each},") for each in range(slot, end))
+    place = next((place for place in found if place >= 0), -1)
     return "" if place < 0 else f"[{slots[place:]}"
 
 
 def slots_before(slots: str, slot: int, end: int) -> str:
     """The part before `slot`."""
-    place = _place(slots, slot, end)
-    return slots if place < 0 else "" if place == 1 else f"{slots[: place - 1]}]"
-
-
-def _place(slots: str, slot: int, end: int) -> int:
-    """Where the first slot from `slot` on begins in the text; -1 if there is none."""
     found = (slots.find(f"[{each},") for each in range(slot, end))
-    return next((place for place in found if place >= 0), -1)
+    place = next((place for place in found if place >= 0), -1)
+    return slots if place < 0 else "" if place == 1 else f"{slots[: place - 1]}]"
 
 
 def summed(rows: list[list[int]]) -> Figures:

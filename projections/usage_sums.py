@@ -119,7 +119,9 @@ def _by_time(
     """The document's figures by stretch of time. Of one that lies in a single stretch no slot is looked at."""
     first, last = document.start, document.start + (DAY if slot_length == HALF_HOUR else BLOCK)
     begun, next_begun = bisect_right(times, first), bisect_left(times, last)
-    cuts = [first, *sorted(each for each in {start, end, *times[begun:next_begun]} if first < each < last), last]
+    cuts = [first, *times[begun:next_begun], last]
+    if first < start or end < last:
+        cuts = sorted({*cuts, *(each for each in (start, end) if first < each < last)})
     if len(cuts) == 2:  # noqa: PLR2004  # its own ends
         if start <= first < end:
             yield begun - 1, figures_of(document)
