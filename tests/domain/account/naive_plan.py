@@ -34,6 +34,7 @@ class NaivePlan:
     end: Instant | None = None
     anchor: int = 1
     grace_until: Instant | None = None
+    """Kept when it is over: who goes on not paying gets no other one."""
     next: int | str | None = None
     counted: tuple[Instant, Instant, int] | None = None
     """From when to when how much was granted in all."""
@@ -49,8 +50,7 @@ class NaivePlan:
             on_anchor = at in (self.start, self.end)
             self.anchor = self.anchor if on_anchor else day(at).day
             amount = self._begin(at, monthly)
-        kept = self.grace_until if self.status == "past_due" else None
-        self.grace_until = (kept or at + GRACE) if status == "past_due" else None
+        self.grace_until = (self.grace_until or at + GRACE) if status == "past_due" else None
         self.status, self.monthly, self.renews, self.next = status, monthly, renews, None
         return amount
 
@@ -73,7 +73,7 @@ class NaivePlan:
     def period_over(self) -> int:
         """What happens when it wakes; answers what is granted then."""
         if self.status == "past_due":
-            self.status, self.grace_until, self.next = "canceled", None, None
+            self.status, self.next = "canceled", None
         elif self.next is not None:
             self._take_next()
         elif self.renews:
@@ -86,7 +86,7 @@ class NaivePlan:
 
     def _take_next(self) -> None:
         if self.next == "cancel":
-            self.status, self.grace_until = "canceled", None
+            self.status = "canceled"
         else:
             assert isinstance(self.next, int)
             self.monthly = self.next
