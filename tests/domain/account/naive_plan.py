@@ -47,8 +47,7 @@ class NaivePlan:
         """News from who is paid; answers what is granted for it."""
         amount = 0
         if status == "active":
-            on_anchor = at in (self.start, self.end)
-            self.anchor = self.anchor if on_anchor else day(at).day
+            self.anchor = day(at).day
             amount = self._begin(at, monthly)
         self.grace_until = (self.grace_until or at + GRACE) if status == "past_due" else None
         self.status, self.monthly, self.renews, self.next = status, monthly, renews, None
