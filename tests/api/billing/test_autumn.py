@@ -130,6 +130,16 @@ async def test_while_autumn_hangs_the_rest_goes_on() -> None:
         assert (answer.status, answer.json["error"]["code"]) == (503, "not_configured")
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_wrong_key_looks_like_an_outage() -> None:
+    """What is wrong with it is the operator's business, and in the log."""
+    async with running_autumn() as server:
+        billing = BillingSettings(provider="autumn", autumn_secret_key="am_sk_wrong_key", autumn_api_url=server.url)
+        async with application(billing=billing) as app:
+            status, refused = await buy(app, await app.register(), plan="pro")
+    assert (status, refused["error"]["code"]) == (503, "billing_unavailable")  # type: ignore[index]  # JSON
+
+
 def test_a_subscription_lasts_until_it_expires() -> None:
     """A canceled one, one that is overdue, a trial; times are whole milliseconds."""
     from autumn_sdk.models import GetCustomerSubscription

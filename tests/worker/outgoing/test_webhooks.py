@@ -5,7 +5,6 @@ import base64
 import hmac
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,24 +14,23 @@ import pytest
 
 from domain.account.subscription import SubscriptionConfirmed
 from domain.instant import DAY, SECOND, Instant
-from domain.recorded import Metadata, Recorded
+from domain.recorded import Recorded
+from eventstore.errors import Unavailable
 from eventstore.outbox import Delivery
 from eventstore.shards import shard_of
 from eventstore.store import Store
 from tests.crash.waiting import until, until_true
-from tests.docs.markdown import blocks_of, table_of
-from tests.domain.golden.sample import made_up
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import now
-from tests.worker.bench import ACTOR, T0
+from tests.worker.bench import T0
 from tests.worker.outgoing.logs import Time, Writer, confirmed, on_both
 from tests.worker.outgoing.receiver import Received, Receiver, receiving
 from worker.outgoing import log_reader
 from worker.outgoing import relay as relaying
 from worker.outgoing.log_reader import LogReader
-from worker.outgoing.notices import NOTICES
 from worker.outgoing.outgoing import Outgoing
 from worker.outgoing.relay import Relay
+from worker.outgoing.target import ATTEMPT_S
 from worker.outgoing.webhooks import NAME, Webhooks, outbound_http, signed_headers
 
 pytestmark = pytest.mark.usefixtures("logged")
@@ -62,7 +60,7 @@ async def deliver(store: Store, target: Webhooks, clock: Callable[[], Instant] =
     while await reader.step(ALL):
         pass
     while await relay.step(ALL):
-        await asyncio.gather(*relay._sending)
+        await asyncio.gather(*relay._sending, return_exceptions=True)
     await relay.close()
 
 
@@ -101,6 +99,45 @@ def test_signature_is_that_of_the_standard() -> None:
     assert headers["webhook-id"] == "msg_1"
     assert headers["webhook-timestamp"] == "1700000000"
     assert headers["webhook-signature"] == "v1,HA9nSvEEuynF+mEPWgOAUWbrVA21G6kMzfOt+yEvB3I="
+
+
+async def test_what_could_not_be_written_down_is_sent_again(
+    store: Store, writer: Writer, logged: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store goes away between the receiver's answer and its being noted: the claim ends, and it comes twice."""
+    time = Time()
+
+    async def away(_delivery: Delivery) -> None:
+        raise Unavailable("away")
+
+    async with receiving() as receiver, webhooks(receiver) as target:
+        await writer.append("user_1", confirmed("1"), confirmed("2"))
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "finish_delivery", away)
+            patch.setattr(store, "release_deliveries", lambda _name: asyncio.sleep(0))
+            await deliver(store, target, time)
+        assert [each["event"] for each in logged] == ["delivery_undecided"]
+        await deliver(store, target, time)
+        assert len(receiver.taken) == 1
+        time.at += int(relaying.CLAIM_S * SECOND)
+        await deliver(store, target, time)
+        assert [each.data["reference"] for each in receiver.taken] == ["1", "1", "2"]
+
+
+async def test_who_stood_still_sends_nothing(store: Store, writer: Writer) -> None:
+    """By the time it would be sent the claim may be somebody else's: it is left to whoever claims it next."""
+    time = Time()
+    async with receiving() as receiver, webhooks(receiver) as target:
+        await writer.append("user_1", confirmed("1"))
+        reader, relay = LogReader(store, target, time), Relay(store, target, time, name="w")
+        await reader.step(ALL)
+        assert await relay.step(ALL) == 1
+        time.at += int((relaying.CLAIM_S - ATTEMPT_S) * SECOND) + 1
+        await asyncio.gather(*relay._sending)
+        assert receiver.received == []
+        time.at += int(ATTEMPT_S * SECOND)
+        await deliver(store, target, time)
+        assert receiver.firsts("user_1") == ["1"]
 
 
 async def test_a_long_answer_is_not_read_to_its_end(store: Store, writer: Writer) -> None:
@@ -310,49 +347,3 @@ async def test_one_that_hangs_holds_up_nobody_else(
         await asyncio.gather(running, return_exceptions=True)
         (hanging, behind) = await store.deliveries("waiting", 9)
         assert (hanging.account, hanging.claimed_by, behind.attempts) == (ACCOUNTS[0], "", 0)
-
-
-async def test_a_notice_has_the_id_of_its_event() -> None:
-    """Made again from the log it is the same, byte for byte."""
-    event = confirmed("1")
-    recorded = Recorded(
-        stream="account:user_1",
-        version=3,
-        shard=shard_of("account:user_1", SHARDS),
-        seq=9,
-        at=T0,
-        metadata=Metadata(command_id="c", account="a", actor=ACTOR),
-        event=event,
-    )
-    async with outbound_http() as http:
-        target = Webhooks("http://127.0.0.1:1/", {"k": NEW}, http)
-        (first,), (again,) = (target.deliveries(0, [recorded], at) for at in (T0, T0 + DAY))
-    assert (first.id, first.body, first.seq) == (again.id, again.body, again.seq)
-    assert first.id.startswith("evt_")
-
-
-def test_the_documented_check_fits() -> None:
-    """What the documents give receivers takes what we sign, with any of its secrets, and refuses all else."""
-    (program,) = [block for block in blocks_of("docs/webhooks.md") if block.language == "python"]
-    names: dict[str, Any] = {"__name__": "receiver"}
-    exec(program.text, names)  # noqa: S102  # as a reader would
-    verify, at = names["verify"], now() // SECOND
-    headers = signed_headers([NEW, OLD], "evt_1", at, b"body")
-    new, old = (base64.b64encode(key).decode() for key in (NEW, OLD))
-    verify(new, headers, b"body")
-    verify(old, headers, b"body")
-    other = base64.b64encode(bytes(32)).decode()
-    wrong = [(other, headers, b"body"), (new, headers, b"bodY"), (new, headers | {"webhook-id": "evt_2"}, b"body")]
-    wrong.append((new, signed_headers([NEW], "evt_1", at - 301, b"body"), b"body"))
-    for secret, head, body in wrong:
-        with pytest.raises(ValueError, match=r"no signature fits|too old"):
-            verify(secret, head, body)
-
-
-def test_every_notice_is_documented() -> None:
-    """The table has each type that is told, with its own fields, and none besides."""
-    listed = {
-        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[-1]))
-        for row in table_of("docs/webhooks.md", "## What is told")
-    }
-    assert listed == {str(kind.__struct_config__.tag): set(tell(made_up(kind))) for kind, tell in NOTICES.items()}
