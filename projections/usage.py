@@ -67,6 +67,7 @@ FIGURES = (
 )
 NO_FIGURES: Figures = (0,) * len(FIGURES)
 _decode = msgspec.json.Decoder(list[list[int]]).decode
+_decode_row = msgspec.json.Decoder(list[int]).decode
 _encode = msgspec.json.Encoder().encode
 _slot = itemgetter(0)
 
@@ -124,13 +125,29 @@ def counted(document: UsageSlots, slot: int, change: Figures) -> dict[str, int |
 
 
 def _with(slots: str, slot: int, change: Figures) -> str:
-    rows = slots_of(slots)
+    """Nearly always it is the last slot that changes, or one after it: then the others are not even read."""
+    if not slots:
+        return _text([[slot, *change]])
+    place = slots.rfind("[")
+    last = _decode_row(slots[place:-1])
+    if last[0] == slot:
+        return f"{slots[:place]}{_text([slot, *map(add, last[1:], change)])}]"
+    if last[0] < slot:
+        return f"{slots[:-1]},{_text([slot, *change])}]"
+    return _text(_inserted(slots_of(slots), slot, change))
+
+
+def _inserted(rows: list[list[int]], slot: int, change: Figures) -> list[list[int]]:
     place = bisect_left(rows, slot, key=_slot)
-    if place < len(rows) and rows[place][0] == slot:
+    if rows[place][0] == slot:
         rows[place][1:] = map(add, rows[place][1:], change)
     else:
         rows.insert(place, [slot, *change])
-    return _encode(rows).decode("ascii")
+    return rows
+
+
+def _text(numbers: list[int] | list[list[int]]) -> str:
+    return _encode(numbers).decode("ascii")
 
 
 def slots_of(slots: str) -> list[list[int]]:
