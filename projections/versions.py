@@ -41,7 +41,14 @@ async def why_unwritable(documents: DocumentStore) -> str | None:
 
 
 def _why_outdated(stored: Mapping[str, int]) -> str | None:
-    names = outdated(stored, all_projections().values())
-    if not names:
-        return None
-    return f"the read models {', '.join(names)} are not of this release: run `{rebuild_command(names)}`"
+    own = all_projections()
+    names = outdated(stored, own.values())
+    newer = [name for name in names if stored.get(name, 0) > own[name].version]
+    if newer:
+        return (
+            f"another release has taken over: the read models {', '.join(newer)} are of a newer one. Stop this process; "
+            f"to go back to this release, run `{rebuild_command(names)}` of it"
+        )
+    if names:
+        return f"the read models {', '.join(names)} are not of this release: run `{rebuild_command(names)}`"
+    return None
