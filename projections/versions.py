@@ -46,8 +46,8 @@ def _why_outdated(stored: Mapping[str, int]) -> str | None:
     newer = [name for name in names if stored.get(name, 0) > own[name].version]
     if newer:
         return (
-            f"another release has taken over: the read models {', '.join(newer)} are of a newer one. Stop this process; "
-            f"to go back to this release, run `{rebuild_command(names)}` of it"
+            f"a newer release has taken over: the read models {', '.join(newer)} are its own. Stop this process, "
+            f"or to go back to this release run `{rebuild_command(names)}` of it"
         )
     if names:
         return f"the read models {', '.join(names)} are not of this release: run `{rebuild_command(names)}`"

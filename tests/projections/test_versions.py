@@ -100,6 +100,6 @@ async def test_a_database_fits_the_release_that_made_it(database_url: str) -> No
     assert "rebuild users`" in str(await why_unreadable(documents)), "another's collections do not matter to a reader"
     assert "does not know the read models moods." in str(await why_unwritable(documents))
     await connection.execute("UPDATE read_models SET version = 1000 WHERE collection = 'users'")
-    assert "users are of a newer one. Stop this process" in str(await why_unreadable(documents))
+    assert "users are its own. Stop this process" in str(await why_unreadable(documents))
     await connection.close()
     await store.close()
