@@ -115,7 +115,10 @@ def _wanted(known: Subscription, command: ChangeSubscription, at: Instant) -> Sc
     cancel = command.cancel or command.plan == FREE
     other = command.plan is not None and command.plan != known.plan and not cancel
     terms = command.terms if other and command.terms is not None else known.terms
-    seats = command.seats if command.seats is not None else (None if other else known.seats)
+    seats = known.seats if command.seats is None else command.seats
+    if other and command.seats is None:
+        # A plan by the seat is paid for by the seat: none named is no room for everybody.
+        seats = (known.seats or 1) if terms.per_seat else None
     most = SEATS_MAX if terms.seats is None else terms.seats
     if seats is not None and not 1 <= seats <= most:
         raise Invalid("invalid_subscription", f"seats must be 1 to {most} with this plan.", param="seats")

@@ -261,6 +261,18 @@ def test_news_of_what_was_before_the_wish_come_late() -> None:
         assert scenario.state.subscription.status == "active"
 
 
+@pytest.mark.parametrize(("had", "gets"), [(None, 1), (1, 1), (2, 2)])
+def test_a_plan_by_the_seat_is_taken_with_as_many_seats_as_are_paid(had: int | None, gets: int) -> None:
+    """None named is as many as before, one at least: never room for everybody at the price of one."""
+    by_seat = terms(1_000, per_seat=True, seats=None)
+    for at_period_end in (True, False):
+        scenario = subscribed(seats=had)
+        scenario.when(ChangeSubscription(plan="team", terms=by_seat, at_period_end=at_period_end), at=START + DAY)
+        scenario.pass_time(START + 40 * DAY)
+        subscription = scenario.state.subscription
+        assert (subscription.plan, subscription.seats) == ("team", gets)
+
+
 CUSTOM = terms(0, price=None)
 
 
