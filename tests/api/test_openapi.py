@@ -22,7 +22,7 @@ from tests.api.billing.paying import shop_open
 from tests.api.running import Running
 from tests.api.serving import served
 
-CASES = 10
+CASES = 5
 ROOT = Path(__file__).resolve().parents[2]
 
 
