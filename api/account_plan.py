@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from api.plans import Plan, Plans
-from domain.account.plan_terms import PlanTerms
+from domain.account.plan_terms import FREE, PlanTerms
 from domain.account.preferences import TIME_ZONE
 from domain.account.subscription import SubscriptionStatus
 from projections.documents import DocumentReader
@@ -24,6 +24,8 @@ class AccountPlan(Struct, frozen=True, kw_only=True):
     status: SubscriptionStatus
     seats: int | None
     """How many people the account has room for: what was paid for, else the plan's number; `None` is unlimited."""
+    billed_as: str | None = None
+    """The reference of what somebody bills and has not ended, also where its grace is over here."""
     time_zone: str = TIME_ZONE
     """In which the acting account's days are counted; only a `Caller`'s is looked up."""
 
@@ -45,7 +47,15 @@ def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:
         plan=plan,
         status=subscription.status,
         seats=plan.seats if seats is None else seats,
+        billed_as=_billed_as(subscription),
     )
+
+
+def _billed_as(subscription: SubscriptionView) -> str | None:
+    """News that it is canceled say so without a grace; where time has ended it, the grace is still to be seen."""
+    running = subscription.status != "canceled" or subscription.grace_until is not None
+    billed = subscription.renews_by_itself is False and subscription.plan != FREE and running
+    return subscription.reference if billed else None
 
 
 def _as_confirmed(free: Plan, plan_id: str, terms: PlanTerms) -> Plan:

@@ -27,7 +27,7 @@ from api.decode import (
 from api.errors import ApiError, refused
 from api.process import Process
 from api.quotas.guard import require_feature
-from api.quotas.offers import explain
+from api.quotas.offers import explain, seller_to
 from api.request_body import Gone, drain, read_body
 from api.route import Access, Route
 from api.sealing import Erased
@@ -196,7 +196,8 @@ class Endpoint:
             await drain(exchange.receive)
         caller, services = exchange.caller, self._process.services
         if services is not None and caller is not None and error.kind in _CURABLE:
-            explain(error, caller.subscription, services.plans, services.clock())
+            seller = seller_to(caller.account_id, caller.subscription, services.billing)
+            explain(error, caller.subscription, services.plans, services.clock(), seller)
         await exchange.sender.error(error, exchange.request_id)
         if caller is None and error.about is not None:
             caller = structs.replace(error.about, address=exchange.address, user_agent=_agent(exchange.headers))

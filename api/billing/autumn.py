@@ -13,7 +13,7 @@ from api.billing.autumn_client import AutumnClient, AutumnGone
 from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
 from api.errors import ApiError
 from api.ids import derived
-from api.plans import Plan, Plans
+from api.plans import Plan, Plans, TopUp
 from domain.account.plan_terms import FREE
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
 from domain.instant import Instant
@@ -35,6 +35,15 @@ class AutumnProvider:
         self._autumn = client
         self._plans = plans
         self._clock = clock
+
+    def changes_in_portal(self, reference: str) -> bool:
+        """See `BillingProvider`."""
+        del reference
+        return False
+
+    def sells(self, thing: Plan | TopUp) -> bool:
+        """See `BillingProvider`."""
+        return isinstance(thing, Plan) and thing.id != FREE
 
     async def checkout(self, purchase: Purchase) -> Checkout:
         """See `BillingProvider`. 409 `already_subscribed` for a plan that the customer has."""

@@ -5,12 +5,23 @@ from typing import NoReturn
 
 from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
 from api.errors import ApiError
+from api.plans import Plan, TopUp
 
 
 class NoProvider:
     """Sells nothing, and believes nobody: each question is 503 `not_configured`."""
 
     name: ProviderName = "none"
+
+    def changes_in_portal(self, reference: str) -> bool:
+        """See `BillingProvider`."""
+        del reference
+        return False
+
+    def sells(self, thing: Plan | TopUp) -> bool:
+        """See `BillingProvider`: all that has a price, by the operator's own means."""
+        del thing
+        return True
 
     async def checkout(self, purchase: Purchase) -> Checkout:
         """See `BillingProvider`."""

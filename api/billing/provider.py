@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 import api.billing.refusals  # noqa: F401  # declares what providers and purchases are refused with
+from api.plans import Plan, TopUp
 from domain.instant import Instant
 from domain.message import Command
 from domain.money import MicroCredits
@@ -64,6 +65,14 @@ class BillingProvider(Protocol):
     """One provider. Every method may raise 503 `billing_unavailable` (with `Retry-After`) or 503 `not_configured`."""
 
     name: ProviderName
+
+    def changes_in_portal(self, reference: str) -> bool:
+        """Whether the subscription of the latest news, by their reference, is changed in its portal alone."""
+        ...
+
+    def sells(self, thing: Plan | TopUp) -> bool:
+        """Whether a checkout of it can be begun, as far as the plan file tells."""
+        ...
 
     async def checkout(self, purchase: Purchase) -> Checkout:
         """Begins a purchase. 400 `not_for_sale` for what this provider does not sell."""

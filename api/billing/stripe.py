@@ -23,7 +23,7 @@ from api.billing.stripe_facts import (
 from api.billing.stripe_webhooks import Hint, hint_of, verify
 from api.errors import ApiError
 from api.ids import derived
-from api.plans import Plan, Plans
+from api.plans import Plan, Plans, TopUp
 from domain.instant import SECOND, Instant
 
 
@@ -45,6 +45,14 @@ class StripeProvider:
         self._plans = plans
         self._webhook_secrets = webhook_secrets
         self._clock = clock
+
+    def changes_in_portal(self, reference: str) -> bool:
+        """See `BillingProvider`: what Stripe has told, and not somebody by `PUT /billing/subscription`."""
+        return reference.startswith("sub_")
+
+    def sells(self, thing: Plan | TopUp) -> bool:
+        """See `BillingProvider`."""
+        return thing.stripe_price is not None
 
     async def checkout(self, purchase: Purchase) -> Checkout:
         """See `BillingProvider`. 409 `already_subscribed` for a second plan."""

@@ -7,7 +7,10 @@ asks.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from api.account_plan import AccountPlan
+from api.billing.provider import BillingProvider
 from api.errors import ApiError
 from api.plans import Plan, Plans, TopUp
 from api.rfc3339 import parse_instant
@@ -18,16 +21,31 @@ Detail = Mapping[str, Any]
 Wanted = Callable[[Plan], bool]
 
 CHECKOUT = "/billing/checkout"
+PORTAL = "/billing/portal"
 SDK_WAIT_S = 60
 
 
-def explain(error: ApiError, subscription: AccountPlan | None, plans: Plans, now: Instant) -> None:
+class Seller(Struct, frozen=True, kw_only=True):
+    """What may be bought, and where a plan is: in the provider's portal, or by a checkout."""
+
+    sells: Callable[[Plan | TopUp], bool]
+    in_portal: bool = False
+
+
+def seller_to(account_id: str, subscription: AccountPlan | None, billing: BillingProvider) -> Seller:
+    """For an account; the subscription may be another's, whose limits it has: it buys one of its own then."""
+    own = subscription is not None and subscription.account_id == account_id
+    billed_as = subscription.billed_as if own and subscription is not None else None
+    return Seller(sells=billing.sells, in_portal=billed_as is not None and billing.changes_in_portal(billed_as))
+
+
+def explain(error: ApiError, subscription: AccountPlan | None, plans: Plans, now: Instant, seller: Seller) -> None:
     """Adds to a refusal what would help, and until when to wait. Changes `error`; most are left as they are."""
     if error.kind == "too_many" and "resets_at" in error.detail:
         wait_s = -(-(parse_instant(error.detail["resets_at"], name="resets_at") - now) // SECOND)
         error.headers = {**error.headers, **_wait(max(wait_s, 1))}
     if subscription is not None:
-        error.detail = {**offer(error.code, error.detail, subscription, plans), **error.detail}
+        error.detail = {**offer(error.code, error.detail, subscription, plans, seller), **error.detail}
 
 
 def _wait(wait_s: int) -> dict[str, str]:
@@ -36,18 +54,20 @@ def _wait(wait_s: int) -> dict[str, str]:
     return {"Retry-After": str(wait_s), **never}
 
 
-def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans) -> dict[str, Any]:
+def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans, seller: Seller) -> dict[str, Any]:
     """`missing`, `upgrade`, `price` and `checkout` for a refusal's code; empty where nothing can be bought."""
     found = _NEEDS.get(code)
     if found is None:
         return {}
     missing, wanted = found(detail, subscription)
     fitting = [plan for plan in plans.values() if plan.id != subscription.plan.id and wanted(plan)]
-    top_up = _top_up(plans, detail) if code in _BY_CREDITS else None
-    return {"missing": missing, "upgrade": [plan.id for plan in fitting], **_bought(fitting, top_up)}
+    packs = [each for each in plans.top_ups.values() if seller.sells(each)] if code in _BY_CREDITS else []
+    sold = [plan for plan in fitting if seller.sells(plan)]
+    offered = _bought(sold, _top_up(packs, detail), in_portal=seller.in_portal)
+    return {"missing": missing, "upgrade": [plan.id for plan in fitting], **offered}
 
 
-def _bought(fitting: list[Plan], top_up: TopUp | None) -> dict[str, Any]:
+def _bought(fitting: list[Plan], top_up: TopUp | None, *, in_portal: bool) -> dict[str, Any]:
     """The smallest step that helps: a top-up, or the first plan that has a price."""
     if top_up is not None:
         price: dict[str, Any] = {"amount": format_credits(top_up.price), "currency": "USD", "period": None}
@@ -55,7 +75,8 @@ def _bought(fitting: list[Plan], top_up: TopUp | None) -> dict[str, Any]:
     for plan in fitting:
         if plan.price:
             price = {"amount": format_credits(plan.price), "currency": "USD", "period": "month"}
-            return {"price": price | {"per_seat": plan.per_seat}, "checkout": _call({"plan": plan.id})}
+            call = {"method": "POST", "path": PORTAL, "body": {}} if in_portal else _call({"plan": plan.id})
+            return {"price": price | {"per_seat": plan.per_seat}, "checkout": call}
     return {"price": None, "checkout": None}
 
 
@@ -63,13 +84,13 @@ def _call(body: dict[str, str]) -> dict[str, Any]:
     return {"method": "POST", "path": CHECKOUT, "body": body}
 
 
-def _top_up(plans: Plans, detail: Detail) -> TopUp | None:
+def _top_up(packs: list[TopUp], detail: Detail) -> TopUp | None:
     """The cheapest that is enough, else the one with the most credits."""
     needed = _short(detail)
-    enough = [each for each in plans.top_ups.values() if each.credits >= needed]
+    enough = [each for each in packs if each.credits >= needed]
     if enough:
         return min(enough, key=lambda each: (each.price, each.id))
-    return max(plans.top_ups.values(), key=lambda each: (each.credits, each.id), default=None)
+    return max(packs, key=lambda each: (each.credits, each.id), default=None)
 
 
 def _short(detail: Detail) -> MicroCredits:
@@ -79,8 +100,9 @@ def _short(detail: Detail) -> MicroCredits:
 
 
 def _credits(detail: Detail, subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
-    monthly = subscription.plan.monthly_credits
-    return {"credits": format_credits(_short(detail))}, lambda plan: plan.monthly_credits > monthly
+    """In the same period a dearer plan is granted the difference, so that has to be enough."""
+    short, granted = _short(detail), subscription.plan.credits_for(subscription.seats)
+    return {"credits": format_credits(short)}, lambda plan: plan.credits_for(None) - granted >= max(short, 1)
 
 
 def _feature(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:

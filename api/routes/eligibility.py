@@ -12,7 +12,7 @@ from api.gateway.estimate import dearest_amount
 from api.gateway.job import price_for, usable_model
 from api.key_spending import spent_by_key
 from api.quotas.guard import require_feature
-from api.quotas.offers import explain
+from api.quotas.offers import explain, seller_to
 from api.rate_limits.headers import refusal_of
 from api.route import Route, needs
 from domain.account.quotas import TRACKED_MAX
@@ -189,7 +189,8 @@ def _answered(
 ) -> Eligibility:
     if refusal is None:
         return Eligibility(allowed=True, reason=None, message=None, plan=subscription.plan.id, **more)
-    explain(refusal, subscription, call.services.plans, call.services.clock())
+    seller = seller_to(call.caller.account_id, subscription, call.services.billing)
+    explain(refusal, subscription, call.services.plans, call.services.clock(), seller)
     detail = public(refusal.detail)
     price, checkout = detail.get("price"), detail.get("checkout")
     return Eligibility(

@@ -1,5 +1,6 @@
 """Buying over HTTP: what Stripe says was paid is granted, once, and nothing that a client claims."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.billing.paying import PAGES, Shop, shop_open
-from tests.api.running import application
+from tests.api.running import Person, application
 
 CHECKOUT = "/billing/checkout"
 
@@ -45,6 +46,33 @@ async def test_a_top_up_200(shop: Shop) -> None:
         await shop.tell_all()
     credits = await shop.credits(person)
     assert (credits["balance"], [each["source"] for each in credits["grants"]]) == ("110.000000", ["purchase"])
+
+
+async def test_an_upgrade_is_offered_where_it_can_be_made(shop: Shop) -> None:
+    """By a checkout; in the portal while Stripe bills a subscription. The call that is named is let in."""
+    person, admin = await shop.app.register(), await shop.app.admin()
+    assert await _offered(shop, person) == "/billing/checkout"
+    told = {"account_id": person.id, "plan": "pro", "status": "active", "reference": "by hand"}
+    told |= {"occurred_at": "2026-01-01T00:00:00Z"}
+    assert (await shop.app.ask("PUT", "/billing/subscription", told, token=admin.token)).status == 200
+    assert await _offered(shop, person) == "/billing/checkout"
+    session = await shop.bought(person, plan="pro")
+    assert (await shop.process(person, session["id"])).status == 200
+    assert await _offered(shop, person) == "/billing/portal"
+    shop.stripe.cancel(session["subscription"])
+    await shop.tell_all()
+    async with asyncio.timeout(10):  # what is known of callers may be a second old
+        while await _offered(shop, person) != "/billing/checkout":
+            await asyncio.sleep(0.02)
+
+
+async def _offered(shop: Shop, person: Person) -> str:
+    """The path of the call that buys organizations."""
+    answer = await shop.app.ask("POST", "/billing/eligibility", {"feature": "organizations"}, token=person.token)
+    call = answer.json["checkout"]
+    pages = {"return_url": PAGES["cancel_url"]} if call["path"].endswith("portal") else PAGES
+    assert (await shop.app.ask(call["method"], call["path"], call["body"] | pages, token=person.token)).status == 200
+    return str(call["path"])
 
 
 async def test_a_plan_200(shop: Shop) -> None:

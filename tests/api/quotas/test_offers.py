@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from api.account_plan import AccountPlan
 from api.errors import ApiError
 from api.plan_features import Feature
-from api.plans import Plans, TopUp, load_plans
-from api.quotas.offers import explain, offer
+from api.plans import Plan, Plans, TopUp, load_plans
+from api.quotas.offers import Seller, explain, offer
 from domain.account.plan_terms import FeatureLimit
 from domain.instant import SECOND
+from domain.money import MICRO
 
 SHIPPED = load_plans()
 SEARCHES = Feature(id="searches", title="Searches", metered=True)
@@ -29,6 +30,7 @@ TOP_UPS = {name: TopUp(id=name, title=name, price=price, credits=price) for name
 SELLING = Plans(dict(PLANS), features=PLANS.features, top_ups=TOP_UPS)
 FREE = AccountPlan(account_id="user_1", plan=PLANS["free"], status="active", seats=1)
 PRO = replace(FREE, plan=PLANS["pro"])
+ALL = Seller(sells=lambda _thing: True)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ PRO = replace(FREE, plan=PLANS["pro"])
 )
 def test_what_would_allow_it(code: str, detail: dict[str, Any], missing: Any, upgrade: list[str]) -> None:
     """Every plan that is named allows it, no other one does."""
-    found = offer(code, detail, FREE, PLANS)
+    found = offer(code, detail, FREE, PLANS, ALL)
     assert (found["missing"], found["upgrade"]) == (missing, upgrade)
     buyable = [plan for plan in upgrade if PLANS[plan].price]
     assert found["checkout"] == (
@@ -69,22 +71,45 @@ def test_what_would_allow_it(code: str, detail: dict[str, Any], missing: Any, up
 @pytest.mark.parametrize(("required", "top_up"), [(5, "s"), (10, "s"), (11, "l"), (5_000, "l")])
 def test_credits_are_topped_up(required: int, top_up: str) -> None:
     """The cheapest that is enough, else the largest."""
-    found = offer("insufficient_credits", {"required": required, "available": 0}, PRO, SELLING)
+    found = offer("insufficient_credits", {"required": required, "available": 0}, PRO, SELLING, ALL)
     assert found["checkout"]["body"] == {"top_up": top_up}
+
+
+def test_only_plans_that_grant_enough_are_named() -> None:
+    """For one seat, beyond what the account's own seats have been granted: more would have to be bought."""
+    for subscription, required, upgrade in (
+        (FREE, 15 * MICRO, ["pro", "team"]),
+        (FREE, 20 * MICRO, ["pro"]),
+        (FREE, 20 * MICRO + 1, []),
+        (replace(FREE, plan=PLANS["team"], seats=1), 5 * MICRO, ["pro"]),
+        (replace(FREE, plan=PLANS["team"], seats=3), 1, []),
+    ):
+        found = offer("insufficient_credits", {"required": required, "available": 0}, subscription, PLANS, ALL)
+        assert found["upgrade"] == upgrade
+
+
+def test_only_what_is_sold_is_offered() -> None:
+    """A plan or a top-up without a price at the provider cannot be checked out."""
+    detail = {"required": 5, "available": 0}
+    no_pack = Seller(sells=lambda thing: isinstance(thing, Plan) and thing.id != "pro")
+    found = offer("insufficient_credits", detail, FREE, SELLING, no_pack)
+    assert found["checkout"]["body"] == {"plan": "team"}
+    nothing = offer("insufficient_credits", detail, FREE, SELLING, Seller(sells=lambda _thing: False))
+    assert (nothing["price"], nothing["checkout"]) == (None, None)
 
 
 def test_nothing_is_offered_where_nothing_can_be_bought() -> None:
     """Such as for a model without a price."""
-    assert offer("model_unpriced", {}, FREE, PLANS) == {}
+    assert offer("model_unpriced", {}, FREE, PLANS, ALL) == {}
 
 
 def test_a_refusal_keeps_what_it_said() -> None:
     """What is known already is not replaced; the time to wait is that of the quota."""
     error = ApiError("plan_lacks_organizations", kind="payment_required", feature="organizations", upgrade=["mine"])
-    explain(error, FREE, PLANS, 0)
+    explain(error, FREE, PLANS, 0, ALL)
     assert (error.detail["upgrade"], error.detail["missing"]) == (["mine"], {"feature": "organizations"})
     waiting = ApiError("messages_quota_exceeded", kind="too_many", used=1, resets_at="1970-01-01T00:01:00Z")
-    explain(waiting, None, PLANS, SECOND // 2)
+    explain(waiting, None, PLANS, SECOND // 2, ALL)
     assert waiting.headers == {"Retry-After": "60"}
-    explain(waiting, None, PLANS, -SECOND)
+    explain(waiting, None, PLANS, -SECOND, ALL)
     assert waiting.headers == {"Retry-After": "61", "x-should-retry": "false"}
