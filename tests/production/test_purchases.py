@@ -27,6 +27,7 @@ stripe_price = "price_pack"
 """
 CREDITS = Decimal("110.000000")
 BEFORE = Decimal("0.000001")
+ZERO = Decimal(0)
 PAGES = {"success_url": "https://shop.example/paid", "cancel_url": "https://shop.example/plans"}
 TAKEN_OVER_S = 60.0
 
@@ -96,7 +97,7 @@ async def test_a_purchase_counts_once(till: Till, shop: Shop) -> None:
     assert set(await telling) == {200}, "the log has it, whether workers live or not"
     for url in till.urls:
         await until(partial(_processed, till, person, paid["id"], url), TAKEN_OVER_S, f"processed at {url}")
-    assert await _figures(till, person) == (CREDITS + BEFORE, 0)
+    assert await _figures(till, person) == (CREDITS + BEFORE, ZERO)
 
     assert (await caller.chat(person, "Hello.", url=till.urls[1])).status == 200
     spent = CREDITS + BEFORE - (await _figures(till, person))[0]
@@ -104,11 +105,11 @@ async def test_a_purchase_counts_once(till: Till, shop: Shop) -> None:
     told = len(till.stripe.events)
     dispute = till.stripe.dispute(paid["payment_intent"])
     assert set(await till.tell(till.stripe.events[told:])) == {200}
-    assert await _figures(till, person) == (0, spent - BEFORE)
+    assert await _figures(till, person) == (ZERO, spent - BEFORE)
 
     till.stripe.close_dispute(dispute["id"], "won")
     assert set(await till.tell(till.stripe.events[told:])) == {200}
-    assert await _figures(till, person) == (CREDITS + BEFORE - spent, 0)
+    assert await _figures(till, person) == (CREDITS + BEFORE - spent, ZERO)
     movements = await caller.listed(person, "/billing/credits/transactions")
     assert sum(Decimal(each["amount"]) for each in movements) == CREDITS + BEFORE - spent
     assert [each["kind"] for each in movements].count("grant") == 2
