@@ -150,6 +150,8 @@ class Endpoint:
             return
         if caller.kind == "anonymous":
             await services.rate_limits.admit_address(exchange.sender, exchange.address)
+        elif self.route.paying:
+            await services.rate_limits.admit_payer(exchange.sender, caller)
         else:
             await services.rate_limits.admit_caller(exchange.sender, caller, self.route.access.scope)
 

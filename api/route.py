@@ -106,6 +106,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """Works before the store and the log can be reached (`call.services` is not there yet)."""
     unlimited: bool = False
     """No rate limit counts its requests: what operators and their tools ask all the time."""
+    paying: bool = False
+    """Counts by the client's address: who has used up the plan's requests may still buy more."""
     hidden: bool = False
     """Left out of `/openapi.json`: aliases and pages."""
     body_bytes_max: int = BODY_BYTES_MAX

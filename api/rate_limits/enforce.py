@@ -85,6 +85,11 @@ class RateLimits:
         self.minutes.seen(caller)
         await self.admit(sender, self.of_caller(caller, scope))
 
+    async def admit_payer(self, sender: Sender, caller: Caller) -> None:
+        """The same for somebody who pays: by address, since what is used up is what is to be bought."""
+        self.minutes.seen(caller)
+        await self.admit_address(sender, caller.address)
+
     async def admit_address(self, sender: Sender, address: str) -> None:
         """The same for somebody who is not known, by address; of IPv6 by its /64."""
         if self._anonymous_per_minute is not None:

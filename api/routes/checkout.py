@@ -152,6 +152,7 @@ ROUTES = (
         summary="Begin a purchase",
         description="A page of the billing provider on which a plan or a top-up is paid.",
         tag="billing",
+        paying=True,
         access=needs("billing:pay"),
         body=NewCheckout,
         answers={200: CheckoutShown},
@@ -184,6 +185,7 @@ ROUTES = (
             " after the provider's own webhook."
         ),
         tag="billing",
+        paying=True,
         access=needs("billing:pay", while_suspended=True),
         body=PaidCheckout,
         answers={200: CheckoutProcessed},

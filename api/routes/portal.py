@@ -35,6 +35,7 @@ ROUTES = (
         handler=open_portal,
         summary="Open the customer portal",
         tag="billing",
+        paying=True,
         access=needs("billing:pay", while_suspended=True),
         body=NewPortal,
         answers={200: PortalShown},

@@ -127,6 +127,21 @@ async def test_another_plan_takes_effect_at_once(app: Running, admin: Person) ->
     assert (await app.ask("GET", "/users/me", token=person.token)).status == 429
 
 
+async def test_who_has_used_up_a_plan_can_buy_another(app: Running) -> None:
+    """The call that the refusal names counts by address, and is let in."""
+    person = await app.register()
+    asked = [await app.ask("GET", "/users/me", token=person.token) for _ in range(11)]
+    call = asked[-1].json["error"]["checkout"]
+    pages = {"success_url": "https://shop.example/paid", "cancel_url": "https://shop.example/plans"}
+    answer = await app.ask(call["method"], call["path"], call["body"] | pages, token=person.token)
+    assert (answer.code, limits_of(answer)[0]) == ("not_configured", 200)
+    for path, body in (
+        ("/billing/portal", {"return_url": pages["cancel_url"]}),
+        ("/billing/checkout/process", {"session_id": "cs_1"}),
+    ):
+        assert (await app.ask("POST", path, body, token=person.token)).code == "not_configured"
+
+
 async def test_unlimited_says_nothing_of_it(app: Running, admin: Person) -> None:
     """A plan without a limit a day is under the limit a minute alone."""
     answer = await app.ask("GET", "/users/me", token=admin.token)
