@@ -190,12 +190,20 @@ async def _start(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 
 
 async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | None) -> None:
+    """Ends it. A cancellation inside the client is not ours: taken for one, it would end the worker."""
     if client is not None:
+        await asyncio.sleep(0)  # a consumer that was just assigned has a task that must begin before it can be ended
+        stopping = asyncio.create_task(client.stop())
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
-                await client.stop()
-        except (KafkaError, OSError, TimeoutError):
-            pass  # it is of no use any more, and its connections die with it
+            await asyncio.wait([stopping], timeout=REQUEST_TIMEOUT_MS / 1_000)
+        finally:
+            stopping.cancel()
+        await asyncio.wait([stopping], timeout=1.0)
+        if stopping.done() and not stopping.cancelled():
+            error = stopping.exception()
+            # Of Kafka's own: it is of no use any more, and its connections die with it.
+            if error is not None and not isinstance(error, KafkaError | OSError):
+                raise error
 
 
 class KafkaSink:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from devnet.kafka_server import KafkaServer
 from worker import kafka
 from worker.kafka import KafkaSink, KafkaSource
 from worker.source import LogUnavailable
@@ -36,6 +37,32 @@ async def test_a_commit_without_a_coordinator_ends_in_time(monkeypatch: pytest.M
         with pytest.raises(LogUnavailable):
             await source.commit({0: 1})
         await source.close()
+
+
+class CancelsItself:
+    """A client whose inner task is cancelled before it has begun, so that its `stop` seems to be cancelled."""
+
+    async def stop(self) -> None:
+        """Ends as if somebody had cancelled it."""
+        raise asyncio.CancelledError
+
+
+async def test_a_client_that_cancels_itself_does_not_cancel_the_worker() -> None:
+    """Seen when Kafka was restarted: both workers ended."""
+    source = KafkaSource(NOBODY, "commands")
+    reader: Any = CancelsItself()
+    source._reader = reader
+    await source.close()
+
+
+async def test_a_consumer_may_be_dropped_as_soon_as_it_is_assigned(kafka_server: KafkaServer) -> None:
+    """Nothing of it goes on."""
+    before = asyncio.all_tasks()
+    source = KafkaSource((kafka_server.bootstrap_servers,), "no_such_topic")
+    await source._started()
+    await source.assign({0: 0})
+    await source.close()
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_producer_that_cannot_start_is_not_left_behind() -> None:
