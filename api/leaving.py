@@ -5,6 +5,8 @@ Between leaving and erasing no other process can make it a member of another one
 
 from typing import Any
 
+import structlog
+
 from api.call import Call
 from api.command_log.commands import Draft, data_of
 from api.errors import ApiError
@@ -18,6 +20,7 @@ from projections.memberships import list_memberships
 from projections.subscriptions import get_subscription
 
 PAGE = 100
+_log = structlog.get_logger()
 
 
 async def begin_leaving(call: Call[Any, Any]) -> str:
@@ -70,8 +73,12 @@ async def _leave(call: Call[Any, Any], member: MemberView) -> None:
 
 
 async def end_subscription(call: Call[Any, Any]) -> None:
-    """Ends what would renew by itself for nobody, for ever. What somebody bills ends when the payment side says so."""
+    """Ends what would renew for nobody, for ever, here and at the billing provider."""
     services, user_id = call.services, call.caller.user_id
+    try:
+        await services.billing.end_subscriptions(user_id)
+    except ApiError as error:  # nobody stays unerased because somebody else is away: the operator ends it there
+        _log.error("subscription_not_ended", account_id=user_id, provider=services.billing.name, code=error.code)
     view = await get_subscription(services.documents, services.shards, user_id)
     if not view.renews_by_itself or view.plan_in_force == FREE:
         return

@@ -97,6 +97,10 @@ class AutumnProvider:
         del webhook
         _not_configured()
 
+    async def end_subscriptions(self, account_id: str) -> None:
+        """See `BillingProvider`: that is done in its dashboard."""
+        del account_id
+
     async def close(self) -> None:
         """See `BillingProvider`."""
         await self._autumn.close()

@@ -43,6 +43,10 @@ class NoProvider:
         del webhook
         _refuse()
 
+    async def end_subscriptions(self, account_id: str) -> None:
+        """See `BillingProvider`: it bills nobody."""
+        del account_id
+
     async def close(self) -> None:
         """See `BillingProvider`."""
 

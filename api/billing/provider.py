@@ -93,6 +93,10 @@ class BillingProvider(Protocol):
         """What a webhook was about, looked up; empty where it concerns nothing here. 400 `invalid_signature`."""
         ...
 
+    async def end_subscriptions(self, account_id: str) -> None:
+        """Ends at once what it bills the account for, where it can be told to."""
+        ...
+
     async def close(self) -> None:
         """Ends its connections."""
         ...

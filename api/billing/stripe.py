@@ -26,6 +26,8 @@ from api.ids import derived
 from api.plans import Plan, Plans, TopUp
 from domain.instant import SECOND, Instant
 
+_ENDED = frozenset({"canceled", "incomplete_expired"})
+
 
 class StripeProvider:
     """See `BillingProvider`. `clock` dates what Stripe says; `plans` says what it sells."""
@@ -210,6 +212,18 @@ class StripeProvider:
         if counts is None:
             return ()
         return [subscription_fact(counts, account, self._plans, asked_at=asked_at, news=news)]
+
+    async def end_subscriptions(self, account_id: str) -> None:
+        """See `BillingProvider`. What has been paid for the period stays paid."""
+        customer_id = await self._customers.find(account_id)
+        if customer_id is None:
+            return
+        try:
+            for each in await self._stripe.subscriptions(customer_id):
+                if account_of(each) == account_id and each["status"] not in _ENDED:
+                    await self._stripe.cancel(each["id"])
+        except StripeGone:
+            return
 
     async def close(self) -> None:
         """See `BillingProvider`: its connections are the process's."""

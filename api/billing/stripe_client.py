@@ -94,6 +94,10 @@ class StripeClient:
         )
         return list(found["data"])
 
+    async def cancel(self, subscription_id: str) -> None:
+        """Ends a subscription at once."""
+        await self._asked(self._api.subscriptions.cancel_async(subscription_id))
+
     async def invoice(self, invoice_id: str) -> Thing:
         """An invoice."""
         return await self._asked(self._api.invoices.retrieve_async(invoice_id))

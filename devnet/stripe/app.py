@@ -88,6 +88,10 @@ class _Routes:
 
     def _answer(self, request: Request, path: str, body: str) -> Response:
         try:
+            if request.method == "DELETE":
+                subscription_id = path.removeprefix("subscriptions/")
+                self._shop.cancel(subscription_id)
+                return _json(self._show(path, {}))
             if request.method == "POST":
                 return _json(public(self._make(path, parse(body))))
             return _json(self._show(path, parse(request.url.query)))

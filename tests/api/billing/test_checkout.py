@@ -201,6 +201,16 @@ async def test_one_customer_for_one_account(shop: Shop) -> None:
     assert (await shop.bought(person, top_up="bonus"))["customer"] == third["customer"]
 
 
+@pytest.mark.parametrize(("outage", "status"), [("none", "canceled"), ("down", "active")])
+async def test_who_is_erased_is_billed_no_more(shop: Shop, outage: Any, status: str) -> None:
+    """The subscription is canceled at Stripe too; an outage there keeps nobody from being erased."""
+    person = await shop.app.register()
+    session = await shop.bought(person, plan="pro")
+    shop.stripe.outage = outage
+    assert (await shop.app.ask("DELETE", "/users/me", token=person.token)).status == 200
+    assert shop.stripe.find(session["subscription"], "subscription")["status"] == status
+
+
 async def test_portal(shop: Shop) -> None:
     """The portal is for who bought something."""
     person = await shop.app.register()
