@@ -8,7 +8,7 @@ so that every order of arrival ends in the same state. What time makes of it, an
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain.account import subscription_period
 from domain.account.credits import CreditsGranted
@@ -124,7 +124,7 @@ def decide(
     if (command.occurred_at, command.reference) <= (known.occurred_at, known.reference):
         return []
     start, end = _period(known, command, at)
-    credits, amount = _credits(known, command, start, end)
+    credits, amount = _credits(account, command, start, end)
     confirmed = SubscriptionConfirmed(
         plan=command.plan,
         status=command.status,
@@ -181,15 +181,30 @@ def _period(known: Subscription, command: ConfirmSubscription, at: Instant) -> t
 
 
 def _credits(
-    known: Subscription, command: ConfirmSubscription, start: Instant | None, end: Instant | None
+    account: "Account", command: ConfirmSubscription, start: Instant | None, end: Instant | None
 ) -> tuple[PeriodCredits | None, int]:
     """What the period has been granted then, and how much of it is still missing; nothing for what is not paid."""
+    known = account.subscription
     if command.renews_by_itself is None or not command.paid or command.status not in ("trialing", "active"):
         return known.period_credits, 0
     assert start is not None
     assert end is not None
     entitled = subscription_period.entitlement(command.plan, command.terms, command.seats)
-    return subscription_period.credited(known.period_credits, start, end, entitled)
+    before = known.period_credits
+    if before is not None and known.status == "canceled" and start > before.since:
+        # Bought anew: what was taken back with the money of the one that has ended counts no more.
+        before = structs.replace(before, amount=max(before.amount - _taken_back(account, before), 0))
+    return subscription_period.credited(before, start, end, entitled)
+
+
+def _taken_back(account: "Account", credits: PeriodCredits) -> int:
+    """How much of a period's credits has left with refunds and disputes."""
+    bought = ((each.bought, each.taken) for each in account.payments.by_id.values())
+    return sum(
+        taken
+        for what, taken in bought
+        if what is not None and what.source == subscription_period.SOURCE and what.expires_at == credits.until
+    )
 
 
 def _grace_until(known: Subscription, command: ConfirmSubscription, at: Instant) -> Instant | None:

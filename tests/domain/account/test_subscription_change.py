@@ -6,6 +6,7 @@ import pytest
 
 from domain.account.account import AGGREGATE
 from domain.account.credits import CreditsGranted, GrantExpired
+from domain.account.payments import ConfirmPayment, RefundPayment
 from domain.account.plan_terms import PlanTerms
 from domain.account.subscription_change import (
     ChangeSubscription,
@@ -112,6 +113,30 @@ def test_a_payment_that_fails_after_the_grace_gives_no_other() -> None:
         assert scenario.state.subscription.status == "canceled"
     scenario.when(news("paid", START + 9, renews_by_itself=False), at=moment("2027-03-15"))
     assert (scenario.state.subscription.status, scenario.state.subscription.grace_until) == ("active", None)
+
+
+@pytest.mark.parametrize(("refunded_cents", "more"), [(0, 1_000), (50, 1_500), (100, 2_000)])
+def test_what_was_refunded_is_granted_when_it_is_bought_again(refunded_cents: int, more: int) -> None:
+    """In the middle of a period that was canceled; of one that goes on a refund is granted by no news."""
+    middle, ends = START + 10 * DAY, START + 20 * DAY
+    period: dict[str, Any] = {"renews_by_itself": False, "period_start": START, "period_end": ends}
+    scenario = subscribed(**period)
+    paid: dict[str, Any] = {
+        "payment_id": "pi_1",
+        "grant_id": "g",
+        "credits": 2_000,
+        "paid_cents": 100,
+        "occurred_at": START,
+    }
+    scenario.when(ConfirmPayment(**paid, source="plan", granted=False, expires_at=ends), at=START + DAY)
+    scenario.when(RefundPayment(payment_id="pi_1", refunded_cents=refunded_cents, occurred_at=START + DAY))
+    scenario.when(news("goes on", START + 2 * DAY, **period), at=START + 2 * DAY)
+    scenario.when(news("ends", START + 3 * DAY, status="canceled", renews_by_itself=False), at=START + 3 * DAY)
+    assert [amount for amount, _ in granted(scenario)] == [2_000]
+    anew = {"renews_by_itself": False, "period_start": middle, "period_end": middle + 20 * DAY}
+    for number in range(2):
+        scenario.when(news(f"anew {number}", middle + number, **anew), at=middle + number)
+    assert [amount for amount, _ in granted(scenario)] == [2_000, more]
 
 
 def test_what_is_still_to_be_paid_is_granted_nothing() -> None:
