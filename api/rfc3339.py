@@ -31,5 +31,7 @@ def parse_instant(text: str, *, name: str, code: str = "invalid_request") -> Ins
         at = -1
     if not 0 <= at <= INSTANT_MAX:
         message = f"{name} must be a time after 1970 in RFC 3339 with an offset, such as 2026-11-22T13:05:26Z."
+        if " " in text:
+            message += " In an address a + is written %2B."
         raise ApiError(code, message, param=name)
     return at

@@ -28,10 +28,14 @@ _days: dict[str, LocalDay] = {}
 """The day of each zone that was asked for last: nearly always it is today. As many as there are zones."""
 
 
+_OF_NO_PLACE = {"localtime", "Factory"}
+"""What each machine takes for its own: two of them would count different days."""
+
+
 @cache
 def time_zones() -> frozenset[str]:
     """The names of all time zones that can be set."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - _OF_NO_PLACE)
 
 
 def local_day(zone: str, at: Instant) -> LocalDay:

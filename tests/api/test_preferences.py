@@ -60,6 +60,7 @@ async def test_organization_200(app: Running) -> None:
     ("body", "code", "param"),
     [
         ({"time_zone": "Mars/Olympus"}, "invalid_time_zone", "time_zone"),
+        ({"time_zone": "localtime"}, "invalid_time_zone", "time_zone"),
         ({"time_zone": "europe/berlin"}, "invalid_time_zone", "time_zone"),
         ({"time_zone": "../../etc/passwd"}, "invalid_time_zone", "time_zone"),
         ({"time_zone": ""}, "invalid_request", "time_zone"),
