@@ -18,9 +18,8 @@ from domain.instant import DAY, Instant
 from domain.message import Event
 from domain.money import MicroCredits
 from domain.recorded import Recorded
-from eventstore.shards import shard_of
 from projections.documents import DocumentReader
-from projections.paging import Cursor, instant_sort
+from projections.paging import instant_sort, read_period
 from projections.projection import Projection
 from projections.usage import QUARTER
 
@@ -129,24 +128,8 @@ async def _debt_before(documents: DocumentReader, shards: int, account_id: str, 
     return 0
 
 
-async def _days(
+def _days(
     documents: DocumentReader, shards: int, account_id: str, *, newest_first: bool, start: Instant, end: Instant
 ) -> AsyncIterator[CreditDay]:
-    after: Cursor | None = None
-    shard = shard_of(f"account:{account_id}", shards)
-    while start < end:
-        rows = await documents.page(
-            PROJECTION.collection,
-            shard,
-            account_id,
-            limit=PAGE,
-            newest_first=newest_first,
-            after=after,
-            sort_from=instant_sort(start),
-            sort_to=instant_sort(end),
-        )
-        for row in rows:
-            yield PROJECTION.decode(row.doc)
-        if len(rows) < PAGE:
-            return
-        after = (rows[-1].sort, rows[-1].key)
+    stream = f"account:{account_id}"
+    return read_period(documents, PROJECTION, shards, stream, start, end, page=PAGE, newest_first=newest_first)

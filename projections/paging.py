@@ -1,6 +1,6 @@
 """Pages of documents: how a listing walks an owner's documents without holding anything between two calls."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -63,6 +63,38 @@ async def page_of(
         after=after,
     )
     return _page(projection, rows, limit)
+
+
+async def read_period(
+    documents: DocumentReader,
+    projection: Projection[D],
+    shards: int,
+    stream: str,
+    start: Instant,
+    end: Instant,
+    *,
+    page: int,
+    newest_first: bool = False,
+) -> AsyncIterator[D]:
+    """All documents of the stream's owner that sort from `start` up to `end`, holding one page at a time."""
+    after: Cursor | None = None
+    shard, owner = shard_of(stream, shards), stream.partition(":")[2]
+    while start < end:
+        rows = await documents.page(
+            projection.collection,
+            shard,
+            owner,
+            limit=page,
+            newest_first=newest_first,
+            after=after,
+            sort_from=instant_sort(start),
+            sort_to=instant_sort(end),
+        )
+        for row in rows:
+            yield projection.decode(row.doc)
+        if len(rows) < page:
+            return
+        after = (rows[-1].sort, rows[-1].key)
 
 
 async def read_page_everywhere(

@@ -14,10 +14,9 @@ from typing import Literal, TypeAlias, TypeVar
 from msgspec import Struct
 
 from domain.instant import DAY, Instant
-from eventstore.shards import shard_of
 from projections import usage_days, usage_quarters
 from projections.documents import DocumentReader
-from projections.paging import Cursor, instant_sort
+from projections.paging import read_period
 from projections.projection import Projection
 from projections.usage import (
     BLOCK,
@@ -196,25 +195,8 @@ async def read_days(
     return days
 
 
-async def _read(
+def _read(
     documents: DocumentReader, shards: int, projection: Projection[D], question: Question, start: Instant, end: Instant
 ) -> AsyncIterator[D]:
-    """The account's documents that begin between the instants, holding one page at a time."""
-    after: Cursor | None = None
-    shard = shard_of(f"account:{question.account_id}", shards)
-    while start < end:
-        rows = await documents.page(
-            projection.collection,
-            shard,
-            question.account_id,
-            limit=PAGE,
-            newest_first=False,
-            after=after,
-            sort_from=instant_sort(start),
-            sort_to=instant_sort(end),
-        )
-        for row in rows:
-            yield projection.decode(row.doc)
-        if len(rows) < PAGE:
-            return
-        after = (rows[-1].sort, rows[-1].key)
+    """The account's documents that begin between the instants."""
+    return read_period(documents, projection, shards, f"account:{question.account_id}", start, end, page=PAGE)
