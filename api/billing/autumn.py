@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from api.account_plan import terms_of
 from api.billing.autumn_client import AutumnClient, AutumnGone
-from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
+from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
 from api.errors import ApiError
 from api.ids import derived
 from api.plans import Plan, Plans, TopUp
 from domain.account.plan_terms import FREE
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
 from domain.instant import Instant
+from telemetry.billing import ProviderName
 
 if TYPE_CHECKING:
     from autumn_sdk.models import GetCustomerSubscription

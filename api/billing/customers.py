@@ -1,6 +1,6 @@
 """Keeps as whom a provider knows each account: read from the read model, linked by a command."""
 
-from api.billing.provider import ProviderName, Told
+from api.billing.provider import Told
 from api.billing.telling import Teller
 from api.command_log.commands import data_of
 from api.errors import ApiError
@@ -9,6 +9,7 @@ from domain.account.billing_customers import LinkBillingCustomer
 from domain.envelope import Actor
 from projections.billing_customers import get_billing_customer
 from projections.documents import DocumentReader
+from telemetry.billing import ProviderName
 
 
 class Customers:

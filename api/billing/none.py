@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
-from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
+from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
 from api.errors import ApiError
 from api.plans import Plan, TopUp
+from telemetry.billing import ProviderName
 
 
 class NoProvider:

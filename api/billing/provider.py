@@ -4,7 +4,7 @@ None of it lies in the path of a metered request: a provider that is away stops 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -13,8 +13,7 @@ from api.plans import Plan, TopUp
 from domain.instant import Instant
 from domain.message import Command
 from domain.money import MicroCredits
-
-ProviderName: TypeAlias = Literal["none", "stripe", "autumn"]
+from telemetry.billing import ProviderName
 
 
 class Purchase(Struct, frozen=True, kw_only=True):

@@ -1,15 +1,11 @@
 """Which billing provider there is, and what it needs."""
 
 from dataclasses import dataclass, field
-from typing import get_args
 
-from api.billing.provider import ProviderName
+from telemetry.billing import AUTUMN_API_URL, ORIGIN, ORIGIN_EXPECTED, ProviderName, read_autumn, read_provider
 from telemetry.environment import Environment
 
 STRIPE_API_URL = "https://api.stripe.com"
-AUTUMN_API_URL = "https://api.useautumn.com"
-_PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
-_URL = r"https://[^\s@/?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,8 +23,8 @@ class BillingSettings:
 
 def read_billing(env: Environment) -> BillingSettings:
     """The settings; `env` notes what is wrong, such as a provider without its key."""
-    chosen = env.choice("BILLING_PROVIDER", _PROVIDERS, default="none")
-    provider: ProviderName = next(each for each in _PROVIDERS if each == chosen)
+    provider = read_provider(env)
+    autumn_secret_key, autumn_api_url = read_autumn(env, provider)
     secrets = env.credential(
         "STRIPE_WEBHOOK_SECRETS",
         required=False,
@@ -49,22 +45,10 @@ def read_billing(env: Environment) -> BillingSettings:
         stripe_api_url=env.text(
             "STRIPE_API_URL",
             default=STRIPE_API_URL,
-            expected="an https:// address without a path, or http:// on this machine",
+            expected=ORIGIN_EXPECTED,
             example=STRIPE_API_URL,
-            pattern=_URL,
+            pattern=ORIGIN,
         ),
-        autumn_secret_key=env.credential(
-            "AUTUMN_SECRET_KEY",
-            required=provider == "autumn",
-            expected="a secret key of your Autumn account",
-            example="am_sk_live_…",
-            pattern=r"am_sk_[A-Za-z0-9_]{8,250}",
-        ),
-        autumn_api_url=env.text(
-            "AUTUMN_API_URL",
-            default=AUTUMN_API_URL,
-            expected="an https:// address without a path, or http:// on this machine",
-            example=AUTUMN_API_URL,
-            pattern=_URL,
-        ),
+        autumn_secret_key=autumn_secret_key,
+        autumn_api_url=autumn_api_url,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from api.billing.customers import Customers
-from api.billing.provider import Checkout, Claim, ProviderName, Purchase, Told, Webhook
+from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
 from api.billing.stripe_client import StripeClient, StripeGone, Thing
 from api.billing.stripe_facts import (
     ACCOUNT,
@@ -25,6 +25,7 @@ from api.errors import ApiError
 from api.ids import derived
 from api.plans import Plan, Plans, TopUp
 from domain.instant import SECOND, Instant
+from telemetry.billing import ProviderName
 
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from telemetry.billing import AUTUMN_API_URL, ProviderName, read_autumn, read_provider
 from telemetry.environment import SHOWN_FOR_SECRETS, Environment
 
 CONNECTIONS_EACH = 6
 """One that reads, one that claims, one that counts, and those that write down."""
-AUTUMN_API_URL = "https://api.useautumn.com"
-_ORIGIN = r"https://[^\s@/?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +18,7 @@ class OutgoingSettings:
     """The operator's address for notices; may hold a secret of theirs."""
     webhook_secret: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Sign notices; all of them do, so that they can be rotated."""
-    billing_provider: str = "none"
+    billing_provider: ProviderName = "none"
     """Whom usage is told to: only Autumn wants to know."""
     autumn_secret_key: str = field(default="", repr=False)
     autumn_api_url: str = AUTUMN_API_URL
@@ -34,7 +33,8 @@ class OutgoingSettings:
 
 def read_outgoing(env: Environment) -> OutgoingSettings:
     """The settings; `env` notes what is wrong."""
-    provider = env.choice("BILLING_PROVIDER", ("none", "stripe", "autumn"), default="none")
+    provider = read_provider(env)
+    autumn_secret_key, autumn_api_url = read_autumn(env, provider)
     settings = OutgoingSettings(
         webhook_url=env.text(
             "WEBHOOK_URL",
@@ -45,20 +45,8 @@ def read_outgoing(env: Environment) -> OutgoingSettings:
         ),
         webhook_secret=env.secrets("WEBHOOK_SECRET", required=False),
         billing_provider=provider,
-        autumn_secret_key=env.credential(
-            "AUTUMN_SECRET_KEY",
-            required=provider == "autumn",
-            expected="a secret key of your Autumn account",
-            example="am_sk_live_…",
-            pattern=r"am_sk_[A-Za-z0-9_]{8,250}",
-        ),
-        autumn_api_url=env.text(
-            "AUTUMN_API_URL",
-            default=AUTUMN_API_URL,
-            expected="an https:// address without a path, or http:// on this machine",
-            example=AUTUMN_API_URL,
-            pattern=_ORIGIN,
-        ),
+        autumn_secret_key=autumn_secret_key,
+        autumn_api_url=autumn_api_url,
         autumn_feature=env.text(
             "AUTUMN_FEATURE",
             default="micro_credits",
