@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 
-from api.answer import Sender
+from api.answer import Header, Sender
 from api.call import Receive, Reply
 from api.cors import Cors
 from api.endpoint import Endpoint, Exchange
@@ -112,11 +112,18 @@ class Application:
         methods = match.methods
         allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
         if method == "OPTIONS":
+            # Browsers ask before requests of people who have limits of their own: it counts for nothing.
+            exchange.sender.add(*self.address_headers(exchange.address))
             headers = {"Allow": allowed, **self._cors.preflight(exchange.headers, allowed)}
             await exchange.sender.reply(Reply(status=204, headers=headers))
         else:
             await self._refuse(exchange, ApiError("method_not_allowed", headers={"Allow": allowed}))
         return None
+
+    def address_headers(self, address: str) -> list[Header]:
+        """How an address stands, for what counts for nothing or never became a request; nothing while starting."""
+        services = self.process.services
+        return [] if services is None else services.rate_limits.address_headers(address)
 
     async def _refuse(self, exchange: Exchange, error: ApiError) -> None:
         """What no route takes counts by address, as everything that comes without a look at its credentials."""

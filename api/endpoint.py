@@ -135,9 +135,11 @@ class Endpoint:
     async def _limit_refused(self, exchange: Exchange, error: ApiError) -> None:
         """Who may not act as it asks still counts as itself. Who that is, nobody knows: guessing counts by address."""
         services = self._process.services
-        if services is None or self.route.unlimited or error.kind == "unavailable":
+        if services is None:
             return
-        if error.about is None or error.kind == "unauthenticated":
+        if self.route.unlimited or error.kind == "unavailable":
+            exchange.sender.add(*services.rate_limits.address_headers(exchange.address))
+        elif error.about is None or error.kind == "unauthenticated":
             await services.rate_limits.admit_address(exchange.sender, exchange.address)
         else:
             exchange.caller = error.about
@@ -146,9 +148,11 @@ class Endpoint:
     async def _limit(self, exchange: Exchange, caller: Caller) -> None:
         """The caller is known, and nothing of the body has been read."""
         services = self._process.services
-        if services is None or self.route.unlimited:
+        if services is None:
             return
-        if caller.kind == "anonymous":
+        if self.route.unlimited:
+            exchange.sender.add(*services.rate_limits.address_headers(exchange.address))
+        elif caller.kind == "anonymous":
             await services.rate_limits.admit_address(exchange.sender, exchange.address)
         elif self.route.paying:
             await services.rate_limits.admit_payer(exchange.sender, caller)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from api.answer import Header
+from api.app import Application
 from api.errors import ApiError
 from api.ids import random_hex
 
@@ -123,12 +125,23 @@ class BoundedHttp(HttpToolsProtocol):
     def _close_with(self, error: ApiError) -> None:
         request_id = f"req_{random_hex()}"
         body = error.body(request_id)
-        head = (
-            b"content-type: application/json\r\ncache-control: no-store\r\nconnection: close\r\n"
-            b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (request_id.encode(), len(body))
-        )
-        self.transport.write(STATUS_LINE[error.status] + head + body)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", b"%d" % len(body)),
+            *[(name.lower().encode(), value.encode()) for name, value in error.headers.items()],
+            *self._limits(),
+        ]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
         self.transport.close()
+
+    def _limits(self) -> list[Header]:
+        """How the peer's address stands; of whom a proxy speaks, nobody has said yet."""
+        app = self.config.app
+        return app.address_headers(self.client[0]) if isinstance(app, Application) and self.client else []
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

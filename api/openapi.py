@@ -201,7 +201,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in route.answers.items():
         own = route.response_headers if status < 300 else ()  # noqa: PLR2004  # successes
-        headers = dict.fromkeys((*ALWAYS, *(() if route.unlimited else RATES), *own))
+        headers = dict.fromkeys((*ALWAYS, *RATES, *own))
         responses[str(status)] = {
             "description": reason(status),
             "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},

@@ -98,11 +98,11 @@ def error_responses(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in codes_of(route):
         by_status.setdefault(CODES[code].status, []).append(code)
-    return {str(status): _response(status, codes, schema, route) for status, codes in sorted(by_status.items())}
+    return {str(status): _response(status, codes, schema) for status, codes in sorted(by_status.items())}
 
 
-def _response(status: int, codes: list[str], schema: dict[str, Any], route: Route) -> dict[str, Any]:
-    headers = [*ALWAYS, *(() if route.unlimited else RATES)]
+def _response(status: int, codes: list[str], schema: dict[str, Any]) -> dict[str, Any]:
+    headers = [*ALWAYS, *RATES]
     if status in (429, 503):
         headers.append("Retry-After")
     if status == 401:  # noqa: PLR2004  # HTTP

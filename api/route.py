@@ -105,7 +105,8 @@ class Route(Struct, frozen=True, kw_only=True):
     early: bool = False
     """Works before the store and the log can be reached (`call.services` is not there yet)."""
     unlimited: bool = False
-    """No rate limit counts its requests: what operators and their tools ask all the time."""
+    """No rate limit counts its requests: what operators and their tools ask all the time. Its answers tell of the
+    address's limit like all others."""
     paying: bool = False
     """Counts by the client's address: who has used up the plan's requests may still buy more."""
     hidden: bool = False

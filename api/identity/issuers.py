@@ -39,7 +39,7 @@ class Issuer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     project: ProjectRule = "ignore"
     role_claim: ClaimName | ClaimPath = "role"
     project_claim: ClaimName = "project_id"
-    refresh_s: Annotated[int, Meta(ge=10, le=86_400)] = 300
+    refresh_s: Annotated[int, Meta(ge=10, le=86_400)] = 60
     cooldown_s: Annotated[int, Meta(ge=1, le=3_600)] = 10
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 
 from api.account_plan import AccountPlan
-from api.answer import Sender
+from api.answer import Header, Sender
 from api.api_key_use import KeyUse
 from api.caller import Caller
 from api.identity.login_throttle import network_of
@@ -14,7 +14,7 @@ from api.lookup import LookupHash
 from api.plans import Plan
 from api.rate_limits.exchange import RateExchanger
 from api.rate_limits.headers import refusal_of, verdict_headers
-from api.rate_limits.limiter import RateLimiter, State
+from api.rate_limits.limiter import RateLimiter, State, Verdict
 from api.rate_limits.minutes import KeyMinutes
 from api.rate_limits.rules import Allowance, address_allowance, caller_allowance
 from domain.account.api_key_limits import KeyLimits
@@ -94,6 +94,13 @@ class RateLimits:
         """The same for somebody who is not known, by address; of IPv6 by its /64."""
         if self._anonymous_per_minute is not None:
             await self.admit(sender, self._of_address(address, self._anonymous_per_minute))
+
+    def address_headers(self, address: str) -> list[Header]:
+        """What an answer that counts for nothing says: how the address stands."""
+        if self._anonymous_per_minute is None:
+            return []
+        allowance = self._of_address(address, self._anonymous_per_minute)
+        return verdict_headers(allowance, Verdict(states=self.limiter.peek(allowance)))
 
     def refused(self, caller: Caller, code: str) -> None:
         """Counts what was refused to a key for a limit of its own other than a rate: its events tell that too."""

@@ -106,10 +106,15 @@ class Running:
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """A request whose body goes as it is."""
-        async with self._http.post(self.url + path, data=body, headers=headers) as response:
+        return await self.send("POST", path, body, headers)
+
+    async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The same with any method."""
+        async with self._http.request(method, self.url + path, data=body or None, headers=headers) as response:
+            is_json = response.content_type == "application/json" and method != "HEAD"
             return Answer(
                 status=response.status,
-                json=await response.json() if response.content_type == "application/json" else None,
+                json=await response.json() if is_json else None,
                 headers={name.lower(): value for name, value in response.headers.items()},
             )
 

@@ -39,7 +39,7 @@ def test_defaults(tmp_path: Path) -> None:
             project="ignore",
             role_claim="role",
             project_claim="project_id",
-            refresh_s=300,
+            refresh_s=60,
             cooldown_s=10,
         )
     }

@@ -9,8 +9,11 @@ import pytest_asyncio
 from msgspec.structs import replace
 from multidict import CIMultiDict
 
+from api.app import create_app
+from api.http_protocol import HEADER_BYTES_MAX
 from api.plans import Plans, load_plans
 from tests.api.running import Answer, Person, Running, application
+from tests.api.serving import raw_request, served
 
 POLICY = re.compile(r'"[a-z-]+";q=\d+;w=\d+(, "[a-z-]+";q=\d+;w=\d+)*')
 LIMIT = re.compile(r'"[a-z-]+";r=\d+;t=\d+(, "[a-z-]+";r=\d+;t=\d+)*')
@@ -148,12 +151,43 @@ async def test_unlimited_says_nothing_of_it(app: Running, admin: Person) -> None
     assert answer.headers["ratelimit-policy"] == '"account-minute";q=300;w=60'
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
-async def test_operations_are_not_limited(app: Running, path: str) -> None:
-    """What operators ask all the time counts for nothing and carries no such header."""
-    answer = await app.ask("GET", path)
-    assert answer.status == 200
-    assert not [name for name in answer.headers if "ratelimit" in name]
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("OPTIONS", "/users/me"), ("OPTIONS", "/metrics")],
+)
+async def test_some_count_for_nothing(app: Running, method: str, path: str) -> None:
+    """What operators and browsers ask all the time uses nothing up, and says how the address stands like any other."""
+    before = limits_of(await app.ask("GET", "/billing/plans"))
+    answer = await app.ask(method, path)
+    assert answer.status in (200, 204)
+    assert limits_of(answer) == before
+
+
+async def test_every_answer_says_how_limits_stand(app: Running) -> None:
+    """Pages, documents, and refusals from the first to the last step."""
+    media = {"Content-Type": "application/json"}
+    for status, method, path, headers, body in (
+        (200, "GET", "/docs", {}, b""),
+        (200, "HEAD", "/openapi.json", {}, b""),
+        (404, "GET", "/nothing", {}, b""),
+        (405, "PUT", "/docs", {}, b""),
+        (415, "POST", "/auth/login", {"Content-Type": "text/plain"}, b"{}"),
+        (413, "POST", "/auth/login", media, b" " * 1_048_000),
+        (400, "POST", "/auth/login", media, b"{}"),
+    ):
+        answer = await app.send(method, path, body, headers)
+        assert (answer.status, limits_of(answer)[0]) == (status, 200)
+
+
+async def test_what_never_became_a_request_says_it_too(app: Running) -> None:
+    """Refusals of the HTTP parser: in the one error shape, with an id, and with the address's limit."""
+    endless = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * HEADER_BYTES_MAX
+    async with served(create_app(app.services)) as url:
+        for status, data in ((400, b"nonsense\r\n\r\n"), (431, endless)):
+            answer = await raw_request(url, data)
+            assert (answer.status, answer.error["request_id"]) == (status, answer.headers["x-request-id"])
+            shown = Answer(status=answer.status, json=None, headers=answer.headers)
+            assert limits_of(shown)[0] == 200
 
 
 async def test_headers_are_on_streams_and_errors(app: Running, admin: Person) -> None:
