@@ -60,6 +60,7 @@ format: $(ALL) ## Format, and mend what ruff can mend
 	@$(VENV)/bin/ruff format .
 
 openapi: $(ALL) ## Keep today's OpenAPI document as the released one (part of making a release)
+	@$(PY) -m tests.docs.answers < docs/api.md > $(VENV)/answers.json && mv $(VENV)/answers.json api/answer_examples.json
 	@$(PY) -m api --openapi > docs/openapi.json
 
 docs: $(ALL) ## Write docs/errors.md from the codes that are declared

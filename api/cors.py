@@ -10,7 +10,8 @@ _REQUEST_HEADERS = (
 )
 _EXPOSED = (
     "X-Request-Id, Location, Retry-After, X-Credits-Cost, X-Credits-Remaining, X-Settlement, X-Subscription-Status, "
-    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy"
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, X-Quota-Warning, Link, "
+    "Preference-Applied"
 )
 _MAX_AGE_S = "600"
 

@@ -1,24 +1,38 @@
-"""Answers as CSV (RFC 4180) for clients that prefer it (`Accept: text/csv`), safe to open in a spreadsheet."""
+"""Answers as CSV (RFC 4180) for clients that prefer it (`Accept: text/csv`), safe to open in a spreadsheet.
+
+JSON is for everybody else, also for who accepts neither: an answer of the other kind says more than a 406 (RFC 9110,
+12.5.1). `Vary` stands on both, so that no cache hands one out for the other.
+"""
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
 
 from api.call import Reply
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
+_VARY = {"Vary": "Accept"}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection")."""
 
 
 def prefers_csv(accept: str | None) -> bool:
-    """Whether `Accept` (RFC 9110, 12.5.1) prefers CSV to JSON; who says nothing gets JSON."""
-    if accept is None or "text/csv" not in accept.lower():
+    """Whether `Accept` (RFC 9110, 12.5.1) prefers CSV to JSON: by weight, then by how exactly each is named."""
+    if accept is None or "text/" not in accept.lower():
         return False
     weights = _weights(accept.lower())
-    return weights.get("text/csv", 0) > weights.get("application/json", 0)
+    csv, json = (_wanted(weights, *media) for media in (("text", "csv"), ("application", "json")))
+    return csv[0] > 0 and csv > json
+
+
+def _wanted(weights: dict[str, int], kind: str, subtype: str) -> tuple[int, int]:
+    """What the most exact of its names weighs, and how exact that is."""
+    names = (f"{kind}/{subtype}", f"{kind}/*", "*/*")
+    return next(((weights[name], -place) for place, name in enumerate(names) if name in weights), (0, -len(names)))
 
 
 def _weights(accept: str) -> dict[str, int]:
@@ -32,14 +46,21 @@ def _weights(accept: str) -> dict[str, int]:
     return weights
 
 
-def csv_reply(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Reply:
+def csv_reply(
+    name: str, columns: Sequence[str], rows: Iterable[Sequence[object]], headers: Mapping[str, str] | None = None
+) -> Reply:
     """A file `name`.csv with a line of headings."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     writer.writerows([_cell(value) for value in row] for row in rows)
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Vary": "Accept"}
-    return Reply(status=200, body=text.getvalue().encode(), headers=headers, media_type=MEDIA_TYPE)
+    shown = {"Content-Disposition": f'attachment; filename="{name}.csv"', **_VARY, **(headers or {})}
+    return Reply(status=200, body=text.getvalue().encode(), headers=shown, media_type=MEDIA_TYPE)
+
+
+def json_reply(body: Struct) -> Reply:
+    """The same as JSON."""
+    return Reply(status=200, body=body, headers=_VARY)
 
 
 def _cell(value: object) -> object:

@@ -10,12 +10,14 @@ from msgspec import Struct
 from api.answer import AcceptedBody
 from api.decode import PATH_VALUE_MAX
 from api.errors import reason
+from api.openapi_answers import AnswerExamples, accepted_content, content_of, structs_of
 from api.openapi_errors import ErrorBody, error_responses
-from api.openapi_headers import ALWAYS, HEADERS, RATES, REQUEST_HEADERS
+from api.openapi_headers import ALWAYS, HEADERS, RATES, REQUEST_HEADERS, ROUTE_HEADERS
 from api.process import VERSION
-from api.route import Route, Stream
+from api.route import Route
 
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_ARTICLES = frozenset({"a", "an", "the"})
 DESCRIPTION = """\
 Accounts, API keys, credits, and an OpenAI-compatible gateway that meters what it passes on.
 
@@ -48,11 +50,11 @@ _REFERENCE = "#/components/schemas/{name}"
 def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str, Any]:
     """The document of these routes, as plain JSON values."""
     shown = [route for route in routes if not route.hidden]
-    schemas = _Schemas(shown)
+    schemas, examples = _Schemas(shown), AnswerExamples(shown)
     paths: dict[str, dict[str, Any]] = {}
     for route in shown:
         path = _PARAMETER.sub(r"{\1}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas, examples)
     used = {tag_of(route) for route in shown}
     tags = [tag for tag in TAGS if tag in used] + sorted(used - set(TAGS))
     return {
@@ -101,20 +103,17 @@ def _structs(route: Route) -> Iterable[type[Struct]]:
     if route.query is not None:
         yield route.query
     for answer in route.answers.values():
-        for each in answer if isinstance(answer, tuple) else (answer,):
-            struct = each.schema if isinstance(each, Stream) else each
-            if struct is not None and not isinstance(struct, str):
-                yield struct
+        yield from structs_of(answer)
 
 
-def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
+def _operation(route: Route, schemas: _Schemas, examples: AnswerExamples) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": operation_id(route),
         "tags": [tag_of(route)],
         "summary": route.summary,
         "description": "\n\n".join(filter(None, (route.description, _needs(route)))),
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)],
-        "responses": _responses(route, schemas),
+        "responses": _responses(route, schemas, examples),
         "security": _security(route),
     }
     if route.body is not None:
@@ -129,9 +128,9 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
 
 
 def operation_id(route: Route) -> str:
-    """Stable, and readable in generated clients: `post_api_keys`, `get_api_keys_id`."""
-    words = re.findall(r"\w+", route.path.replace(":path", "").replace("-", "_"))
-    return "_".join((route.method.lower(), *words))
+    """What generated clients call it, from its summary: `list_api_keys`. A released one stays: a test compares."""
+    words = re.findall(r"[a-z0-9]+", route.summary.lower().replace("'s", ""))
+    return "_".join(word for word in words if word not in _ARTICLES)
 
 
 def tag_of(route: Route) -> str:
@@ -191,21 +190,23 @@ def _queried(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    for name in route.request_headers:
+        yield {"name": name, "in": "header", "required": True} | ROUTE_HEADERS[name].described()
     for name, header in REQUEST_HEADERS.items():
         told = route.write or not header.writes_only
         if told and not (header.private_only and route.access.public):
             yield {"name": name, "in": "header", "required": False} | header.described()
 
 
-def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+def _responses(route: Route, schemas: _Schemas, examples: AnswerExamples) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, answer in route.answers.items():
+    for status in route.answers:
         own = route.response_headers if status < 300 else ()  # noqa: PLR2004  # successes
         headers = dict.fromkeys((*ALWAYS, *RATES, *own))
         responses[str(status)] = {
             "description": reason(status),
             "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
-            "content": _content(answer, schemas),
+            "content": content_of(route, status, schemas.of, examples),
         }
     if route.write:
         responses.setdefault("202", _accepted(schemas))
@@ -219,18 +220,5 @@ def _accepted(schemas: _Schemas) -> dict[str, Any]:
     return {
         "description": "The command is on its way: ask `status_url` for its outcome.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
-        "content": {"application/json": {"schema": schemas.of(AcceptedBody)}},
+        "content": accepted_content(schemas.of),
     }
-
-
-def _content(answer: Any, schemas: _Schemas) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for each in answer if isinstance(answer, tuple) else (answer,):
-        if isinstance(each, str):
-            content[each] = {"schema": {"type": "string"}}
-        elif isinstance(each, Stream):
-            schema = {"type": "string"} if each.schema is None else schemas.of(each.schema)
-            content[each.media_type] = {"schema": schema}
-        else:
-            content["application/json"] = {"schema": schemas.of(each)}
-    return content

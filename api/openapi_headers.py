@@ -26,6 +26,10 @@ HEADERS: dict[str, Any] = {
     "X-Request-Id": _text("The request's id: yours if you sent a sane one, else ours.", "req_0f8fad5bd9cb469fa165708"),
     "Location": _text("Where the command's status is.", "/commands/cmd_AQAAAAAA"),
     "Retry-After": _text("Seconds after which to try again.", "1", pattern=r"^\d+$"),
+    "Link": _text(
+        "Of CSV that goes on: the address of the next page (RFC 8288).",
+        '</billing/credits/transactions?limit=20&cursor=WyIwIiwiMCJd>; rel="next"',
+    ),
     "Preference-Applied": _text("`respond-async` if the client preferred not to wait (RFC 7240).", "respond-async"),
     "WWW-Authenticate": _text("The challenge (RFC 6750).", "Bearer"),
     "X-Credits-Cost": _text("What the request cost, in credits.", "0.000123", pattern=_CREDITS),
@@ -74,9 +78,16 @@ class RequestHeader(Struct, frozen=True, kw_only=True):
             schema["maxLength"] = self.length_max
         if self.pattern is not None:
             schema["pattern"] = self.pattern
-        return {"description": self.description, "schema": schema}
+        return {"description": self.description, "schema": schema, "example": self.example}
 
 
+ROUTE_HEADERS: dict[str, RequestHeader] = {
+    "Stripe-Signature": RequestHeader(
+        description="When Stripe signed the body, and its signature (`t=…,v1=…`); without a right one it is 400.",
+        example="t=1795356849,v1=" + "0" * 64,
+    ),
+}
+"""Headers that a route needs, named in its `request_headers`."""
 REQUEST_HEADERS: dict[str, RequestHeader] = {
     "X-Request-Id": RequestHeader(
         description="An id of your own for logs and support; ignored unless it is short and plain.",

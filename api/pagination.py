@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from api.call import Call
 from api.errors import ApiError
 from projections.paging import Cursor, Page
 
@@ -53,6 +54,13 @@ def decode_cursor(text: str) -> Cursor:
     if not sane or encode_cursor((sort, key)) != text:
         raise ApiError("invalid_cursor", param="cursor")
     return sort, key
+
+
+def next_link(call: Call[Any, PageQuery], next_cursor: str | None) -> dict[str, str]:
+    """`Link` to the next page (RFC 8288), for answers that have no place for `next_cursor`; none on the last page."""
+    if next_cursor is None:
+        return {}
+    return {"Link": f'<{call.url_path}?limit={call.query.limit}&cursor={next_cursor}>; rel="next"'}
 
 
 def list_fields(page: Page[Any], shown: Callable[[Any], T]) -> dict[str, Any]:

@@ -115,8 +115,10 @@ class Route(Struct, frozen=True, kw_only=True):
     path_examples: Mapping[str, str] = {}  # msgspec copies the default
     example: Mapping[str, Any] | None = None
     """A body that works, for the documentation."""
+    request_headers: tuple[str, ...] = ()
+    """Names of headers that it needs, documented in `openapi_headers.ROUTE_HEADERS`."""
     response_headers: tuple[str, ...] = ()
-    """Names of headers that successful answers carry, documented in `openapi.HEADERS`."""
+    """Names of headers that successful answers carry, documented in `openapi_headers.HEADERS`."""
 
     @property
     def status(self) -> int:

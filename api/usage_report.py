@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 from msgspec import Meta, Struct, field
 
 from api.call import Call, Reply
-from api.csv_answer import csv_reply, prefers_csv
+from api.csv_answer import csv_reply, json_reply, prefers_csv
 from api.errors import ApiError, declare
 from api.rfc3339 import format_instant
 from api.usage_times import Stretches, Unit, period, stretches, zone_of
@@ -141,14 +141,14 @@ async def sums_of(call: Call[Any, Any], wanted: Asked) -> list[UsageSum]:
         raise ApiError("usage_too_large") from None
 
 
-async def answer(call: Call[Any, Any], wanted: Asked) -> UsageReport | Reply:
+async def answer(call: Call[Any, Any], wanted: Asked) -> Reply:
     """The report, as the client prefers it."""
     sums = await sums_of(call, wanted)
     if prefers_csv(call.header("accept")):
         rows = ([*_values(wanted, each).values(), *figures(each.figures).values()] for each in sums)
         return csv_reply("usage", (*wanted.words, *UsageSums.__struct_fields__), rows)
     totals = tuple(map(sum, zip(*(each.figures for each in sums), strict=True))) or (0,) * len(FIGURES)
-    return UsageReport(
+    report = UsageReport(
         from_=format_instant(wanted.start),
         to=format_instant(wanted.end),
         time_zone=wanted.zone,
@@ -156,6 +156,7 @@ async def answer(call: Call[Any, Any], wanted: Asked) -> UsageReport | Reply:
         totals=UsageSums(**figures(totals)),
         groups=[_group(wanted, each) for each in sums],
     )
+    return json_reply(report)
 
 
 def _group(wanted: Asked, each: UsageSum) -> UsageGroup:

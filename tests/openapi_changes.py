@@ -21,6 +21,8 @@ def _path(path: str, item: Document, released: Document, current: Document) -> I
         if now is None:
             yield f"{name} is gone"
             continue
+        if now["operationId"] != item[method]["operationId"]:
+            yield f"{name}: the operation is called {now['operationId']}, was {item[method]['operationId']}"
         yield from _parameters(name, item[method], now)
         yield from _body(name, item[method], now, released, current)
         yield from _answers(name, item[method], now, released, current)

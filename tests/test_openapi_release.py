@@ -28,6 +28,11 @@ def test_nothing_that_was_released_breaks() -> None:
     [
         (("paths",), lambda paths: paths.pop("/users/me"), "GET /users/me is gone"),
         (
+            ("paths", "/users/me", "get"),
+            lambda operation: operation.update(operationId="whoami"),
+            "GET /users/me: the operation is called whoami, was show_caller_user",
+        ),
+        (
             ("components", "schemas", "CreditsShown", "properties"),
             lambda properties: properties.pop("available"),
             "GET /billing/credits answer 200: available is gone",

@@ -19,7 +19,7 @@ class ApiKeyUsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     time_zone: ZoneName | None = None
 
 
-async def show_usage(call: Call[None, ApiKeyUsageQuery]) -> UsageReport | Reply:
+async def show_usage(call: Call[None, ApiKeyUsageQuery]) -> Reply:
     """Totals and groups of the key's usage, of a revoked key too."""
     query = call.query
     view = await own_key(call)

@@ -229,7 +229,12 @@ _CREATE = Route(
 
 ROUTES = (
     _CREATE,
-    structs.replace(_CREATE, path="/api-keys/create", description="The same as `POST /api-keys`."),
+    structs.replace(
+        _CREATE,
+        path="/api-keys/create",
+        summary="Create an API key at its second address",
+        description="The same as `POST /api-keys`.",
+    ),
     Route(
         method="GET",
         path="/api-keys",

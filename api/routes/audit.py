@@ -147,7 +147,7 @@ ROUTES = (
         method="GET",
         path="/audit",
         handler=list_all,
-        summary="List the account's audit trail",
+        summary="List the audit trail",
         description=(
             "Who did what, through which key, from where, and what was refused, the newest first. A page looks at no "
             "more than 2,000 entries: with filters it may be short and yet not the last."

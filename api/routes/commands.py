@@ -112,8 +112,9 @@ ROUTES = (
         method="GET",
         path="/commands/{id}",
         handler=show_command,
-        summary="What became of a write",
+        summary="Show a command",
         description=(
+            "What became of a write. "
             "For the `command_id` of a 202 answer or of `outcome_unknown`. Credentials of the account that sent it are "
             "needed, but for commands of public routes."
         ),

@@ -212,7 +212,7 @@ ROUTES = (
         method="POST",
         path="/billing/eligibility",
         handler=ask,
-        summary="Ask whether something would be let in",
+        summary="Check eligibility",
         description=(
             "Answers for a model and a number of tokens, a feature, or an agent, with the code that enforces it and"
             " without doing anything. A refusal says what is missing, which plans would allow it, and the call that"

@@ -207,7 +207,7 @@ ROUTES = (
         method="GET",
         path="/users/me/export",
         handler=export,
-        summary="Export everything that is held on the caller's user",
+        summary="Export the caller's data",
         description=(
             "Of the user and the user's own account; what belongs to an organization is not in it. Sent as it is read, "
             "however much it is: an answer that breaks off is no JSON."

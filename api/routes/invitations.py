@@ -157,7 +157,7 @@ _INVITE = Route(
     method="POST",
     path="/orgs/{id}/invite",
     handler=invite,
-    summary="Invite somebody into an organization",
+    summary="Invite into an organization",
     description="The mail with the token goes to the address; whoever holds it accepts it, once, until it expires.",
     tag="organizations",
     access=needs("orgs:write", level="admin"),

@@ -113,7 +113,7 @@ ROUTES = (
         method="POST",
         path="/auth/password/forgot",
         handler=forgot,
-        summary="Forget the password",
+        summary="Ask for a password reset",
         description=(
             "Mails a token for `POST /auth/password/reset` that lasts an hour. The answer is the same, and as quick, "
             "for an address that nobody has."

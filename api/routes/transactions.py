@@ -4,10 +4,11 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from api.call import Call
-from api.pagination import PageQuery, list_fields
+from api.call import Call, Reply
+from api.csv_answer import csv_reply, json_reply, prefers_csv
+from api.pagination import PageQuery, list_fields, next_link
 from api.rfc3339 import format_instant
-from api.route import Route, needs
+from api.route import Route, Stream, needs
 from domain.account.usage import Usage, UsageSource
 from domain.money import format_credits
 from projections.transactions import Transaction, list_transactions
@@ -62,6 +63,11 @@ class TransactionShown(Struct, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
+_PLAIN = tuple(name for name in TransactionShown.__struct_fields__ if name != "usage")
+COLUMNS = (*_PLAIN, "usage_source", *TokensUsed.__struct_fields__[1:])
+"""Of the CSV: a transaction's fields, then those of its usage, of which `source` is the one that both have."""
+
+
 class TransactionList(Struct, frozen=True, kw_only=True):
     """A page of transactions, newest first."""
 
@@ -71,13 +77,23 @@ class TransactionList(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-async def list_all(call: Call[None, PageQuery]) -> TransactionList:
-    """Every movement of the account's balance; their sum is the balance."""
+async def list_all(call: Call[None, PageQuery]) -> Reply:
+    """Every movement of the account's balance; their sum is the balance. As CSV a page has its `Link` to the next."""
     services, query = call.services, call.query
     page = await list_transactions(
         services.documents, services.shards, call.caller.account_id, limit=query.limit, after=query.after()
     )
-    return TransactionList(**list_fields(page, transaction_shown))
+    listed = TransactionList(**list_fields(page, transaction_shown))
+    if not prefers_csv(call.header("accept")):
+        return json_reply(listed)
+    return csv_reply("transactions", COLUMNS, map(_row, listed.data), next_link(call, listed.next_cursor))
+
+
+def _row(shown: TransactionShown) -> tuple[object, ...]:
+    """A line of CSV: the transaction, and what its request used."""
+    own = (getattr(shown, name) for name in _PLAIN)
+    used = (None if shown.usage is None else getattr(shown.usage, name) for name in TokensUsed.__struct_fields__)
+    return (*own, *used)
 
 
 def transaction_shown(each: Transaction) -> TransactionShown:
@@ -129,7 +145,8 @@ ROUTES = (
         tag="billing",
         access=needs("billing:read"),
         query=PageQuery,
-        answers={200: TransactionList},
+        answers={200: (TransactionList, Stream(media_type="text/csv", description="The same as CSV, page by page."))},
         errors=("invalid_cursor",),
+        response_headers=("Link",),
     ),
 )

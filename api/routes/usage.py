@@ -19,7 +19,7 @@ class UsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time_zone: ZoneName | None = None
 
 
-async def show_usage(call: Call[None, UsageQuery]) -> UsageReport | Reply:
+async def show_usage(call: Call[None, UsageQuery]) -> Reply:
     """Totals and groups of the account's usage."""
     query = call.query
     wanted = await asked(

@@ -151,7 +151,7 @@ ROUTES = (
         method="GET",
         path="/billing/usage/forecast",
         handler=show,
-        summary="Forecast the period's usage",
+        summary="Forecast usage",
         description=(
             "What will have been used at the end of the subscription's period, or of the calendar month, with its"
             " range, its method and what that assumes."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from api.call import Call, Reply
-from api.csv_answer import csv_reply, prefers_csv
+from api.csv_answer import csv_reply, json_reply, prefers_csv
 from api.errors import ApiError
 from api.rfc3339 import format_instant
 from api.route import Route, Stream, needs
@@ -46,7 +46,7 @@ class HistoryReport(Struct, frozen=True, kw_only=True):
     data: list[CreditsOfDay]
 
 
-async def show(call: Call[None, HistoryQuery]) -> HistoryReport | Reply:
+async def show(call: Call[None, HistoryQuery]) -> Reply:
     """The account's credits by day."""
     services, query, account_id = call.services, call.query, call.caller.account_id
     zone = await zone_of(services, account_id, query.time_zone)
@@ -62,7 +62,7 @@ async def show(call: Call[None, HistoryQuery]) -> HistoryReport | Reply:
     if prefers_csv(call.header("accept")):
         names = CreditsOfDay.__struct_fields__
         return csv_reply("credits", names, ([getattr(day, name) for name in names] for day in days))
-    return HistoryReport(from_=format_instant(start), to=format_instant(end), time_zone=zone, data=days)
+    return json_reply(HistoryReport(from_=format_instant(start), to=format_instant(end), time_zone=zone, data=days))
 
 
 def by_day(cut: Stretches, sums: Sequence[UsageSum], debt: MicroCredits, flows: Sequence[Flow]) -> list[CreditsOfDay]:
@@ -94,7 +94,7 @@ ROUTES = (
         method="GET",
         path="/billing/usage/history",
         handler=show,
-        summary="Show credits by day",
+        summary="Show usage history",
         description=(
             "What was granted, given back, used, expired and taken back on each day in the account's time zone, and the"
             " debt at its end. CSV with `Accept: text/csv`."

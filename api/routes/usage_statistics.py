@@ -178,7 +178,7 @@ ROUTES = (
         method="GET",
         path="/billing/usage/statistics",
         handler=show,
-        summary="Show how requests went",
+        summary="Show usage statistics",
         description=(
             "Totals, means, the error rate, and percentiles of latency and tokens, in all and by model. Percentiles are"
             " of whole quarters of a UTC day, and within `error_percent` of the true ones."

@@ -59,8 +59,15 @@ def test_no_cell_is_a_formula(value: object, shown: str) -> None:
         ("text/csv;q=bad", False),
         ("text/csv, application/json", False),
         ("text/csv, */*;q=0.1", True),
+        ("text/csv, */*", True),
+        ("text/csv;q=0.5, */*", False),
+        ("text/*", True),
+        ("text/*, application/*", False),
+        ("text/*, text/csv;q=0", False),
+        ("text/html, application/xml;q=0.9, */*;q=0.8", False),
+        ("image/png", False),
     ],
 )
 def test_who_prefers_csv_gets_it(accept: str | None, wanted: bool) -> None:
-    """By the weights of `Accept`; between equals it is JSON."""
+    """By the weights of `Accept`, then by which is named more exactly; between equals it is JSON."""
     assert prefers_csv(accept) is wanted

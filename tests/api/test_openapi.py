@@ -1,6 +1,7 @@
 """The OpenAPI document, and that the application keeps to it."""
 
 import asyncio
+import copy
 import os
 import re
 import sys
@@ -17,10 +18,12 @@ from api.app import create_app
 from api.error_pages import declared, errors_page
 from api.errors import CODES
 from api.openapi import build_openapi, operation_id
+from api.openapi_answers import EXAMPLES_FILE
 from api.route import all_routes
 from tests.api.billing.paying import shop_open
 from tests.api.running import Running
 from tests.api.serving import served
+from tests.docs.answers import printed
 
 CASES = 5
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +73,25 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
                 assert "example" in media, (method, path)
                 schema = {"$ref": media["schema"]["$ref"], "components": document["components"]}
                 jsonschema.validate(media["example"], schema)
+
+
+def test_every_success_has_a_true_example(document: dict[str, Any]) -> None:
+    """Each answer of the 200s shows an example, of its schema and with nothing that the schema does not have."""
+    closed = copy.deepcopy(document["components"])
+    for schema in closed["schemas"].values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            for status, answer in operation["responses"].items():
+                for media_type, media in answer["content"].items() if status < "300" else ():
+                    assert "example" in media, f"{method} {path} {status} {media_type}: `docs/api.md` shows none"
+                    jsonschema.validate(media["example"], media["schema"] | {"components": closed})
+
+
+def test_answers_are_those_of_the_page() -> None:
+    """`docs/api.md` shows what the document shows; `make openapi` brings them over."""
+    assert EXAMPLES_FILE.read_text("utf-8") == printed((ROOT / "docs" / "api.md").read_text("utf-8"))
 
 
 def test_routes_are_private_unless_they_say_so(document: dict[str, Any]) -> None:
