@@ -37,11 +37,11 @@ devnet: $(RUNTIME) ## Everything in one process, in memory, with demo data
 stack: $(ALL) ## Real Kafka and PostgreSQL, api and worker processes, seeded
 	@exec $(PY) -m devnet.stack $(value ARGS)
 
-test: $(ALL) ## All tests, two at a time (ARGS: pytest options)
-	@$(PY) -m pytest -n 2 --dist loadfile $(value ARGS)
+test: $(ALL) ## All tests, three at a time (ARGS: pytest options)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(value ARGS)
 
 coverage: $(ALL) ## The same, and which branches no test takes
-	@$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered $(value ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(value ARGS)
 
 check: $(ALL) ## Formatting, ruff, mypy strict, import contracts, size limits
 	$(call say,ruff format)

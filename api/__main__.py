@@ -43,6 +43,7 @@ Serves the HTTP API. Settings come from the environment, each with FORMSTATE_ in
   LIMITS                   on or off: rate limits and daily quotas
   MAILER_URL               your mailer: receives invitations and the like
   MAILER_SECRET            id:base64, 32 bytes; signs what it receives
+  HOLD_MARGIN_S            how much longer a hold lasts than its provider may take (60)
   DRAIN_S                  how long open streams may go on when stopping (30)
   LOG_LEVEL                debug, info, warning or error
 

@@ -44,6 +44,8 @@ class ApiSettings:
     """Signs what the mailer receives; all of them do, so that they can be rotated."""
     billing: BillingSettings = field(default_factory=BillingSettings)
     """Who takes the money; nobody by default."""
+    hold_margin_s: int = 60
+    """How much longer a hold lasts than the model's provider may take to answer."""
     drain_s: int = 30
     """How long open requests and streams may go on after the process was asked to stop."""
 
@@ -102,6 +104,7 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
         ),
         mailer_secret=env.secrets("MAILER_SECRET", required=False) or None,
         billing=read_billing(env),
+        hold_margin_s=env.number("HOLD_MARGIN_S", default=60, low=5, high=3_600) or 60,
         drain_s=env.number("DRAIN_S", default=30, low=0, high=600) or 0,
     )
     _check_mailer(env, settings)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from api.call import Call
     from api.llm_models import LlmModel
 
-HOLD_MARGIN_S = 60
-"""A hold outlives the provider's time limit by this much."""
 TEST_PRICE = Price(input=0, cached_input=0, output=0, version="test")
 """Keys of mode `test` never spend."""
 
@@ -105,7 +103,7 @@ class ChatJob:
         caller, account_id = call.caller, call.caller.account_id
         draft = call.draft(f"account:{account_id}", command_id=generation)
         now = services.clock()
-        expires_at = now + int((self.model.timeout_s + HOLD_MARGIN_S) * SECOND)
+        expires_at = now + int((self.model.timeout_s + services.settings.hold_margin_s) * SECOND)
         place = PlaceHold(
             hold_id=f"hold_{draft.attempt}",
             amount=self.wanted.amount,

@@ -68,6 +68,7 @@ BAD = {
     "STRIPE_SECRET_KEY": ["hunter2", "pk_live_12345678"],
     "STRIPE_WEBHOOK_SECRETS": ["hunter2", "whsec_0123456789abcdef,,whsec_0123456789abcdef"],
     "STRIPE_API_URL": ["http://api.stripe.com", "https://user@api.stripe.com", "api.stripe.com"],
+    "HOLD_MARGIN_S": ["0", "4", "x", "3601"],
     "DRAIN_S": ["-1", "x", "100000"],
 }
 

@@ -39,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
 
 
+@pytest.fixture(scope="session")
+def started_postgres(durable_postgres: PostgresServer) -> PostgresServer:
+    """Commits take the time that they take in production: some kills shall hit them."""
+    return durable_postgres
+
+
 @pytest.fixture
 def seed() -> str:
     """Where random moments come from: printed, and given by the environment to have them again."""

@@ -21,6 +21,12 @@ from devnet.servers import (
 )
 
 
+@pytest.fixture(scope="session")
+def started_postgres(durable_postgres: PostgresServer) -> PostgresServer:
+    """The server with the settings that it has by itself."""
+    return durable_postgres
+
+
 async def test_postgres_answers(database_url: str) -> None:
     """A fresh database of version 18, with durable commits, that no other test has written to."""
     connection = await asyncpg.connect(database_url)

@@ -1,4 +1,4 @@
-"""A stream whose API process is killed in the middle: begun first, looked at last, because its hold lasts a minute."""
+"""A stream whose API process is killed in the middle: begun first, looked at last, when its hold has expired."""
 
 import asyncio
 from typing import Any

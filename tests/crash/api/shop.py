@@ -18,6 +18,7 @@ from devnet.seed import wait_until_ready
 from tests.crash.deployment import Deployment, Process
 
 SHORT_TIMEOUT_S = 4
+HOLD_MARGIN_S = 10
 SHORT_MODEL = f"""
 [models.short]
 provider = "openai_compatible"
@@ -76,6 +77,7 @@ class Shop:
         deployment.extra = {
             "FORMSTATE_MODELS_FILE": str(models),
             "FORMSTATE_LIMITS": "off",
+            "FORMSTATE_HOLD_MARGIN_S": str(HOLD_MARGIN_S),
             "FORMSTATE_MAILER_URL": f"http://127.0.0.1:{self.mailer_port}/mail",
         } | {f"FORMSTATE_{name}": f"crash:{base64.b64encode(secret).decode()}" for name, secret in given.items()}
 
