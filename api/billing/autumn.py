@@ -98,6 +98,10 @@ class AutumnProvider:
         del webhook
         _not_configured()
 
+    async def end_seconds(self, account_id: str) -> None:
+        """See `BillingProvider`: there a customer has one plan at a time."""
+        del account_id
+
     async def end_subscriptions(self, account_id: str) -> None:
         """See `BillingProvider`: that is done in its dashboard."""
         del account_id

@@ -44,6 +44,10 @@ class NoProvider:
         del webhook
         _refuse()
 
+    async def end_seconds(self, account_id: str) -> None:
+        """See `BillingProvider`: it bills nobody."""
+        del account_id
+
     async def end_subscriptions(self, account_id: str) -> None:
         """See `BillingProvider`: it bills nobody."""
         del account_id

@@ -92,6 +92,10 @@ class BillingProvider(Protocol):
         """What a webhook was about, looked up; empty where it concerns nothing here. 400 `invalid_signature`."""
         ...
 
+    async def end_seconds(self, account_id: str) -> None:
+        """Ends what the account has bought twice, and sends its money back; to be repeated where it fails."""
+        ...
+
     async def end_subscriptions(self, account_id: str) -> None:
         """Ends at once what it bills the account for, where it can be told to."""
         ...

@@ -36,6 +36,12 @@ declare(
     "Change plan or seats in the customer portal: POST /billing/portal.",
 )
 declare(
+    "checkout_superseded",
+    "conflict",
+    "Another checkout of a plan was begun for the account; only one is open at a time.",
+    "Pay on the newest page, or begin another checkout under a new Idempotency-Key.",
+)
+declare(
     "session_not_yours",
     "forbidden",
     "There is no such checkout of this account.",

@@ -5,6 +5,7 @@ asked, goes to the log as absolute facts; so order, repeats and gaps of the news
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from api.billing.customers import Customers
@@ -19,7 +20,11 @@ from api.billing.stripe_facts import (
     invoice_facts,
     purchase_facts,
     subscription_fact,
+    subscription_of,
+    unsold_facts,
 )
+from api.billing.stripe_pages import close_others
+from api.billing.stripe_seconds import bought_metadata, end_seconds, is_second, that_count
 from api.billing.stripe_webhooks import Hint, hint_of, verify
 from api.errors import ApiError
 from api.ids import derived
@@ -103,13 +108,15 @@ class StripeProvider:
             params["payment_intent_data"] = {"metadata": metadata}
         else:
             known = await self._stripe.subscriptions(customer_id)
-            before = in_force(known, purchase.account_id)
+            before = in_force(that_count(known, purchase.account_id), purchase.account_id)
             if before is not None and before["status"] != "canceled":
                 raise ApiError("already_subscribed")
-            params["subscription_data"] = {"metadata": metadata}
+            params["subscription_data"] = {"metadata": bought_metadata(purchase.account_id)}
             if before is None and plan.trial_days:
                 params["subscription_data"]["trial_period_days"] = plan.trial_days
         made = await self._stripe.create_session(params, derived("stripe.session", purchase.repeat_key, customer_id))
+        if plan is not None:
+            await close_others(self._stripe, made, customer_id, purchase.account_id)
         return Checkout(url=made["url"], session_id=made["id"], expires_at=made["expires_at"] * SECOND)
 
     async def portal(self, account_id: str, return_url: str) -> str:
@@ -168,8 +175,7 @@ class StripeProvider:
             case "subscription":
                 return await self._of_subscription(hint.id, asked_at, hint.event_id)
             case "invoice":
-                about = (await self._stripe.invoice(hint.id)).get("parent") or {}
-                subscription_id = (about.get("subscription_details") or {}).get("subscription")
+                subscription_id = subscription_of(await self._stripe.invoice(hint.id))
                 return await self._of_subscription(subscription_id, asked_at, hint.event_id) if subscription_id else ()
 
     async def _of_session(self, session: Thing, asked_at: Instant, hint: Hint) -> Sequence[Told]:
@@ -188,7 +194,11 @@ class StripeProvider:
         invoice = await self._stripe.invoice_of(payment_id)
         if invoice is None:
             return ()
-        return invoice_facts(await self._purchase(invoice, payment_id, asked_at, hint), self._plans)
+        purchase = await self._purchase(invoice, payment_id, asked_at, hint)
+        subscription_id = subscription_of(invoice)
+        if subscription_id is not None and is_second(await self._stripe.subscription(subscription_id)):
+            return unsold_facts(purchase)
+        return invoice_facts(purchase, self._plans)
 
     async def _purchase(self, sold: Thing, payment_id: str | None, asked_at: Instant, hint: Hint) -> StripePurchase:
         payment = None if payment_id is None else await self._stripe.payment(payment_id)
@@ -209,10 +219,19 @@ class StripeProvider:
         account = account_of(named)
         if account is None:
             return ()
-        counts = in_force(await self._stripe.subscriptions(named["customer"]), account)
+        subscriptions = await self._stripe.subscriptions(named["customer"])
+        counts = in_force(that_count(subscriptions, account), account)
         if counts is None:
             return ()
         return [subscription_fact(counts, account, self._plans, asked_at=asked_at, news=news)]
+
+    async def end_seconds(self, account_id: str) -> None:
+        """See `BillingProvider`."""
+        customer_id = await self._customers.find(account_id)
+        if customer_id is None:
+            return
+        with suppress(StripeGone):  # what is not there any more is ended
+            await end_seconds(self._stripe, await self._stripe.subscriptions(customer_id), account_id)
 
     async def end_subscriptions(self, account_id: str) -> None:
         """See `BillingProvider`. What has been paid for the period stays paid."""

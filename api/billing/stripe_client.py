@@ -20,6 +20,7 @@ RETRIES = 1
 CALL_S = 15.0
 """All tries of one question, and the pauses between them."""
 PAGE = 100
+PAGES_MAX = 10
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -32,6 +33,15 @@ class StripeGone(Exception):
     def __init__(self, param: str | None) -> None:
         super().__init__(param)
         self.param = param
+
+
+class StripeRefused(Exception):
+    """Stripe understands what is asked, and will not do it; `code` says why, if it has one."""
+
+    def __init__(self, error: stripe.InvalidRequestError) -> None:
+        super().__init__(str(error))
+        self.code = error.code
+        self.http_status = error.http_status
 
 
 class StripeClient:
@@ -72,6 +82,25 @@ class StripeClient:
         )
         return next(iter(found["data"]), None)
 
+    async def open_sessions(self, customer_id: str) -> Sequence[Thing]:
+        """The checkout sessions of a customer that can still be paid, the newest first."""
+        found: list[Thing] = []
+        params: Any = {"customer": customer_id, "status": "open", "limit": PAGE}
+        for _ in range(PAGES_MAX):
+            page = await self._asked(self._api.checkout.sessions.list_async(params))
+            found += page["data"]
+            if not page["has_more"]:
+                break
+            params = {**params, "starting_after": found[-1]["id"]}
+        return found
+
+    async def expire_session(self, session_id: str) -> Thing:
+        """The session after it was expired; one that is paid already, or has expired, as it is."""
+        try:
+            return await self._tried(self._api.checkout.sessions.expire_async(session_id))
+        except StripeRefused:
+            return await self.session(session_id)
+
     async def payment(self, payment_id: str) -> Thing:
         """A payment intent with its charge."""
         return await self._asked(self._api.payment_intents.retrieve_async(payment_id, {"expand": ["latest_charge"]}))
@@ -98,6 +127,31 @@ class StripeClient:
         """Ends a subscription at once."""
         await self._asked(self._api.subscriptions.cancel_async(subscription_id))
 
+    async def mark(self, subscription_id: str, metadata: Mapping[str, str]) -> None:
+        """Writes something down about a subscription, beside what is there."""
+        await self._asked(self._api.subscriptions.update_async(subscription_id, {"metadata": dict(metadata)}))
+
+    async def payments_of(self, invoice_id: str) -> Sequence[str]:
+        """The payment intents that have paid an invoice."""
+        found = await self._asked(self._api.invoice_payments.list_async({"invoice": invoice_id, "limit": PAGE}))
+        paid = (each for each in found["data"] if each["status"] == "paid")
+        intents = (each["payment"].get("payment_intent") for each in paid)
+        return [str(each) for each in intents if each is not None]
+
+    async def refund(self, payment_id: str, repeat_key: str) -> bool:
+        """Sends back what is left of a payment, once; false where nothing of it is, or its bank has it."""
+        try:
+            await self._tried(
+                self._api.refunds.create_async(
+                    {"payment_intent": payment_id, "reason": "duplicate"}, {"idempotency_key": repeat_key}
+                )
+            )
+        except StripeRefused as refused:
+            if refused.code not in ("charge_already_refunded", "charge_disputed"):
+                raise _unavailable(refused) from refused
+            return False
+        return True
+
     async def invoice(self, invoice_id: str) -> Thing:
         """An invoice."""
         return await self._asked(self._api.invoices.retrieve_async(invoice_id))
@@ -121,6 +175,13 @@ class StripeClient:
 
     async def _asked(self, asking: Awaitable[stripe.StripeObject]) -> Thing:
         try:
+            return await self._tried(asking)
+        except StripeRefused as refused:
+            raise _unavailable(refused) from refused
+
+    async def _tried(self, asking: Awaitable[stripe.StripeObject]) -> Thing:
+        """`StripeRefused` for what the state of things forbids, which is an answer to who asks for it."""
+        try:
             async with asyncio.timeout(CALL_S):
                 return (await asking).to_dict()
         except stripe.IdempotencyError:
@@ -128,7 +189,7 @@ class StripeClient:
         except stripe.InvalidRequestError as error:
             if error.code == "resource_missing":
                 raise StripeGone(error.param) from None
-            raise _unavailable(error) from error
+            raise StripeRefused(error) from error
         except (stripe.StripeError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise _unavailable(error) from error
 

@@ -134,6 +134,18 @@ def invoice_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
     return [told, *gone]
 
 
+def unsold_facts(purchase: StripePurchase) -> Sequence[Told]:
+    """What has left of a payment that bought nothing here: it is on record, and takes nothing back."""
+    account = account_of((purchase.sold.get("parent") or {}).get("subscription_details") or {})
+    return () if account is None or purchase.payment is None else _gone(account, purchase.payment, purchase)
+
+
+def subscription_of(invoice: Mapping[str, Any]) -> str | None:
+    """The subscription that an invoice is of, if it is of one."""
+    found = ((invoice.get("parent") or {}).get("subscription_details") or {}).get("subscription")
+    return found if isinstance(found, str) else None
+
+
 def _priced(line: Mapping[str, Any]) -> str:
     """The price of an invoice's line."""
     price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")

@@ -12,6 +12,7 @@ from api.call import Call
 from api.errors import ApiError
 from api.parts import Services
 from api.route import PUBLIC, Route
+from domain.account.subscription import ConfirmSubscription
 from domain.envelope import Actor
 
 WEBHOOK_BYTES_MAX = 512 * 1024
@@ -36,6 +37,8 @@ async def from_stripe(call: Call[None, None]) -> Received:
     if not await _all_known(services, {each.account_id for each in told}):
         return Received()
     await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id="stripe"))
+    for account_id in {each.account_id for each in told if isinstance(each.command, ConfirmSubscription)}:
+        await billing.end_seconds(account_id)
     return Received(told=len(told))
 
 

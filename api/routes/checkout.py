@@ -166,6 +166,7 @@ ROUTES = (
             "unknown_plan",
             "invalid_subscription",
             "already_subscribed",
+            "checkout_superseded",
             "live_key_required",
         ),
         write=True,

@@ -60,7 +60,11 @@ class _Routes:
         """One request of Stripe's API, or the outage that was asked for."""
         shop, path = self._shop, request.path_params["path"]
         shop.asked.append(f"{request.method} {path}")
+        if shop.answers_left is not None:
+            shop.answers_left -= 1
         match shop.outage:
+            case "none" if shop.answers_left is not None and shop.answers_left < 0:
+                return Response(b"upstream", status_code=503)
             case "down":
                 return Response(b"upstream", status_code=503)
             case "hang":
@@ -98,23 +102,36 @@ class _Routes:
         except Missing as missing:
             return _error(404, "invalid_request_error", missing.param, str(missing), code="resource_missing")
         except (KeyError, ValueError, TypeError) as error:
-            return _error(400, "invalid_request_error", None, f"cannot be done: {error!r}")
+            code = "charge_already_refunded" if "already_refunded" in str(error) else None
+            return _error(400, "invalid_request_error", None, f"cannot be done: {error!r}", code=code)
 
     def _make(self, path: str, params: Thing) -> Thing:
         shop = self._shop
-        make = {
-            "customers": shop.customer,
-            "checkout/sessions": shop.session,
-            "billing_portal/sessions": shop.portal,
-        }[path]
-        return make(params)
+        match path.split("/"):
+            case ["customers"]:
+                return shop.customer(params)
+            case ["checkout", "sessions"]:
+                return shop.session(params)
+            case ["checkout", "sessions", session_id, "expire"]:
+                return shop.expire(session_id)
+            case ["billing_portal", "sessions"]:
+                return shop.portal(params)
+            case ["subscriptions", subscription_id]:
+                return shop.mark(subscription_id, params)
+            case ["refunds"]:
+                return shop.refund(params["payment_intent"])
+            case _:
+                raise KeyError(path)
 
     def _show(self, path: str, params: Thing) -> Thing:
         shop, expand = self._shop, params.get("expand", [])
         if path in _KINDS:
             params |= {"payment_intent": params["payment"]["payment_intent"]} if "payment" in params else {}
-            names = ("customer", "payment_intent", "subscription")
-            found = shop.all(_KINDS[path], **{name: params[name] for name in names if name in params})
+            names = ("customer", "payment_intent", "subscription", "invoice", "status")
+            given = {name: params[name] for name in names if params.get(name, "all") != "all"}
+            found = shop.all(_KINDS[path], **given)
+            if "starting_after" in params:
+                found = found[[each["id"] for each in found].index(params["starting_after"]) + 1 :]
             inner = [each.removeprefix("data.") for each in expand]
             limit = int(params.get("limit", 10))
             data = [self._expanded(each, inner) for each in found[:limit]]

@@ -58,6 +58,8 @@ class DevStripe:
         """All objects by id."""
         self.events: list[Thing] = []
         self.outage: Outage = "none"
+        self.answers_left: int | None = None
+        """After so many requests the next ones are 503; `None`: never."""
         self.asked: list[str] = []
         """Method and path of each request."""
 
@@ -121,6 +123,8 @@ class DevStripe:
         session = self.find(session_id, "checkout.session")
         if session["status"] == "complete":
             return session
+        if session["status"] == "expired":
+            raise Missing("id", session_id)
         session["status"] = "complete"
         if session["mode"] == "subscription":
             self._subscribe(session)
@@ -137,15 +141,21 @@ class DevStripe:
         self._charge_session(session)
         self._tell("checkout.session.async_payment_succeeded", session)
 
-    def expire(self, session_id: str) -> None:
-        """Nobody paid in time."""
+    def expire(self, session_id: str) -> Thing:
+        """Nobody paid in time, or another one took its place. `ValueError` for one that is not open."""
         session = self.find(session_id, "checkout.session")
+        if session["status"] != "open":
+            raise ValueError(f"This Checkout Session has a status of {session['status']}.")
         session["status"] = "expired"
         self._tell("checkout.session.expired", session)
+        return session
 
-    def refund(self, payment_id: str, cents: int) -> Thing:
-        """Sends a part of the money back."""
+    def refund(self, payment_id: str, cents: int | None = None) -> Thing:
+        """Sends a part of the money back, or what is left of it. `ValueError` where that is nothing."""
         charge = self.charge_of(payment_id)
+        cents = charge["amount"] - charge["amount_refunded"] if cents is None else cents
+        if cents == 0:
+            raise ValueError("charge_already_refunded")
         charge["amount_refunded"] += cents
         charge["refunded"] = charge["amount_refunded"] == charge["amount"]
         refund = self._new("re_", "refund", amount=cents, charge=charge["id"], payment_intent=payment_id)
@@ -211,10 +221,19 @@ class DevStripe:
         self._tell("customer.subscription.updated", subscription)
 
     def cancel(self, subscription_id: str) -> None:
-        """The subscription ends now."""
+        """The subscription ends now. `Missing` where it has ended already."""
         subscription = self.find(subscription_id, "subscription")
+        if subscription["status"] == "canceled":
+            raise Missing("id", subscription_id)
         subscription["status"] = "canceled"
         self._tell("customer.subscription.deleted", subscription)
+
+    def mark(self, subscription_id: str, params: Thing) -> Thing:
+        """Somebody writes down something about the subscription."""
+        subscription = self.find(subscription_id, "subscription")
+        subscription["metadata"] = subscription["metadata"] | params["metadata"]
+        self._tell("customer.subscription.updated", subscription)
+        return subscription
 
     def charge_of(self, payment_id: str) -> Thing:
         """The charge of a payment intent."""
@@ -302,6 +321,7 @@ class DevStripe:
             "in_",
             "invoice",
             status="draft" if paid is None else "open",
+            billing_reason="subscription_cycle" if "latest_invoice" in subscription else "subscription_create",
             customer=subscription["customer"],
             amount_due=cents,
             amount_paid=0,
@@ -340,6 +360,7 @@ class DevStripe:
                 "object": "event",
                 "type": kind,
                 "created": int(time.time()),
+                "livemode": False,
                 "data": {"object": public(thing)},
             }
         )
