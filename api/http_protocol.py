@@ -4,6 +4,7 @@ What is refused here never becomes a request; it is answered in the one error sh
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -12,6 +13,7 @@ from api.answer import Header
 from api.app import Application
 from api.errors import ApiError
 from api.ids import random_hex
+from api.timers import Timer, timers_of
 
 HEADER_BYTES_MAX = 32 * 1024
 HEADERS_S = 10.0
@@ -25,6 +27,61 @@ class _HeadTooLarge(Exception):
     """Stops the parser."""
 
 
+class _Loop:
+    """What a connection asks of its loop. Of its time limits hardly one is ever reached."""
+
+    __slots__ = ("call_later", "create_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.create_task = loop.create_task
+        self.call_later = timers_of(loop).call_later
+
+
+class _OneWrite:
+    """What an answer is written to: keeps its head until its body begins, so that both leave in one system call.
+
+    A server must not send the head before that anyway (ASGI, "Response Start"). `answered` is told of the answer's end.
+    """
+
+    __slots__ = ("_answered", "_cycle", "_head", "_kept", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, cycle: Any, answered: Callable[[], None]) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._answered = answered
+        self._head = b""
+        self._kept = False
+
+    def write(self, data: bytes) -> None:
+        """The first write of an answer is its head; one before that is a `100 Continue`."""
+        if self._head:
+            self._transport.writelines((self._head, data))
+            self._head = b""
+        elif self._kept or not self._cycle.response_started:
+            self._transport.write(data)
+        else:
+            self._head, self._kept = data, True
+
+    def finish(self) -> None:
+        """The answer is complete, perhaps without a body, as that to a HEAD is."""
+        self._flush()
+        self._answered()
+
+    def close(self) -> None:
+        """Ends the connection behind what was written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """See `asyncio.BaseTransport`."""
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+
 class BoundedHttp(HttpToolsProtocol):
     """See the module. One object for each connection."""
 
@@ -35,11 +92,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._after = timers_of(self.loop).call_later
+        self.loop = _Loop(self.loop)  # type: ignore[assignment]  # all that uvicorn asks of it
         self._head_open = True
         self._head_bytes = 0
         self._parsed_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._head_timer: Timer | None = None
+        self._write_timer: Timer | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Refuses one connection too many; gives the others a bounded time to say something."""
@@ -47,7 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.connections) > self.connections_max:
             self._close_with(ApiError("overloaded", "Too many connections.", headers={"Retry-After": "1"}))
         else:
-            self._head_timer = self.loop.call_later(self.headers_s, self._head_too_slow)
+            self._head_timer = self._after(self.headers_s, self._head_too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of the timers."""
@@ -65,7 +124,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_bytes > self.header_bytes_max:
             self._close_with(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.headers_s, self._head_too_slow)
+            self._head_timer = self._after(self.headers_s, self._head_too_slow)
 
     def on_message_begin(self) -> None:
         """A new head begins."""
@@ -93,7 +152,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_open = False
         self._head_bytes = 0
         self._stop_head_timer()
+        before = self.cycle
         super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not before:  # else it is an upgrade, which is refused
+            answer = _OneWrite(self.transport, cycle, cycle.on_response)
+            cycle.transport, cycle.on_response = answer, answer.finish  # type: ignore[assignment]
 
     def send_400_response(self, msg: str) -> None:
         """What the parser refused, in the one error shape."""
@@ -107,7 +171,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The client does not read: it has a bounded time to go on."""
         super().pause_writing()
         if self._write_timer is None:
-            self._write_timer = self.loop.call_later(self.write_s, self.transport.abort)
+            self._write_timer = self._after(self.write_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has read on."""

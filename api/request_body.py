@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from api.errors import ApiError
+from api.timers import in_time
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
 
 IDLE_S = 10.0
 """How long a body may pause."""
@@ -49,10 +51,9 @@ async def _rest(receive: Receive, first: bytes, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
-async def _next(receive: Receive, timeout_s: float) -> MutableMapping[str, Any]:
+async def _next(receive: Receive, timeout_s: float) -> Message:
     try:
-        async with asyncio.timeout(timeout_s):
-            message = await receive()
+        message = await in_time(receive(), timeout_s)
     except TimeoutError:
         raise ApiError("body_timeout", headers={"Connection": "close"}) from None
     if message["type"] == "http.disconnect":

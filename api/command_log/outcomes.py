@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from api.background import ended
 from api.errors import ApiError
+from api.timers import timers_of
 from eventstore.errors import StoreError
 from eventstore.records import Outcome
 from eventstore.store import Store
@@ -95,7 +96,7 @@ class OutcomePoller:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome | None] = loop.create_future()
         waiter = _Waiter(shard, command_id, attempt, fingerprint, done)
-        timer = loop.call_later(timeout_s, _give_up, done)
+        timer = timers_of(loop).call_later(timeout_s, _give_up, done)
         self._waiters.add(waiter)
         self._by_command.setdefault(command_id, []).append(waiter)
         if waiter.due < self._sleeps_until:

@@ -38,6 +38,20 @@ async def drip(_call: Call[None, None]) -> StreamingResponse:
     return StreamingResponse(parts())
 
 
+class Slow:
+    """An answer whose body comes when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
+        """See ASGI."""
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        self.begun.set()
+        await self.go_on.wait()
+        await send({"type": "http.response.body", "body": b"body"})
+
+
 def _open(path: str, handler: Any) -> Route:
     return Route(
         method="GET",
@@ -140,6 +154,38 @@ async def test_connections_serve_many_requests(url: str) -> None:
     async with connected(url) as client:
         await client.send(HEAD + BODY + HEAD + b"{" * 12 + HEAD + BODY)
         assert [(await client.answer()).status for _ in range(3)] == [200, 400, 200]
+
+
+async def test_an_answer_leaves_in_one_write() -> None:
+    """The head waits for the body: nothing of an answer is on the socket before its body has begun."""
+    slow, loop = Slow(), asyncio.get_running_loop()
+
+    async def answer(_call: Call[None, None]) -> Slow:
+        return slow
+
+    async with application() as running, served(create_app(running.services, [_open("/slow", answer)])) as address:
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", int(address.rpartition(":")[2])))
+            await loop.sock_sendall(client, b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+            async with asyncio.timeout(10):
+                await slow.begun.wait()
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+                slow.go_on.set()
+                assert (await loop.sock_recv(client, 65_536)).endswith(b"\r\n\r\nbody")
+
+
+async def test_an_answer_without_a_body_leaves_too(url: str) -> None:
+    """A HEAD, which has no body to wait for, is answered at once, and so is what comes behind it."""
+    get = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    async with connected(url) as client:
+        await client.send(get.replace(b"GET", b"HEAD"))
+        head = await client.some()
+        assert head.startswith(b"HTTP/1.1 200")
+        assert head.endswith(b"\r\n\r\n")
+        await client.send(get.replace(b"GET", b"OPTIONS") + get)
+        assert [(await client.answer()).status for _ in range(2)] == [204, 200]
 
 
 @pytest.mark.usefixtures("hasty")
