@@ -183,11 +183,12 @@ class Devnet:
 
 def _committed(services: Services) -> Callable[[Sequence[Outcome]], None]:
     """Hands outcomes to the requests that wait for them, and logs each applied command."""
+    lines = log.bind()  # to find out for each line that nobody wants it would cost more than the outcome
 
     def committed(outcomes: Sequence[Outcome]) -> None:
         services.commands.poller.poke(outcomes)
         for outcome in outcomes:
-            log.info("command_decided", status=outcome.status, command_id=outcome.command_id, stream=outcome.stream)
+            lines.info("command_decided", status=outcome.status, command_id=outcome.command_id, stream=outcome.stream)
 
     return committed
 

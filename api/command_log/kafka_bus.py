@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -24,6 +25,7 @@ from aiokafka.errors import (
 from api.background import ended
 from api.command_log.bus import Ack, BusUnavailable, BusUncertain
 from api.errors import ApiError
+from api.timers import in_time, timers_of
 from eventstore.codec import COMMAND_SIZE_BYTES_MAX
 from eventstore.command_topic import TopicUnusable, check_topic
 from telemetry import logs, metrics
@@ -111,12 +113,12 @@ class KafkaBus:
         producer = self._producer
         if producer is None:
             raise BusUnavailable(self._why or "not connected")
-        delivery: asyncio.Future[object] | None = None
+        delivery: asyncio.Future[Any] | None = None
         began = time.monotonic()
         try:
-            async with asyncio.timeout(SEND_S):
-                delivery = await producer.send(self._topic, value=value, key=key, partition=shard)
-                written = await asyncio.shield(delivery)
+            sending = producer.send(self._topic, value=value, key=key, partition=shard)
+            delivery = sent = await in_time(sending, SEND_S)
+            written = await _acknowledged(sent, began + SEND_S - time.monotonic())
         except MessageSizeTooLargeError:
             raise ApiError("command_too_large", limit_bytes=COMMAND_SIZE_BYTES_MAX) from None
         except (KafkaError, TimeoutError, OSError, AssertionError) as error:
@@ -193,6 +195,26 @@ class KafkaBus:
             await _close(producer)
             raise
         return producer
+
+
+async def _acknowledged(delivery: "asyncio.Future[Any]", timeout_s: float) -> Any:
+    """What the brokers say, or `TimeoutError`. Whoever stops waiting, the send goes on: it may have been written."""
+    done: asyncio.Future[None] = delivery.get_loop().create_future()
+
+    def wake(_delivery: object = None) -> None:
+        if not done.done():
+            done.set_result(None)
+
+    timer = timers_of(delivery.get_loop()).call_later(timeout_s, wake)
+    delivery.add_done_callback(wake)
+    try:
+        await done
+    finally:
+        timer.cancel()
+        delivery.remove_done_callback(wake)
+    if not delivery.done():
+        raise TimeoutError
+    return delivery.result()
 
 
 async def _close(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
