@@ -1,12 +1,15 @@
 """A database with very many accounts, each with the history of one that was really applied: its rows are copied."""
 
+import re
+from collections.abc import Sequence
+
 import asyncpg
 
 from bench.recording import RecordingDocuments, RecordingStore
 from bench.workload import Workload
 from eventstore.clock import system_clock
 from eventstore.codec import MacChain
-from eventstore.records import Lease
+from eventstore.records import Lease, StoredEvent
 from eventstore.shards import SHARDS_DEFAULT, shard_of
 from projections.document_tables import table_of
 from worker.round import Rounds
@@ -25,13 +28,15 @@ FROM (
     FROM (SELECT lpad(to_hex(number), 32, '0') AS hex FROM generate_series(0, $1::bigint - 1) AS number) AS numbered
 ) AS placed
 """  # noqa: S608  # no value from outside is in it
-COPY_EVENT = f"""
+# Every id of the account that is copied, as it is of the account that it is copied for: some are of its grant.
+COPIED = "replace(replace({text}::text, '{hex}', hex), '{grant}', md5(hex))"
+COPY_EVENT = """
 INSERT INTO events (shard, stream, version, seq, at, type, schema_version, payload, metadata, mac)
 SELECT
     shard, 'account:user_' || hex, $1::bigint, place * $2::bigint + $1::bigint, $3::bigint, $4::text, $5::integer,
-    convert_to(replace($6::text, '{HEX}', hex), 'UTF8'), convert_to(replace($7::text, '{HEX}', hex), 'UTF8'), $8::bytea
+    convert_to({payload}, 'UTF8'), convert_to({metadata}, 'UTF8'), $8::bytea
 FROM bench_accounts
-"""  # noqa: S608  # no value from outside is in it
+"""
 COPY_HEAD = """
 INSERT INTO stream_head
     (shard, stream, version, mac, due_at, snapshot, snapshot_at, snapshot_version, quarantined)
@@ -39,9 +44,7 @@ SELECT shard, 'account:user_' || hex, $1::bigint, $2::bytea, $3::bigint, NULL, 0
 """
 COPY_DOCUMENT = """
 INSERT INTO {table} (shard, key, owner, sort, doc)
-SELECT
-    shard, replace($1::text, '{hex}', hex), replace($2::text, '{hex}', hex), replace($3::text, '{hex}', hex),
-    replace($4::text, '{hex}', hex)::jsonb
+SELECT shard, {key}, {owner}, {sort}, {doc}::jsonb
 FROM bench_accounts
 """
 SET_SEQS = """
@@ -88,10 +91,11 @@ async def _pattern() -> RecordingStore:
 async def _copy(connection: "asyncpg.Connection[asyncpg.Record]", pattern: RecordingStore) -> None:
     (written,) = pattern.written
     events = written.batch.events
+    grant = _grant(events)
     for event in events:
         payload, metadata = event.payload.decode(), event.metadata.decode()
         await connection.execute(
-            COPY_EVENT,
+            COPY_EVENT.format(payload=_copied("$6", grant), metadata=_copied("$7", grant)),
             event.version,
             len(events),
             event.at,
@@ -104,8 +108,23 @@ async def _copy(connection: "asyncpg.Connection[asyncpg.Record]", pattern: Recor
     for _, head in written.batch.heads:
         await connection.execute(COPY_HEAD, head.version, head.mac, head.due_at)
     for collection, changes in written.documents.items():
+        names = ("key", "owner", "sort", "doc")
+        texts = {name: _copied(f"${number}", grant) for number, name in enumerate(names, start=1)}
+        sql = COPY_DOCUMENT.format(table=table_of(collection), **texts)
         for change in changes:
             assert change.doc is not None
-            sql = COPY_DOCUMENT.format(table=table_of(collection), hex=HEX)
             await connection.execute(sql, change.key, change.owner, change.sort, change.doc.decode())
     await connection.execute(SET_SEQS, len(events))
+
+
+def _grant(events: Sequence[StoredEvent]) -> str:
+    """The number of the account's one grant, which is none of the account's own."""
+    grants: set[str] = {
+        found for event in events for found in re.findall(r"grant_([0-9a-f]{32})", event.payload.decode())
+    }
+    (grant,) = grants
+    return grant
+
+
+def _copied(text: str, grant: str) -> str:
+    return COPIED.format(text=text, hex=HEX, grant=grant)

@@ -84,6 +84,7 @@ PROJECTION = Projection(
     owner=lambda entry: entry.account_id,
     sort=lambda entry: instant_sort(entry.at),
     begun_by=audited_events(),
+    written_once=True,
     done=lambda _entry: True,
     listed_everywhere=True,
 )

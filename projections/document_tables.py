@@ -10,8 +10,8 @@ from projections.projection import AnyProjection
 from projections.registry import all_projections
 from projections.versions import outdated
 
-# Room in the page for the next version of each document: then an update that changes no indexed column touches no
-# index. Texts compare bytewise, as they do in Python.
+# Room in the page for the next version of a document: then an update that changes no indexed column touches no
+# index. One that is written once needs none. Texts compare bytewise, as they do in Python.
 TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (
     shard integer NOT NULL,
@@ -20,10 +20,12 @@ CREATE TABLE IF NOT EXISTS {table} (
     sort text COLLATE "C" NOT NULL,
     doc jsonb NOT NULL,
     PRIMARY KEY (shard, key)
-) WITH (fillfactor = 80);
-CREATE INDEX IF NOT EXISTS {table}_owned ON {table} (shard, owner, sort, key)
+) WITH (fillfactor = {fillfactor})
 """
 
+# An index is kept only where a reader asks for it: each one costs every new document a page of its own.
+OWNED = "CREATE INDEX IF NOT EXISTS {table}_owned ON {table} (shard, owner, sort, key)"
+NOT_OWNED = "DROP INDEX IF EXISTS {table}_owned"
 BY_KEY = "CREATE INDEX IF NOT EXISTS {table}_by_key ON {table} (key)"
 NOT_BY_KEY = "DROP INDEX IF EXISTS {table}_by_key"
 NEWEST = "CREATE INDEX IF NOT EXISTS {table}_newest ON {table} (shard, sort, key)"
@@ -52,13 +54,19 @@ def table_of(collection: str) -> str:
     return f"rm_{collection}"
 
 
+def fillfactor_of(projection: AnyProjection) -> int:
+    """How full a page may become by new documents, in percent."""
+    return 100 if projection.written_once else 80
+
+
 async def create_table(connection: DirectConnection, projection: AnyProjection, table: str) -> None:
     """Makes a table for the projection's documents with the indexes they need; what is there already stays."""
+    owned = OWNED if projection.listed else NOT_OWNED
     by_key = BY_KEY if projection.found_by_key else NOT_BY_KEY
     newest = NEWEST if projection.followed else NOT_NEWEST
     everywhere = OWNED_EVERYWHERE if projection.listed_everywhere else NOT_OWNED_EVERYWHERE
-    for sql in (TABLE, by_key, newest, everywhere):
-        await connection.execute(sql.format(table=table))
+    for sql in (TABLE, owned, by_key, newest, everywhere):
+        await connection.execute(sql.format(table=table, fillfactor=fillfactor_of(projection)))
 
 
 async def migrate_documents(

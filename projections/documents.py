@@ -54,7 +54,10 @@ class DocumentReader(Protocol):
         sort_from: str | None = None,
         sort_to: str | None = None,
     ) -> list[Row]:
-        """Up to `limit` of an owner's documents by (sort, key), behind `after`; `sort_from` <= sort < `sort_to`."""
+        """Up to `limit` of an owner's documents by (sort, key), behind `after`; `sort_from` <= sort < `sort_to`.
+
+        Only for collections that are `listed`.
+        """
         ...
 
     async def page_everywhere(

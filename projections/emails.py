@@ -36,6 +36,7 @@ PROJECTION = Projection(
     begun_by=[UserRegistered, UserErased],
     done=lambda _view: True,
     found_by_key=True,
+    listed=False,
 )
 
 

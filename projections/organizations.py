@@ -45,6 +45,7 @@ PROJECTION = Projection(
     evolve=_evolve,
     owner=lambda view: view.id,
     begun_by=[OrganizationCreated],
+    listed=False,
 )
 
 

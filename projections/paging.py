@@ -54,6 +54,7 @@ async def page_of(
     newest_first: bool = True,
 ) -> Page[D]:
     """The same for documents whose owner is a part of the stream, such as one key of an account."""
+    assert projection.listed, f"{projection.collection} has no index for listings"
     rows = await documents.page(
         projection.collection,
         shard,
@@ -77,6 +78,7 @@ async def read_period(
     newest_first: bool = False,
 ) -> AsyncIterator[D]:
     """All documents of the stream's owner that sort from `start` up to `end`, holding one page at a time."""
+    assert projection.listed, f"{projection.collection} has no index for listings"
     after: Cursor | None = None
     shard, owner = shard_of(stream, shards), stream.partition(":")[2]
     while start < end:

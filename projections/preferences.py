@@ -34,6 +34,7 @@ PROJECTION = Projection(
     evolve=_evolve,
     owner=lambda view: view.account_id,
     begun_by=[PreferencesChanged],
+    listed=False,
 )
 
 

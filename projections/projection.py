@@ -33,8 +33,10 @@ class Projection(Generic[D]):
         sort: Callable[[D], str] = lambda _document: "",
         begun_by: Sequence[type[Event]] = (),
         done: Callable[[D], bool] = lambda _document: False,
+        written_once: bool = False,
         found_by_key: bool = False,
         followed: bool = False,
+        listed: bool = True,
         listed_everywhere: bool = False,
     ) -> None:
         self.collection = collection
@@ -50,10 +52,14 @@ class Projection(Generic[D]):
         """Events whose document is the same whatever was there before: a worker need not look for an earlier one."""
         self.done = done
         """Tells that the document will hardly change again: a worker does not keep it at hand."""
+        self.written_once = written_once
+        """Hardly any document is ever changed: the pages of its table keep no room for that."""
         self.found_by_key = found_by_key
         """Documents are also looked up by key alone, where the reader cannot know the stream."""
         self.followed = followed
         """Readers ask for what is newer than a position (`DocumentReader.newer`)."""
+        self.listed = listed and not listed_everywhere
+        """An owner's documents of one shard are listed together (`DocumentReader.page`)."""
         self.listed_everywhere = listed_everywhere
         """An owner's documents lie in many shards, and are listed together (`DocumentReader.page_everywhere`)."""
         self._encoder = msgspec.json.Encoder()

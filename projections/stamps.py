@@ -70,6 +70,7 @@ PROJECTION = Projection(
     begun_by=_EVENTS,
     done=lambda _stamp: True,
     followed=True,
+    listed=False,
 )
 
 

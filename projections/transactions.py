@@ -226,6 +226,7 @@ PROJECTION = Projection(
     owner=lambda transaction: transaction.account_id,
     sort=lambda transaction: f"{transaction.version:012d}",
     begun_by=MOVEMENTS,
+    written_once=True,
     done=lambda _transaction: True,
 )
 

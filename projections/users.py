@@ -102,6 +102,7 @@ PROJECTION = Projection(
     evolve=_evolve,
     owner=lambda view: view.id,
     begun_by=[UserRegistered, IdentityLinked],
+    listed=False,
 )
 
 

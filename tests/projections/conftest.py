@@ -33,7 +33,12 @@ def _key(_recorded: Recorded) -> str | None:
 
 
 def projection_of(
-    collection: str, *, found_by_key: bool = False, followed: bool = False, listed_everywhere: bool = False
+    collection: str,
+    *,
+    found_by_key: bool = False,
+    followed: bool = False,
+    listed: bool = True,
+    listed_everywhere: bool = False,
 ) -> AnyProjection:
     """A collection of things."""
     return Projection(
@@ -46,6 +51,7 @@ def projection_of(
         owner=lambda thing: thing.owner,
         found_by_key=found_by_key,
         followed=followed,
+        listed=listed,
         listed_everywhere=listed_everywhere,
     )
 

@@ -32,13 +32,14 @@ async def test_tables_are_made_for_every_projection_by_whoever_migrates(database
     await migrate_documents(connection)
     tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE tablename LIKE 'rm\\_%' ORDER BY 1")
     assert [row[0] for row in tables] == [f"rm_{collection}" for collection in all_projections()]
-    indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'rm_things'"
-    await migrate_documents(
-        connection, [projection_of("things", found_by_key=True, followed=True, listed_everywhere=True)]
-    )
-    assert await connection.fetchval(indexes) == 5
-    await migrate_documents(connection, [projection_of("things")])
-    assert await connection.fetchval(indexes) == 2
+    for wanted, kept in (
+        ({"found_by_key": True, "followed": True, "listed_everywhere": True}, ["by_key", "newest", "owned_everywhere"]),
+        ({}, ["owned"]),
+        ({"listed": False}, []),
+    ):
+        await migrate_documents(connection, [projection_of("things", **wanted)])
+        found = await connection.fetch("SELECT indexname FROM pg_indexes WHERE tablename = 'rm_things' ORDER BY 1")
+        assert [row[0] for row in found] == sorted(f"rm_things_{each}" for each in [*kept, "pkey"])
     for each in [connection, *others]:
         await each.close()
 
