@@ -176,7 +176,11 @@ class StripeProvider:
                 return await self._of_subscription(hint.id, asked_at, hint.event_id)
             case "invoice":
                 subscription_id = subscription_of(await self._stripe.invoice(hint.id))
-                return await self._of_subscription(subscription_id, asked_at, hint.event_id) if subscription_id else ()
+                if subscription_id is None:
+                    return ()
+                told = await self._of_subscription(subscription_id, asked_at, hint.event_id)
+                payment_id = await self._stripe.payment_of(hint.id) if told else None
+                return told if payment_id is None else [*told, *await self._of_invoice(payment_id, asked_at, hint)]
 
     async def _of_session(self, session: Thing, asked_at: Instant, hint: Hint) -> Sequence[Told]:
         if account_of(session) is None:
@@ -188,9 +192,7 @@ class StripeProvider:
         return await self._of_subscription(subscription_id, asked_at, hint.event_id) if subscription_id else ()
 
     async def _of_invoice(self, payment_id: str, asked_at: Instant, hint: Hint) -> Sequence[Told]:
-        """A subscription's payment is told of once money leaves again; that it came in, the subscription says."""
-        if hint.event_type == "payment_intent.succeeded":
-            return ()
+        """A subscription's payment: that it came in goes on record, what it bought the subscription says."""
         invoice = await self._stripe.invoice_of(payment_id)
         if invoice is None:
             return ()

@@ -16,7 +16,7 @@ from api.billing.provider import Told
 from api.errors import ApiError
 from api.ids import derived
 from api.plans import Plan, Plans
-from domain.account.payment import DisputeStatus
+from domain.account.payment import DisputeStatus, PaidPeriod
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
 from domain.account.subscription_period import PLAN_PRIORITY
@@ -43,9 +43,10 @@ _STATUSES: Mapping[str, SubscriptionStatus] = {
     "trialing": "trialing",
     "active": "active",
     "past_due": "past_due",
-    # Stripe has given up collecting, or the trial ended without a card.
-    "unpaid": "canceled",
-    "paused": "canceled",
+    # Stripe has given up collecting, but the subscription goes on: it is active once an open invoice is paid.
+    "unpaid": "past_due",
+    # The trial has ended without a card: it goes on once there is one, as a trial that ends here unpaid.
+    "paused": "past_due",
     "canceled": "canceled",
 }
 """Those that are missing were never paid: there is nothing to tell of them."""
@@ -101,7 +102,7 @@ def purchase_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
 
 
 def invoice_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
-    """What of a subscription's payment has left again, and of the plan's credits with it; nothing while all is there.
+    """A subscription's payment with its period, and what of it has left again.
 
     The credits themselves come with the subscription. They are taken back as the invoice's lines cost them, so that a
     payment for a part of a period takes a part of its credits.
@@ -109,29 +110,35 @@ def invoice_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
     invoice, payment = purchase.sold, purchase.payment
     about = (invoice.get("parent") or {}).get("subscription_details") or {}
     account = account_of(about)
-    if account is None or payment is None or invoice.get("currency") != CURRENCY:
+    if account is None or payment is None or invoice.get("currency") != CURRENCY or not payment["amount_received"]:
         return ()
-    gone = _gone(account, payment, purchase)
     lines = [(line, plan_with(plans, _priced(line))) for line in invoice["lines"]["data"]]
     sold = [(line, plan) for line, plan in lines if plan is not None and plan.price]
     credits = sum(plan.monthly_credits * line["amount"] * MICRO_PER_CENT // (plan.price or 1) for line, plan in sold)
-    if not gone or credits <= 0:
+    if credits <= 0:
         return ()
-    period = max((line["period"] for line, _ in sold), key=lambda each: each["end"])
-    start = period["start"] * SECOND
+    period = _paid_period(sold)
     confirmed = ConfirmPayment(
         payment_id=payment["id"],
-        grant_id=f"{PLAN}_{start}_{credits}",
+        grant_id=f"{PLAN}_{period.since}_{credits}",
         credits=credits,
         paid_cents=payment["amount_received"],
         occurred_at=invoice["created"] * SECOND,
         priority=PLAN_PRIORITY,
-        expires_at=period["end"] * SECOND,
+        expires_at=period.until,
         source=PLAN,
         granted=False,
+        period=period,
     )
     told = Told(account_id=account, command=confirmed, command_id=derived("payment.confirm", payment["id"]))
-    return [told, *gone]
+    return [told, *_gone(account, payment, purchase)]
+
+
+def _paid_period(sold: Sequence[tuple[Mapping[str, Any], Plan]]) -> PaidPeriod:
+    """Of the invoice's latest line, and the most that a plan on it grants for a whole period."""
+    period = max((line["period"] for line, _ in sold), key=lambda each: each["end"])
+    entitled = max(plan.credits_for(line.get("quantity")) for line, plan in sold if line["amount"] > 0)
+    return PaidPeriod(since=period["start"] * SECOND, until=period["end"] * SECOND, entitled=entitled)
 
 
 def unsold_facts(purchase: StripePurchase) -> Sequence[Told]:

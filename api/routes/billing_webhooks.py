@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from api.accounts import require_account
 from api.billing.provider import Webhook
+from api.billing.recalling import reminded
 from api.billing.telling import Teller
 from api.call import Call
 from api.errors import ApiError
@@ -36,6 +37,7 @@ async def from_stripe(call: Call[None, None]) -> Received:
     told = await billing.news(Webhook(body=call.raw_body, headers=headers))
     if not await _all_known(services, {each.account_id for each in told}):
         return Received()
+    told = await reminded(services.documents, services.shards, told)
     await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id="stripe"))
     for account_id in {each.account_id for each in told if isinstance(each.command, ConfirmSubscription)}:
         await billing.end_seconds(account_id)
@@ -71,6 +73,7 @@ ROUTES = (
             "price_unknown",
             "balance_too_large",
             "too_many_disputes",
+            "payment_forgotten",
             "outcome_unknown",
             "invalid_subscription",
             "payment_pending",

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from api.billing.provider import Checkout, Claim, Purchase, Told
+from api.billing.recalling import reminded
 from api.billing.telling import Teller
 from api.call import Call
 from api.command_log.commands import data_of
@@ -124,6 +125,7 @@ async def process(call: Call[PaidCheckout, None]) -> CheckoutProcessed:
     told = await services.billing.paid(Claim(account_id=caller.account_id, session_id=body.session_id, amount=amount))
     if not told:
         raise ApiError("payment_not_granted", param="session_id")
+    told = await reminded(services.documents, services.shards, told)
     outcomes = await Teller(services.commands, services.clock).tell(told, caller.actor())
     # Other processes see the stamp within a second; this one takes the new limits now.
     services.identities.cache.stamped((f"account:{caller.account_id}",))
@@ -202,6 +204,7 @@ ROUTES = (
             "invalid_amount",
             "price_unknown",
             "balance_too_large",
+            "payment_forgotten",
             "outcome_unknown",
             "invalid_subscription",
         ),

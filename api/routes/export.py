@@ -17,6 +17,7 @@ from api.rfc3339 import format_instant
 from api.route import Route, Stream, needs
 from api.routes.audit import AuditShown, entry_shown
 from api.routes.holds import HoldShown, hold_shown
+from api.routes.payments import PaymentShown, payment_shown
 from api.routes.preferences import BillingSettings, settings_shown
 from api.routes.transactions import TransactionShown, transaction_shown
 from api.routes.users import User, own_user, user_shown
@@ -29,6 +30,7 @@ from projections.billing_customers import list_billing_customers
 from projections.holds import list_holds
 from projections.memberships import list_memberships
 from projections.paging import Cursor, Page
+from projections.payments import list_payments
 from projections.preferences import get_preferences
 from projections.projects import list_projects
 from projections.transactions import list_transactions
@@ -85,6 +87,7 @@ class UserExport(Struct, frozen=True, kw_only=True):
     api_keys: list[ApiKeyShown]
     transactions: list[TransactionShown]
     holds: list[HoldShown]
+    payments: list[PaymentShown]
     billing_customers: list[BillingCustomer]
     usage: list[DayUsed]
     audit: list[AuditShown]
@@ -135,6 +138,9 @@ def _sections(services: Services, user_id: str, since: Instant, now: Instant) ->
             lambda after: list_transactions(documents, shards, user_id, limit=PAGE, after=after), transaction_shown
         ),
         "holds": _walked(lambda after: list_holds(documents, shards, user_id, limit=PAGE, after=after), hold_shown),
+        "payments": _walked(
+            lambda after: list_payments(documents, shards, user_id, limit=PAGE, after=after), payment_shown
+        ),
         "billing_customers": _walked(
             lambda after: list_billing_customers(documents, shards, user_id, limit=PAGE, after=after),
             lambda each: BillingCustomer(

@@ -142,5 +142,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=8,
+    state_version=9,
 )

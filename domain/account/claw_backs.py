@@ -59,6 +59,11 @@ class Figures(Struct, frozen=True, kw_only=True):
     debt: MicroCredits
 
 
+def figures_of(credits: Ledger) -> Figures:
+    """The ledger's figures as they are."""
+    return Figures(balance=credits.balance, held=credits.held, debt=credits.debt)
+
+
 def taken_back(
     figures: Figures, grants: Iterable[Grant], *, payment_id: str, grant_id: str, amount: MicroCredits, reason: str
 ) -> CreditsTakenBack:

@@ -7,20 +7,26 @@ kept are facts, each the newest by `occurred_at`, and what was taken back follow
     credits x min(paid, refunded + disputed and not won) / paid, rounded down
 
 All of the money takes exactly all of the credits; part of it takes no fraction of a micro-credit too much. A refund and
-a dispute of the same payment never take more than was granted.
+a dispute of the same payment never take more than was granted. Of payments for one period of a plan together the same
+holds (`paid_periods`).
+
+The state keeps the newest payments. Older ones are forgotten here and not by the log: news of them bring along what the
+read model knows, and the state can tell whether that is all there is (decision 0035).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field, structs
 
-from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack, Figures, given_back, taken_back
-from domain.account.credits import BALANCE_MAX, CreditsGranted, balance_answer
-from domain.account.ledger import Grant, Ledger
-from domain.account.payment import Bought, Dispute, DisputeStatus, Payment
+from domain.account import credits
+from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
+from domain.account.credits import BALANCE_MAX, AddCredits, CreditsGranted, balance_answer, granted
+from domain.account.ledger import Ledger
+from domain.account.payment import Bought, Dispute, DisputeStatus, PaidPeriod, Payment
+from domain.account.payment_moves import moved, scratch_of
 from domain.aggregate import Answer
-from domain.errors import Full, Invalid
+from domain.errors import Conflict, Full, Invalid
 from domain.instant import Instant
 from domain.message import Command, Event
 from domain.money import AMOUNT_MAX, MicroCredits
@@ -29,12 +35,21 @@ if TYPE_CHECKING:
     from domain.account.account import Account
 
 PAYMENTS_MAX = 1_000
-"""The payments that an account remembers, the newest; a refund of an older one takes nothing back by itself."""
+"""The payments that an account remembers, the newest; news of an older one say what it was."""
+RECALLED_MAX = 20
+"""Payments for one period of which news of an old one can say what they were."""
 DISPUTES_MAX = 20
 """Disputes that one payment can have."""
 CENTS_MAX = AMOUNT_MAX // 10_000
 """The largest payment: as many cents as the largest amount of credits is worth."""
 SOURCE = "purchase"
+
+
+class Recalled(Struct, frozen=True, kw_only=True):
+    """What the read model knows of a payment and those for the same period, after `told` events of payments."""
+
+    told: int
+    payments: Mapping[str, Payment]
 
 
 class ConfirmPayment(Command, frozen=True, kw_only=True, tag="payment.confirm"):
@@ -52,6 +67,8 @@ class ConfirmPayment(Command, frozen=True, kw_only=True, tag="payment.confirm"):
     expires_at: Instant | None = None
     source: str = SOURCE
     granted: bool = True
+    period: PaidPeriod | None = None
+    """Of a plan's payment: the period that it covers."""
 
 
 class RefundPayment(Command, frozen=True, kw_only=True, tag="payment.refund"):
@@ -62,6 +79,8 @@ class RefundPayment(Command, frozen=True, kw_only=True, tag="payment.refund"):
     payment_id: str
     refunded_cents: int
     occurred_at: Instant
+    recalled: Recalled | None = None
+    """Where the account may have forgotten the payment."""
 
 
 class DisputePayment(Command, frozen=True, kw_only=True, tag="payment.dispute"):
@@ -74,6 +93,7 @@ class DisputePayment(Command, frozen=True, kw_only=True, tag="payment.dispute"):
     status: DisputeStatus
     amount_cents: int
     occurred_at: Instant
+    recalled: Recalled | None = None
 
 
 class PaymentConfirmed(Event, frozen=True, kw_only=True, tag="payment.confirmed"):
@@ -89,6 +109,7 @@ class PaymentConfirmed(Event, frozen=True, kw_only=True, tag="payment.confirmed"
     source: str
     granted: bool
     confirmed_at: Instant
+    period: PaidPeriod | None = None
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True, tag="payment.refunded"):
@@ -109,35 +130,91 @@ class PaymentDisputed(Event, frozen=True, kw_only=True, tag="payment.disputed"):
     occurred_at: Instant
 
 
+class PaymentRecalled(Event, frozen=True, kw_only=True, tag="payment.recalled"):
+    """The account knows a payment again that it had forgotten, as it was."""
+
+    payment_id: str
+    payment: Payment
+
+
+class PaymentReplaced(Event, frozen=True, kw_only=True, tag="payment.replaced"):
+    """The period was bought anew, and what had left with this payment was granted anew with that."""
+
+    payment_id: str
+
+
 class Payments(Struct, kw_only=True, omit_defaults=True):
     """By id, the oldest first."""
 
     by_id: dict[str, Payment] = field(default_factory=dict)
+    told: int = 0
+    """How many events there were, of all payments there ever were."""
+    forgotten_at: int | None = None
+    """Which of them made the account forget a payment, the last time that one did."""
 
 
 COMMANDS = (ConfirmPayment, RefundPayment, DisputePayment)
-EVENTS = (PaymentConfirmed, PaymentRefunded, PaymentDisputed, CreditsTakenBack, CreditsGivenBack)
+EVENTS = (
+    PaymentConfirmed,
+    PaymentRefunded,
+    PaymentDisputed,
+    PaymentRecalled,
+    PaymentReplaced,
+    CreditsTakenBack,
+    CreditsGivenBack,
+)
 """The last two are written into the ledger by `claw_backs`, and here as what is away of a payment."""
 PaymentCommand: TypeAlias = ConfirmPayment | RefundPayment | DisputePayment
-PaymentEvent: TypeAlias = PaymentConfirmed | PaymentRefunded | PaymentDisputed | CreditsTakenBack | CreditsGivenBack
+PaymentEvent: TypeAlias = (
+    PaymentConfirmed
+    | PaymentRefunded
+    | PaymentDisputed
+    | PaymentRecalled
+    | PaymentReplaced
+    | CreditsTakenBack
+    | CreditsGivenBack
+)
 
 
 def decide(account: "Account", command: PaymentCommand, at: Instant) -> Sequence[Event]:
     """The news and what they move; nothing where they are known, or newer ones are.
 
-    `Invalid` on amounts out of range, `Full` where an account or a payment has no room for one more.
+    `Invalid` on amounts out of range, `Full` where an account or a payment has no room for one more, `Conflict`
+    `payment_forgotten` for news that do not say what an old payment was.
     """
+    if isinstance(command, ConfirmPayment):
+        return _confirm(account, command, at)
+    recalled = _recalled(account.payments, command)
+    known = account.payments.by_id | {each.payment_id: each.payment for each in recalled}
+    payment = known.get(command.payment_id, Payment())
+    news = _refund(payment, command) if isinstance(command, RefundPayment) else _dispute(payment, command)
+    if news is None:
+        return []
+    event, payment = news
+    known[command.payment_id] = payment
+    return [*recalled, event, *moved(known, command.payment_id, scratch_of(account.credits))]
+
+
+def _recalled(payments: Payments, command: RefundPayment | DisputePayment) -> Sequence[PaymentRecalled]:
+    """The payments that the account has forgotten and the news know.
+
+    Nothing was told of them since, or they would be known here: so what was read after the last one was forgotten is
+    all there is. What was read before may not be.
+    """
+    known = payments.by_id.get(command.payment_id)
+    if payments.forgotten_at is None or (known is not None and known.bought is not None and not known.bought.period):
+        return []
+    if command.recalled is None or command.recalled.told < payments.forgotten_at:
+        raise Conflict("payment_forgotten", "The news do not say what the account has forgotten of the payment.")
+    return [
+        PaymentRecalled(payment_id=name, payment=payment)
+        for name, payment in list(command.recalled.payments.items())[:RECALLED_MAX]
+        if payment.bought is not None and (name not in payments.by_id or payments.by_id[name].bought is None)
+    ]
+
+
+def _confirm(account: "Account", command: ConfirmPayment, at: Instant) -> Sequence[Event]:
     payment = account.payments.by_id.get(command.payment_id, Payment())
-    match command:
-        case ConfirmPayment():
-            return _confirm(account.credits, payment, command, at)
-        case RefundPayment():
-            return _refund(account.credits, payment, command)
-        case DisputePayment():
-            return _dispute(account.credits, payment, command)
-
-
-def _confirm(credits: Ledger, payment: Payment, command: ConfirmPayment, at: Instant) -> Sequence[Event]:
     if payment.bought is not None:
         return []
     if not 0 < command.credits <= AMOUNT_MAX:
@@ -154,53 +231,48 @@ def _confirm(credits: Ledger, payment: Payment, command: ConfirmPayment, at: Ins
         source=command.source,
         granted=command.granted,
         confirmed_at=at,
+        period=command.period,
     )
-    known = structs.replace(payment, bought=_bought(confirmed))
-    if not command.granted:
-        return [confirmed, *_moved(command.payment_id, known, figures_of(credits), tuple(credits.grants.values()))]
-    granted = _grant(credits, command, at)
-    after = Figures(balance=granted.balance, held=credits.held, debt=granted.debt)
-    grants = (_own_grant(known, granted.amount - granted.repaid), *credits.grants.values())
-    return [confirmed, granted, *_moved(command.payment_id, known, after, grants)]
+    known = account.payments.by_id | {command.payment_id: structs.replace(payment, bought=_bought(confirmed))}
+    scratch = scratch_of(account.credits)
+    grants = [_grant(scratch, command, at)] if command.granted else []
+    for granted_now in grants:
+        credits.evolve(scratch, granted_now)
+    return [confirmed, *grants, *moved(known, command.payment_id, scratch)]
 
 
-def _grant(credits: Ledger, command: ConfirmPayment, at: Instant) -> CreditsGranted:
+def _grant(ledger: Ledger, command: ConfirmPayment, at: Instant) -> CreditsGranted:
     """Not bound by the number of grants: who has paid gets what was bought."""
-    if credits.balance + command.credits > BALANCE_MAX:
+    if ledger.balance + command.credits > BALANCE_MAX:
         raise Full("balance_too_large", "The account's balance would exceed the largest that is supported.")
-    repaid = min(credits.debt, command.credits)
-    return CreditsGranted(
+    bought = AddCredits(
         grant_id=command.grant_id,
         amount=command.credits,
-        repaid=repaid,
         source=command.source,
         reference=command.payment_id,
         reason=command.reason,
         priority=command.priority,
         expires_at=command.expires_at,
-        granted_at=at,
-        balance=credits.balance + command.credits - repaid,
-        debt=credits.debt - repaid,
     )
+    return granted(ledger, bought, at)
 
 
-def _refund(credits: Ledger, payment: Payment, command: RefundPayment) -> Sequence[Event]:
+def _refund(payment: Payment, command: RefundPayment) -> tuple[PaymentRefunded, Payment] | None:
     _require_cents(command.refunded_cents)
     if (command.occurred_at, command.refunded_cents) <= (payment.refunded_at, payment.refunded_cents):
-        return []
+        return None
     refunded = PaymentRefunded(
         payment_id=command.payment_id, refunded_cents=command.refunded_cents, occurred_at=command.occurred_at
     )
-    known = structs.replace(payment, refunded_cents=command.refunded_cents)
-    return [refunded, *_moved(command.payment_id, known, figures_of(credits), tuple(credits.grants.values()))]
+    return refunded, structs.replace(payment, refunded_cents=command.refunded_cents)
 
 
-def _dispute(credits: Ledger, payment: Payment, command: DisputePayment) -> Sequence[Event]:
+def _dispute(payment: Payment, command: DisputePayment) -> tuple[PaymentDisputed, Payment] | None:
     _require_cents(command.amount_cents)
     news = Dispute(status=command.status, amount_cents=command.amount_cents, occurred_at=command.occurred_at)
     before = payment.disputes.get(command.dispute_id)
     if before is not None and news.order() <= before.order():
-        return []
+        return None
     if before is None and len(payment.disputes) >= DISPUTES_MAX:
         raise Full("too_many_disputes", f"A payment can have {DISPUTES_MAX} disputes.")
     disputed = PaymentDisputed(
@@ -210,8 +282,7 @@ def _dispute(credits: Ledger, payment: Payment, command: DisputePayment) -> Sequ
         amount_cents=command.amount_cents,
         occurred_at=command.occurred_at,
     )
-    known = structs.replace(payment, disputes=payment.disputes | {command.dispute_id: news})
-    return [disputed, *_moved(command.payment_id, known, figures_of(credits), tuple(credits.grants.values()))]
+    return disputed, structs.replace(payment, disputes={**payment.disputes, command.dispute_id: news})
 
 
 def _require_cents(cents: int) -> None:
@@ -219,60 +290,34 @@ def _require_cents(cents: int) -> None:
         raise Invalid("invalid_amount", f"An amount must lie between 0 and {CENTS_MAX} cents.", param="cents")
 
 
-def _moved(
-    payment_id: str, known: Payment, figures: Figures, grants: Sequence[Grant]
-) -> Sequence[CreditsTakenBack | CreditsGivenBack]:
-    """What brings the credits in line with what is known of the payment."""
-    amount = known.to_take() - known.taken
-    if amount == 0 or known.bought is None:
-        return []
-    if amount > 0:
-        reason = "disputed" if any(each.status != "won" for each in known.disputes.values()) else "refunded"
-        return [
-            taken_back(
-                figures, grants, payment_id=payment_id, grant_id=known.bought.grant_id, amount=amount, reason=reason
-            )
-        ]
-    reason = "dispute won" if any(each.status == "won" for each in known.disputes.values()) else "refund failed"
-    return [given_back(figures, _own_grant(known, 0), payment_id=payment_id, amount=-amount, reason=reason)]
-
-
-def figures_of(credits: Ledger) -> Figures:
-    """The ledger's figures as they are."""
-    return Figures(balance=credits.balance, held=credits.held, debt=credits.debt)
-
-
-def _own_grant(payment: Payment, remaining: MicroCredits) -> Grant:
-    bought = payment.bought
-    assert bought is not None
-    return Grant(
-        id=bought.grant_id,
-        source=bought.source,
-        priority=bought.priority,
-        remaining=remaining,
-        granted_at=bought.granted_at,
-        expires_at=bought.expires_at,
-    )
-
-
 def evolve(payments: Payments, event: PaymentEvent) -> None:
     """Writes the news down; beyond the bound the oldest payment is forgotten."""
-    payment = payments.by_id.setdefault(event.payment_id, Payment())
-    match event:
-        case PaymentConfirmed():
-            payment.bought = _bought(event)
-        case PaymentRefunded():
-            payment.refunded_cents, payment.refunded_at = event.refunded_cents, event.occurred_at
-        case PaymentDisputed():
-            payment.disputes[event.dispute_id] = Dispute(
-                status=event.status, amount_cents=event.amount_cents, occurred_at=event.occurred_at
-            )
-        case CreditsTakenBack():
-            payment.taken += event.amount
-        case CreditsGivenBack():
-            payment.taken -= event.amount
+    payments.by_id[event.payment_id] = told_of(payments.by_id.get(event.payment_id), event)
+    payments.told += 1
     if len(payments.by_id) > PAYMENTS_MAX:
         del payments.by_id[next(iter(payments.by_id))]
+        payments.forgotten_at = payments.told
+
+
+def told_of(payment: Payment | None, event: PaymentEvent) -> Payment:
+    """The payment as it is known with the event."""
+    known = Payment() if payment is None else payment
+    match event:
+        case PaymentConfirmed():
+            return structs.replace(known, bought=_bought(event))
+        case PaymentRefunded():
+            return structs.replace(known, refunded_cents=event.refunded_cents, refunded_at=event.occurred_at)
+        case PaymentDisputed():
+            news = Dispute(status=event.status, amount_cents=event.amount_cents, occurred_at=event.occurred_at)
+            return structs.replace(known, disputes={**known.disputes, event.dispute_id: news})
+        case CreditsTakenBack():
+            return structs.replace(known, taken=known.taken + event.amount)
+        case CreditsGivenBack():
+            return structs.replace(known, taken=known.taken - event.amount)
+        case PaymentRecalled():
+            return event.payment
+        case PaymentReplaced():
+            return structs.replace(known, replaced=True)
 
 
 def _bought(event: PaymentConfirmed) -> Bought:
@@ -284,6 +329,7 @@ def _bought(event: PaymentConfirmed) -> Bought:
         expires_at=event.expires_at,
         source=event.source,
         granted_at=event.confirmed_at,
+        period=event.period,
     )
 
 

@@ -5,20 +5,23 @@ so that every order of arrival ends in the same state. What time makes of it, an
 `subscription_change`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct, structs
 
 from domain.account import subscription_period
 from domain.account.credits import CreditsGranted
+from domain.account.paid_periods import NEAR
+from domain.account.payment import Bought
+from domain.account.payments import PaymentReplaced
 from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
 from domain.account.subscription_period import LATEST, PERIOD_MAX, PeriodCredits
 from domain.aggregate import Answer
 from domain.errors import Invalid
 from domain.instant import DAY, Instant
 from domain.message import Command, Event
-from domain.money import AMOUNT_MAX
+from domain.money import AMOUNT_MAX, MicroCredits
 
 if TYPE_CHECKING:
     from domain.account.account import Account
@@ -114,7 +117,7 @@ EVENTS = (SubscriptionConfirmed,)
 
 def decide(
     account: "Account", command: ConfirmSubscription, at: Instant
-) -> Sequence[SubscriptionConfirmed | CreditsGranted]:
+) -> Sequence[SubscriptionConfirmed | CreditsGranted | PaymentReplaced]:
     """The news and the credits of their period, unless newer ones are known: then nothing.
 
     `Invalid` on a period or a number of seats that is none.
@@ -124,7 +127,8 @@ def decide(
     if (command.occurred_at, command.reference) <= (known.occurred_at, known.reference):
         return []
     start, end = _period(known, command, at)
-    credits, amount = _credits(account, command, start, end)
+    replaced = _replaced(account, command, start)
+    credits, amount = _credits(account, command, start, end, replaced)
     confirmed = SubscriptionConfirmed(
         plan=command.plan,
         status=command.status,
@@ -145,7 +149,8 @@ def decide(
     )
     if end is None:
         return [confirmed]
-    return [confirmed, *subscription_period.grant(account, command.plan, credits, amount, end, at)]
+    grants = subscription_period.grant(account, command.plan, credits, amount, end, at)
+    return [confirmed, *grants, *(PaymentReplaced(payment_id=name) for name in replaced)]
 
 
 def check(command: ConfirmSubscription) -> None:
@@ -181,30 +186,46 @@ def _period(known: Subscription, command: ConfirmSubscription, at: Instant) -> t
 
 
 def _credits(
-    account: "Account", command: ConfirmSubscription, start: Instant | None, end: Instant | None
+    account: "Account",
+    command: ConfirmSubscription,
+    start: Instant | None,
+    end: Instant | None,
+    replaced: Mapping[str, MicroCredits],
 ) -> tuple[PeriodCredits | None, int]:
     """What the period has been granted then, and how much of it is still missing; nothing for what is not paid."""
     known = account.subscription
-    if command.renews_by_itself is None or not command.paid or command.status not in ("trialing", "active"):
+    if not _grants(command):
         return known.period_credits, 0
     assert start is not None
     assert end is not None
     entitled = subscription_period.entitlement(command.plan, command.terms, command.seats)
     before = known.period_credits
-    if before is not None and known.status == "canceled" and start > before.since:
-        # Bought anew: what was taken back with the money of the one that has ended counts no more.
-        before = structs.replace(before, amount=max(before.amount - _taken_back(account, before), 0))
+    if before is not None and replaced:
+        before = structs.replace(before, amount=max(before.amount - sum(replaced.values()), 0))
     return subscription_period.credited(before, start, end, entitled)
 
 
-def _taken_back(account: "Account", credits: PeriodCredits) -> int:
-    """How much of a period's credits has left with refunds and disputes."""
-    bought = ((each.bought, each.taken) for each in account.payments.by_id.values())
-    return sum(
-        taken
-        for what, taken in bought
-        if what is not None and what.source == subscription_period.SOURCE and what.expires_at == credits.until
-    )
+def _grants(command: ConfirmSubscription) -> bool:
+    return command.renews_by_itself is not None and command.paid and command.status in ("trialing", "active")
+
+
+def _replaced(account: "Account", command: ConfirmSubscription, start: Instant | None) -> Mapping[str, MicroCredits]:
+    """What was taken back of the period before, by payment, where the plan is bought anew: that counts no more."""
+    known = account.subscription
+    before = known.period_credits
+    if not _grants(command) or known.status != "canceled" or before is None or start is None or start <= before.since:
+        return {}
+    return {
+        name: each.taken
+        for name, each in account.payments.by_id.items()
+        if each.taken and not each.replaced and each.bought is not None and _paid_for(each.bought, before)
+    }
+
+
+def _paid_for(bought: Bought, credits: PeriodCredits) -> bool:
+    if bought.source != subscription_period.SOURCE or bought.expires_at is None:
+        return False
+    return abs(bought.expires_at - credits.until) <= NEAR
 
 
 def _grace_until(known: Subscription, command: ConfirmSubscription, at: Instant) -> Instant | None:

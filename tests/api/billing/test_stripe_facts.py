@@ -11,6 +11,7 @@ from api.billing.stripe_facts import ACCOUNT, StripePurchase, credits_of, in_for
 from devnet.stripe import DevStripe
 from devnet.stripe.shop import Thing, public
 from domain.account.payments import ConfirmPayment
+from domain.account.subscription import ConfirmSubscription
 from domain.instant import SECOND, Instant
 from domain.money import MICRO
 from tests.api.billing.paying import PAGES, PRICES, sold_plans
@@ -121,7 +122,7 @@ def test_news_of_a_purchase_in_every_order_and_twice_each(won: bool) -> None:
             for each in told:
                 scenario.when(each.command)
         known = scenario.state.credits
-        ends.add((known.balance, known.debt, json.encode(scenario.state.payments, order="sorted")))
+        ends.add((known.balance, known.debt, json.encode(scenario.state.payments.by_id, order="sorted")))
     ((balance, debt, _),) = ends
     assert (balance, debt) == (77 * MICRO if won else 0, 0)
 
@@ -139,6 +140,20 @@ def test_the_subscription_that_counts() -> None:
     assert in_force([ended, late], OWNER) == late
     assert in_force([running, made("sub_6", "trialing", 6)], OWNER) == made("sub_6", "trialing", 6)
     assert in_force([unpaid, other, {**running, "metadata": None}], OWNER) is None
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("unpaid", "past_due"), ("paused", "past_due"), ("canceled", "canceled")])
+def test_what_is_not_paid_but_goes_on_is_past_due(theirs: str, ours: str) -> None:
+    """Stripe has given up collecting, or a trial has ended without a card: a payment makes it active again."""
+    shop = DevStripe(PRICES)
+    name = bought(shop, "price_pro", mode="subscription")["subscription"]
+    subscription = public(shop.find(name, "subscription")) | {"status": theirs}
+    command = subscription_fact(subscription, OWNER, PLANS, asked_at=T0, news="evt").command
+    assert isinstance(command, ConfirmSubscription)
+    assert command.status == ours
+    counts = in_force([subscription, {**subscription, "id": "sub_2", "status": "active", "created": 1}], OWNER)
+    assert counts is not None
+    assert counts["status"] == "active"
 
 
 def test_news_of_a_subscription_in_every_order_and_twice_each() -> None:

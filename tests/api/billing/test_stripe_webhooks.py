@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from decimal import Decimal
 
 import pytest
 import pytest_asyncio
@@ -264,6 +265,27 @@ async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
     back = await shop.credits(person)
     assert (back["balance"], back["debt"], back["grants"][0]["source"]) == ("15.000000", "0.000000", "plan")
     assert back["grants"][0]["expires_at"] == full["grants"][0]["expires_at"]
+
+
+async def test_a_plan_that_was_paid_twice_keeps_what_one_payment_stands_for(shop: Shop) -> None:
+    """Two pages open at once are two payments of one period, granted once: a refund of one takes nothing back."""
+    person = await shop.app.register()
+    pages = [(await shop.begin(person, plan="pro")).json["session_id"] for _ in range(2)]
+    for page in pages:
+        shop.stripe.pay(page)
+    await shop.tell_all()
+    paid = [each["payment_intent"] for each in reversed(shop.stripe.all("invoice_payment")[:2])]
+    assert Decimal(20) <= Decimal((await shop.credits(person))["balance"]) < Decimal("20.01")
+    for payment, cents, least in ((paid[1], 2_000, "20"), (paid[0], 500, "15"), (paid[0], 1_500, "0")):
+        shop.stripe.refund(payment, cents)
+        await shop.tell(shop.stripe.events[-1])
+        assert Decimal(least) <= Decimal((await shop.credits(person))["balance"]) < Decimal(least) + Decimal("0.01")
+    shown = (await shop.app.ask("GET", "/billing/payments", token=person.token)).json["data"]
+    assert {each["id"]: (each["status"], each["kind"], each["paid"], each["refunded"]) for each in shown} == {
+        paid[0]: ("refunded", "plan", "20.00", "20.00"),
+        paid[1]: ("refunded", "plan", "20.00", "20.00"),
+    }
+    assert sum(Decimal(each["taken_back"]) for each in shown) >= Decimal("19.99")
 
 
 async def test_another_installation_is_left_alone(shop: Shop) -> None:

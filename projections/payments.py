@@ -1,0 +1,90 @@
+"""Every payment of an account, with what has left of it: also those that the account itself has forgotten."""
+
+from msgspec import Struct
+
+from domain.account.paid_periods import NEAR, covers_same
+from domain.account.payment import Payment
+from domain.account.payments import EVENTS, RECALLED_MAX, Recalled, told_of
+from domain.instant import Instant
+from domain.recorded import Recorded
+from eventstore.shards import shard_of
+from projections.documents import DocumentReader
+from projections.paging import Cursor, Page, instant_sort, read_page, read_period
+from projections.payments_told import get_payments_told
+from projections.projection import Projection
+
+PAGE = 100
+
+
+class PaymentView(Struct, frozen=True, kw_only=True):
+    """A payment. `occurred_at` is that of the purchase; while that is not known, of the last that left."""
+
+    id: str
+    account_id: str
+    occurred_at: Instant
+    payment: Payment
+
+
+def _evolve(view: PaymentView | None, recorded: Recorded) -> PaymentView | None:
+    event = recorded.event
+    if not isinstance(event, EVENTS):
+        return view
+    return PaymentView(
+        id=event.payment_id,
+        account_id=recorded.entity_id,
+        occurred_at=_occurred_at(view, recorded),
+        payment=told_of(None if view is None else view.payment, event),
+    )
+
+
+def _occurred_at(view: PaymentView | None, recorded: Recorded) -> Instant:
+    event = recorded.event
+    if view is not None and view.payment.bought is not None:
+        return view.occurred_at
+    return getattr(event, "occurred_at", recorded.at)
+
+
+def _key(recorded: Recorded) -> str | None:
+    return recorded.event.payment_id if isinstance(recorded.event, EVENTS) else None
+
+
+PROJECTION = Projection(
+    collection="payments",
+    version=1,
+    document=PaymentView,
+    events=EVENTS,
+    key=_key,
+    evolve=_evolve,
+    owner=lambda view: view.account_id,
+    sort=lambda view: instant_sort(view.occurred_at),
+)
+
+
+async def list_payments(
+    documents: DocumentReader, shards: int, account_id: str, *, limit: int, after: Cursor | None = None
+) -> Page[PaymentView]:
+    """The account's payments, newest first."""
+    return await read_page(documents, PROJECTION, shards, f"account:{account_id}", limit=limit, after=after)
+
+
+async def recall(documents: DocumentReader, shards: int, account_id: str, payment_id: str) -> Recalled:
+    """What is known of a payment and of those for the same period.
+
+    How much was told is read first: so all of that is in what is read after it.
+    """
+    told = await get_payments_told(documents, shards, account_id)
+    doc = await documents.get(PROJECTION.collection, shard_of(f"account:{account_id}", shards), payment_id)
+    found = None if doc is None else PROJECTION.decode(doc)
+    if found is None or found.account_id != account_id:
+        return Recalled(told=told, payments={})
+    together = {payment_id: found.payment}
+    bought = found.payment.bought
+    if bought is not None and bought.period is not None:
+        first, last = found.occurred_at - 3 * NEAR, found.occurred_at + 3 * NEAR
+        async for each in read_period(
+            documents, PROJECTION, shards, f"account:{account_id}", max(first, 0), last, page=PAGE
+        ):
+            other = each.payment.bought
+            if len(together) < RECALLED_MAX and other is not None and covers_same(other, bought):
+                together[each.id] = each.payment
+    return Recalled(told=told, payments=together)
