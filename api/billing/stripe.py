@@ -24,7 +24,7 @@ from api.billing.stripe_facts import (
     unsold_facts,
 )
 from api.billing.stripe_pages import close_others
-from api.billing.stripe_seconds import bought_metadata, end_seconds, is_second, that_count
+from api.billing.stripe_seconds import bought_metadata, end_seconds, is_second, seconds, that_count
 from api.billing.stripe_webhooks import Hint, hint_of, verify
 from api.errors import ApiError
 from api.ids import derived
@@ -179,8 +179,8 @@ class StripeProvider:
                 if subscription_id is None:
                     return ()
                 told = await self._of_subscription(subscription_id, asked_at, hint.event_id)
-                payment_id = await self._stripe.payment_of(hint.id) if told else None
-                return told if payment_id is None else [*told, *await self._of_invoice(payment_id, asked_at, hint)]
+                payments = await self._stripe.payments_of(hint.id) if told else ()
+                return [*told, *[fact for each in payments for fact in await self._of_invoice(each, asked_at, hint)]]
 
     async def _of_session(self, session: Thing, asked_at: Instant, hint: Hint) -> Sequence[Told]:
         if account_of(session) is None:
@@ -198,9 +198,18 @@ class StripeProvider:
             return ()
         purchase = await self._purchase(invoice, payment_id, asked_at, hint)
         subscription_id = subscription_of(invoice)
-        if subscription_id is not None and is_second(await self._stripe.subscription(subscription_id)):
+        if subscription_id is not None and await self._is_second(subscription_id):
             return unsold_facts(purchase)
         return invoice_facts(purchase, self._plans)
+
+    async def _is_second(self, subscription_id: str) -> bool:
+        """Whether its money buys nothing: it was ended because of another one, or is about to be."""
+        named = await self._stripe.subscription(subscription_id)
+        account = account_of(named)
+        if account is None or is_second(named):
+            return account is not None
+        known = await self._stripe.subscriptions(named["customer"])
+        return any(each["id"] == subscription_id for each, _ in seconds(known, account))
 
     async def _purchase(self, sold: Thing, payment_id: str | None, asked_at: Instant, hint: Hint) -> StripePurchase:
         payment = None if payment_id is None else await self._stripe.payment(payment_id)

@@ -166,14 +166,6 @@ class StripeClient:
         paid = next(iter(found["data"]), None)
         return None if paid is None else await self.invoice(str(paid["invoice"]))
 
-    async def payment_of(self, invoice_id: str) -> str | None:
-        """The payment intent that has paid an invoice; `None` while none has."""
-        found = await self._asked(
-            self._api.invoice_payments.list_async({"invoice": invoice_id, "status": "paid", "limit": 1})
-        )
-        paid = next(iter(found["data"]), None)
-        return None if paid is None else paid["payment"].get("payment_intent")
-
     async def portal(self, customer_id: str, return_url: str) -> str:
         """The address of the customer portal. `StripeGone` where the customer is not there."""
         made = await self._asked(

@@ -20,7 +20,7 @@ from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Usage
 from domain.instant import MINUTE
 from domain.money import MICRO
-from tests.api.billing.paying import WEBHOOK, Shop, shop_open
+from tests.api.billing.paying import PAGES, WEBHOOK, Shop, shop_open
 from tests.api.running import Person
 from tests.domain.account.asking import ONE_EACH
 
@@ -268,11 +268,13 @@ async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
 
 
 async def test_a_plan_that_was_paid_twice_keeps_what_one_payment_stands_for(shop: Shop) -> None:
-    """Two pages open at once are two payments of one period, granted once: a refund of one takes nothing back."""
+    """A second subscription that is made by hand: its period is granted once, and a refund of one takes nothing."""
     person = await shop.app.register()
-    pages = [(await shop.begin(person, plan="pro")).json["session_id"] for _ in range(2)]
-    for page in pages:
-        shop.stripe.pay(page)
+    session = await shop.bought(person, plan="pro")
+    shop.stripe.find(session["subscription"], "subscription")["created"] -= 60
+    metadata = {ACCOUNT: person.id}
+    by_hand = {"mode": "subscription", "customer": session["customer"], "line_items": [{"price": "price_pro"}]}
+    shop.stripe.pay(shop.stripe.session(by_hand | PAGES | {"subscription_data": {"metadata": metadata}})["id"])
     await shop.tell_all()
     paid = [each["payment_intent"] for each in reversed(shop.stripe.all("invoice_payment")[:2])]
     assert Decimal(20) <= Decimal((await shop.credits(person))["balance"]) < Decimal("20.01")
