@@ -7,12 +7,13 @@ checked once more, so that it can do nothing that Postgres could not. Nothing he
 from domain.instant import Instant
 from eventstore.memory.answers import Answers
 from eventstore.memory.dead_letters import DeadLetters
+from eventstore.memory.decided import Decided
 from eventstore.memory.outbox import Outbox
 from eventstore.memory.rates import Rates
 from eventstore.memory.rounds import Rounds
 
 
-class MemoryStore(Rounds, Answers, DeadLetters, Rates, Outbox):
+class MemoryStore(Rounds, Answers, DeadLetters, Rates, Outbox, Decided):
     """See `store.Store`. `clock` tells leases the time, as Postgres's own clock does there."""
 
     async def purge(self, at: Instant) -> int:

@@ -6,6 +6,7 @@ from domain.instant import Instant
 from eventstore.postgres.answers import Answers
 from eventstore.postgres.data_keys import DataKeys
 from eventstore.postgres.dead_letters import DeadLetters
+from eventstore.postgres.decided import Decided
 from eventstore.postgres.events import Events
 from eventstore.postgres.leases import Leases
 from eventstore.postgres.migrations import Meta
@@ -21,7 +22,7 @@ CONNECTIONS_MAX = 10
 
 
 class PostgresStore(
-    Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters, Rates, Outbox
+    Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters, Rates, Outbox, Decided
 ):
     """See `store.Store`. The tables are made by `migrations.migrate`."""
 
