@@ -4,15 +4,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from api.answer import AcceptedBody
 from api.decode import PATH_VALUE_MAX
 from api.errors import reason
-from api.openapi_answers import AnswerExamples, accepted_content, content_of, structs_of
+from api.openapi_answers import AnswerExamples, accepted_content, content_of
 from api.openapi_errors import ErrorBody, error_responses
 from api.openapi_headers import ALWAYS, HEADERS, RATES, REQUEST_HEADERS, ROUTE_HEADERS
+from api.openapi_schemas import Schemas
 from api.process import VERSION
 from api.route import Route
 
@@ -44,13 +41,12 @@ TAGS = {
     "models": "The language models on offer.",
     "operations": "What operators and their tools ask.",
 }
-_REFERENCE = "#/components/schemas/{name}"
 
 
 def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str, Any]:
     """The document of these routes, as plain JSON values."""
     shown = [route for route in routes if not route.hidden]
-    schemas, examples = _Schemas(shown), AnswerExamples(shown)
+    schemas, examples = Schemas(shown), AnswerExamples(shown)
     paths: dict[str, dict[str, Any]] = {}
     for route in shown:
         path = _PARAMETER.sub(r"{\1}", route.path)
@@ -76,37 +72,7 @@ def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str
     }
 
 
-class _Schemas:
-    """JSON Schema (draft 2020-12) of every struct that a route mentions, and the references to them."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        types: dict[type[Struct], None] = {AcceptedBody: None, ErrorBody: None}
-        for route in routes:
-            types |= dict.fromkeys(_structs(route))
-        references, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
-        self.components: dict[str, Any] = dict(sorted(components.items()))
-        self._references: dict[type[Struct], dict[str, Any]] = dict(zip(types, references, strict=True))
-
-    def of(self, struct: type[Struct]) -> dict[str, Any]:
-        """The reference to a struct's schema."""
-        return self._references[struct]
-
-    def properties(self, struct: type[Struct]) -> tuple[dict[str, Any], list[str]]:
-        """Its properties, and which of them are required."""
-        schema = self.components[self.of(struct)["$ref"].rpartition("/")[2]]
-        return schema.get("properties", {}), schema.get("required", [])
-
-
-def _structs(route: Route) -> Iterable[type[Struct]]:
-    if route.body is not None:
-        yield route.body
-    if route.query is not None:
-        yield route.query
-    for answer in route.answers.values():
-        yield from structs_of(answer)
-
-
-def _operation(route: Route, schemas: _Schemas, examples: AnswerExamples) -> dict[str, Any]:
+def _operation(route: Route, schemas: Schemas, examples: AnswerExamples) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": operation_id(route),
         "tags": [tag_of(route)],
@@ -165,10 +131,10 @@ def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
         yield parameter
 
 
-def _query_parameters(route: Route, schemas: _Schemas) -> Iterable[dict[str, Any]]:
+def _query_parameters(route: Route, schemas: Schemas) -> Iterable[dict[str, Any]]:
     if route.query is None:
         return
-    properties, required = schemas.properties(route.query)
+    properties, required = schemas.fields(route.query)
     for name, schema in properties.items():
         plain = _queried(schema)
         description = plain.pop("description", None)
@@ -198,7 +164,7 @@ def _header_parameters(route: Route) -> Iterable[dict[str, Any]]:
             yield {"name": name, "in": "header", "required": False} | header.described()
 
 
-def _responses(route: Route, schemas: _Schemas, examples: AnswerExamples) -> dict[str, Any]:
+def _responses(route: Route, schemas: Schemas, examples: AnswerExamples) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status in route.answers:
         own = route.response_headers if status < 300 else ()  # noqa: PLR2004  # successes
@@ -215,7 +181,7 @@ def _responses(route: Route, schemas: _Schemas, examples: AnswerExamples) -> dic
     return dict(sorted(responses.items()))
 
 
-def _accepted(schemas: _Schemas) -> dict[str, Any]:
+def _accepted(schemas: Schemas) -> dict[str, Any]:
     headers = (*ALWAYS, *RATES, "Location", "Retry-After", "Preference-Applied")
     return {
         "description": "The command is on its way: ask `status_url` for its outcome.",

@@ -38,7 +38,8 @@ Moment = Annotated[
     str,
     Meta(
         description="An RFC 3339 time, or a date, which stands for its beginning in the time zone.",
-        extra_json_schema={"anyOf": [{"format": "date-time"}, {"format": "date"}]},
+        # Each with its type, which generators of clients ask for.
+        extra_json_schema={"anyOf": [{"type": "string", "format": each} for each in ("date-time", "date")]},
     ),
 ]
 ZoneName = Annotated[

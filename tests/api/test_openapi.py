@@ -65,6 +65,20 @@ def _references(value: Any) -> list[str]:
     return [each for inner in value for each in _references(inner)] if isinstance(value, list) else []
 
 
+def test_generated_clients_read_well(document: dict[str, Any]) -> None:
+    """No component that nothing mentions, no enumeration of one word or without its type, and times are times."""
+    schemas = document["components"]["schemas"]
+    named = {reference.rpartition("/")[2] for reference in _references(document) if "/schemas/" in reference}
+    assert named == set(schemas)
+    assert {"Scope", "Role", "Level", "SubscriptionStatus"} <= named
+    for name, schema in schemas.items():
+        for field, each in schema.get("properties", {}).items():
+            choices = each.get("anyOf", [each])
+            assert all(len(choice.get("enum", [1, 2])) > 1 for choice in choices), (name, field)
+            if field.endswith("_at"):
+                assert {"type": "string", "format": "date-time"}.items() <= choices[0].items(), (name, field)
+
+
 def test_every_example_is_valid(document: dict[str, Any]) -> None:
     """Each example of a body fits its schema."""
     for path, item in document["paths"].items():
