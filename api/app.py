@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from api.answer import Header, Sender
 from api.call import Receive, Reply
@@ -49,7 +49,7 @@ class Application:
         self._router = Router([(each.route.method, each.route.path, each) for each in endpoints])
         self._cors = Cors(process.settings.cors_origins)
         self._lifespan = lifespan
-        self._measures: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+        self._measures: dict[tuple[str, str, int], tuple[metrics.Distribution, Counter]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification, version 3."""

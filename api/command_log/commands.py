@@ -1,5 +1,6 @@
 """From a request to an envelope, and from an envelope to its outcome."""
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -30,8 +31,8 @@ DEADLINE: Instant = 30 * SECOND
 DEADLINE_ASYNC: Instant = 10 * MINUTE
 """The same for a client that said it would not wait."""
 
-_sends = metrics.histogram("command_send_seconds", "From a command to its acknowledgement by the log.")
-_waits = metrics.histogram("command_wait_seconds", "From acknowledgement to outcome.")
+_sends = metrics.seconds("command_send_seconds", "From a command to its acknowledgement by the log.")
+_waits = metrics.seconds("command_wait_seconds", "From acknowledgement to outcome.")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -70,8 +71,11 @@ class Commands:
         shard = shard_of(stream, self.shards)
         if envelope.body.shed:
             self.lag.admit(shard)
-        with _sends.time():
+        began = perf_counter()
+        try:
             return await self._bus.send(shard, stream.encode(), record)
+        finally:
+            _sends.observe(perf_counter() - began)
 
     async def outcome(
         self, shard: int, command_id: str, attempt: str, timeout_s: float, *, fingerprint: str | None = None
@@ -80,8 +84,11 @@ class Commands:
 
         With a `fingerprint`, also the outcome of another request under the same id; see `refuse_reuse`.
         """
-        with _waits.time():
+        began = perf_counter()
+        try:
             return await self.poller.wait(shard, command_id, attempt, timeout_s, fingerprint=fingerprint)
+        finally:
+            _waits.observe(perf_counter() - began)
 
 
 class Draft:

@@ -7,7 +7,7 @@ processes that was last heard of, and says so.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, perf_counter
 
 import structlog
 
@@ -33,7 +33,7 @@ DELTAS_MAX = 5_000
 """In one statement; more take several."""
 
 _log = structlog.get_logger()
-_seconds = metrics.histogram("rate_exchange_seconds", "From asking the store for others' counts to its answer.")
+_seconds = metrics.seconds("rate_exchange_seconds", "From asking the store for others' counts to its answer.")
 _failures = metrics.counter("rate_exchange_failures", "Exchanges of counts that failed.")
 _alone = metrics.gauge("rate_limits_alone", "1 while the store is away and limits are divided among the processes.")
 _processes = metrics.gauge("api_processes", "API processes that share the limits, as last heard.")
@@ -123,15 +123,16 @@ class RateExchanger:
     async def _try(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._begun_at = self._clock()
+        began = perf_counter()
         try:
-            with _seconds.time():
-                await self._exchange()
+            await self._exchange()
         except Exception as error:  # noqa: BLE001 - whatever it is, deciding goes on by what is known
             _failures.inc()
             if not self.limiter.alone:
                 _log.warning("rates_not_exchanged", error=type(error).__name__)
         else:
             self._heard_at = self._clock()
+        _seconds.observe(perf_counter() - began)
         self._begun_at = None
         self._judge()
         for heard in waiting:
