@@ -94,7 +94,7 @@ def _account(facts: Facts) -> Account:
         account.quotas.features[feature] = Metered(day=_counter(use.day), month=_counter(use.month))
     if facts.suspended:
         account.standing.suspended_at = facts.now
-    if facts.key_id is not None:
+    if facts.key_id is not None and facts.limits.credit_limit is not None:
         account.api_keys.active[facts.key_id] = ApiKey(
             name=NAME, scopes=(), expires_at=None, digest="", limits=facts.limits
         )

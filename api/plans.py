@@ -1,7 +1,7 @@
 """What an operator sells: plans, features, top-ups, from `plans.toml` or the file that `FORMSTATE_PLANS_FILE` names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, ValuesView
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
@@ -97,6 +97,10 @@ class Plans(Mapping[str, Plan]):
 
     def __len__(self) -> int:
         return len(self._plans)
+
+    def values(self) -> ValuesView[Plan]:
+        """See `Mapping`, whose own asks for each by its id: every refusal that sells looks through all."""
+        return self._plans.values()
 
     @property
     def free(self) -> Plan:

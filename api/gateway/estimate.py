@@ -52,7 +52,8 @@ def _amount(prompt: int, output: int, price: Price) -> MicroCredits:
 
 def dearest_amount(tokens: int, price: Price) -> MicroCredits:
     """What so many tokens cost at most, whatever they turn out to be, but for sound."""
-    return _amount(0, tokens, structs.replace(price, output=max(price.input, price.cached_input, price.output)))
+    total = tokens * max(price.input, price.cached_input, price.output)
+    return min(-(-total // TOKENS_PER_PRICE), AMOUNT_MAX)
 
 
 def affordable_tokens(request: ChatRequest, wanted: Estimate, granted: MicroCredits, price: Price, context: int) -> int:

@@ -111,6 +111,10 @@ class RateLimits:
         """How a caller's limits stand, counting nothing."""
         return self.limiter.peek(self.of_caller(caller))
 
+    def used_up(self, caller: Caller) -> State | None:
+        """The limit that would refuse the caller's next request, if any does; counts nothing."""
+        return self.limiter.used_up(self.of_caller(caller))
+
     def of_caller(self, caller: Caller, scope: str | None = None) -> Allowance:
         """The caller's rules; made anew when its plan or its key's limits were read anew."""
         plan = self._free if caller.subscription is None else caller.subscription.plan

@@ -35,29 +35,26 @@ def rate_headers(allowance: Allowance, states: Iterable[State], tightest: State 
     """The headers of an answer; none where there is no limit."""
     if tightest is None:
         return []
-    states = tuple(states)
-    fields = [b"%b;r=%d;t=%d" % (each.rule.field, each.remaining, math.ceil(each.frees_in_s)) for each in states]
+    fields, warnings = [], []
+    for each in states:
+        fields.append(b"%b;r=%d;t=%d" % (each.rule.field, each.remaining, math.ceil(each.frees_in_s)))
+        if each.remaining * 5 <= each.limit and each.rule.window_s == DAY_S:
+            warnings.append(_warning(each))
     return [
         (b"x-ratelimit-limit", b"%d" % tightest.limit),
         (b"x-ratelimit-remaining", b"%d" % tightest.remaining),
         (b"x-ratelimit-reset", b"%d" % math.ceil(tightest.frees_in_s)),
         (b"ratelimit-policy", allowance.policy),
         (b"ratelimit", b", ".join(fields)),
-        *_warnings(states),
+        *warnings,
     ]
 
 
-def _warnings(states: Iterable[State]) -> list[Header]:
+def _warning(state: State) -> Header:
     """`X-Quota-Warning` of a day's requests (see `api.quotas.warnings`); of a minute's there is no use in it."""
-    return [
-        (
-            b"x-quota-warning",
-            b"%b;used=%d;limit=%d;reset=%d"
-            % (each.rule.field, each.limit - each.remaining, each.limit, math.ceil(each.frees_in_s)),
-        )
-        for each in states
-        if each.remaining * 5 <= each.limit and each.rule.window_s == DAY_S
-    ]
+    used, reset_s = state.limit - state.remaining, math.ceil(state.frees_in_s)
+    value = b"%b;used=%d;limit=%d;reset=%d" % (state.rule.field, used, state.limit, reset_s)
+    return (b"x-quota-warning", value)
 
 
 def verdict_headers(allowance: Allowance, verdict: Verdict) -> list[Header]:

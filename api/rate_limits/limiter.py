@@ -167,6 +167,18 @@ class RateLimiter:
             entry.window.advance(now_s)
         return _standing(entries, now_s)
 
+    def used_up(self, allowance: Allowance) -> State | None:
+        """The first limit that would refuse one more request, if any does; counts nothing."""
+        now_s = self.clock()
+        for rule in allowance.rules:
+            if rule.limit is None:
+                continue
+            window = self._entry(rule, now_s).window
+            limit = self._part_of(rule.limit) if self.alone else rule.limit
+            if window.advance(now_s) >= limit:
+                return State(rule=rule, limit=limit, remaining=0, frees_in_s=max(window.frees_at - now_s, 0.0))
+        return None
+
     def _part_of(self, limit: int) -> int:
         """This process's part of a limit, while the others cannot be heard."""
         return max(limit // self.processes, min(limit, 1))

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from api.account_plan import AccountPlan
 from api.call import Call
 from api.eligibility import Facts, feature_refusal, model_refusal
-from api.errors import ApiError, declare, public
+from api.errors import ApiError, declare
 from api.gateway.estimate import dearest_amount
 from api.gateway.job import price_for, usable_model
 from api.key_spending import spent_by_key
@@ -121,9 +121,9 @@ def _check_caller(call: Call[Question, None]) -> None:
     """What the endpoint refuses before any route is asked: the next request has this one counted already."""
     if call.caller.suspended:
         raise ApiError("account_suspended")
-    for state in call.services.rate_limits.standing(call.caller):
-        if state.remaining <= 0:
-            raise refusal_of(state)
+    used_up = call.services.rate_limits.used_up(call.caller)
+    if used_up is not None:
+        raise refusal_of(used_up)
 
 
 async def _model(
@@ -191,7 +191,7 @@ def _answered(
         return Eligibility(allowed=True, reason=None, message=None, plan=subscription.plan.id, **more)
     seller = seller_to(call.caller.account_id, subscription, call.services.billing)
     explain(refusal, subscription, call.services.plans, call.services.clock(), seller)
-    detail = public(refusal.detail)
+    detail = refusal.detail
     price, checkout = detail.get("price"), detail.get("checkout")
     return Eligibility(
         allowed=False,

@@ -245,3 +245,25 @@ def test_a_day_is_a_window_like_a_minute() -> None:
             assert await world.ask(0, day) is expected
 
     asyncio.run(story())
+
+
+@given(st.lists(st.floats(0, 90), max_size=12), st.integers(0, 4), st.integers(0, 6), st.booleans())
+def test_what_is_used_up_is_what_would_refuse(pauses: list[float], a_minute: int, a_day: int, alone: bool) -> None:
+    """Asked without counting, it is the limit that the next request is refused for, as `peek` shows it."""
+    world = World(1)
+    limiter = world.limiters[0]
+    limiter.alone, limiter.processes = alone, 2 if alone else 1
+    asked = allowance(
+        [
+            Rule(name="account-minute", subject="account a", window_s=MINUTE_S, limit=a_minute),
+            Rule(name="key-minute", subject="key k", window_s=MINUTE_S, limit=None, reported=True),
+            Rule(name="account-day", subject="account a", window_s=DAY_S, limit=a_day),
+        ]
+    )
+    for pause_s in pauses:
+        world.now_s += pause_s
+        shown = next((each for each in limiter.peek(asked) if not each.remaining), None)
+        used_up = limiter.used_up(asked)
+        assert used_up == shown
+        refused = limiter.take(asked).refused
+        assert (used_up and used_up.rule) == (refused and refused.rule)
