@@ -41,11 +41,14 @@ Serves the HTTP API. Settings come from the environment, each with FORMSTATE_ in
   CORS_ORIGINS             origins whose pages may call the API
   TRUSTED_PROXIES          whose X-Forwarded-For is believed
   LIMITS                   on or off: rate limits and daily quotas
+  BILLING_PROVIDER         none, stripe or autumn; each has settings of its own
   MAILER_URL               your mailer: receives invitations and the like
   MAILER_SECRET            id:base64, 32 bytes; signs what it receives
   HOLD_MARGIN_S            how much longer a hold lasts than its provider may take (60)
   DRAIN_S                  how long open streams may go on when stopping (30)
   LOG_LEVEL                debug, info, warning or error
+
+docs/operating.md explains each, with its default and those of the billing providers.
 
 Make a secret with:  echo "2026a:$(openssl rand -base64 32)"
 Several, separated by commas, let you rotate: the first is current, the others still verify.

@@ -17,7 +17,12 @@ declare(
     "A parameter of the query or the path is wrong.",
     "`param` names the parameter; compare with /openapi.json.",
 )
-declare("invalid_header", "invalid", "A header has a value that cannot be used.", "`param` names the header.")
+declare(
+    "invalid_header",
+    "invalid",
+    "A header has a value that cannot be used, or is given twice.",
+    "`param` names the header: mend its value, or leave it out.",
+)
 declare("invalid_http", "invalid", "The request is not valid HTTP/1.1.", "Use an HTTP library.")
 declare(
     "invalid_cursor",
@@ -76,7 +81,12 @@ declare(
     "Send the body at once, with the right Content-Length.",
 )
 declare("headers_timeout", "too_slow", "The head of the request did not arrive in time.", "Send the request at once.")
-declare("body_too_large", "too_large", "The body is too large.", "`limit_bytes` is the largest that this route takes.")
+declare(
+    "body_too_large",
+    "too_large",
+    "The body is too large.",
+    "Send less at once: `limit_bytes` is the most that this route takes.",
+)
 declare(
     "command_too_large",
     "too_large",
@@ -120,7 +130,12 @@ declare(
     "Wait until requests under way have ended; GET /billing/holds lists the holds.",
 )
 declare("hold_closed", "conflict", "The hold was closed before.", "Nothing to do: a hold is charged once.")
-declare("hold_not_found", "not_found", "There is no such hold.", "It may have been closed long ago.")
+declare(
+    "hold_not_found",
+    "not_found",
+    "There is no such hold.",
+    "List the holds with GET /billing/holds; one that was closed long ago is not kept.",
+)
 declare("grant_exists", "conflict", "The grant exists already.", "Nothing to do: it was granted before.")
 declare(
     "user_erased",
@@ -135,8 +150,8 @@ declare(
     "Change the role there, or `max_role` of the issuer; the user's next token brings it.",
 )
 declare("user_exists", "conflict", "The user is registered already.", "Log in with POST /auth/login.")
-declare("invalid_price", "invalid", "The price of the model cannot be used.", "Report it to the operator.")
-declare("invalid_usage", "invalid", "The reported usage cannot be used.", "Report it to the operator.")
+declare("invalid_price", "invalid", "The price of the model cannot be used.", "Report the request id to the operator.")
+declare("invalid_usage", "invalid", "The reported usage cannot be used.", "Report the request id to the operator.")
 declare("internal_error", "internal", "Something broke on our side.", "Report the request id; repeating may help.")
 declare(
     "starting",

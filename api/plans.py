@@ -13,7 +13,7 @@ from api.scopes import INCLUDED
 from api.toml_file import TomlFile
 from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
 from domain.errors import Invalid
-from domain.money import MicroCredits, parse_credits
+from domain.money import AMOUNT_MAX, MICRO, MicroCredits, parse_credits
 
 SHIPPED = Path(__file__).with_name("plans.toml")
 LIMITS = ("messages_per_day", "requests_per_minute", "requests_per_day", "agent_slots", "api_keys", "seats")
@@ -198,4 +198,6 @@ def _amount(file: TomlFile, place: tuple[str, str, str], text: str) -> MicroCred
     try:
         return parse_credits(text, name=place[2])
     except Invalid as error:
-        raise file.wrong(place, error.message) from error
+        unit = "dollars" if place[2] == "price" else "credits"
+        why = f'expected {unit} from 0 to {AMOUNT_MAX // MICRO} in quotes, with at most six places, such as "20.00"'
+        raise file.wrong(place, why + (', or "custom"' if place[::2] == ("plans", "price") else "")) from error

@@ -36,7 +36,12 @@ COUNTS_MAX = 10_000
 KINDS = frozenset({"unauthenticated", "payment_required", "forbidden", "too_many"})
 SYSTEM = Actor(kind="system", id="api")
 
-declare("too_many_refusals", "invalid", "There are too many refusals in one record.", "Report it to the operator.")
+declare(
+    "too_many_refusals",
+    "invalid",
+    "There are too many refusals in one record.",
+    "Report the request id to the operator.",
+)
 
 _log = structlog.get_logger()
 _uncounted = metrics.counter("refusals_unrecorded", "Refused requests that no audit trail has, for want of room.")

@@ -65,7 +65,8 @@ class TomlFile:
         except msgspec.ValidationError as error:
             expected, _, where = str(error).partition(" - at `$")
             inner = tuple(part for part in re.sub(r"\[[^\]]*\]", "", where.rstrip("`")).split(".") if part)
-            raise self.wrong((*keys, *inner), expected) from error
+            quoted = expected.startswith(("Expected `str`, got `int`", "Expected `str`, got `float`"))
+            raise self.wrong((*keys, *inner), f"{expected}; write it in quotes" if quoted else expected) from error
 
     def _line(self, keys: tuple[str, ...]) -> int | None:
         """Of the key, in the table that is nearest to it; of that table's header if the key is not written there."""

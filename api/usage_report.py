@@ -25,14 +25,17 @@ def _words(words: Iterable[str]) -> Meta:
     """Describes a list of such words."""
     word = "|".join(words)
     return Meta(
-        pattern=rf"^({word})(,({word}))*$",
         max_length=80,
         description="One or several, separated by commas, such as `model,day`; at most one stretch of time.",
+        # Checked by `asked`, which names the words; a decoder would show the expression.
+        extra_json_schema={"pattern": rf"^({word})(,({word}))*$"},
     )
 
 
+DIMENSIONS_OF_KEY: tuple[Dimension, ...] = ("model", "operation", "agent")
+"""What the usage of one key can differ in."""
 GroupBy: TypeAlias = Annotated[str, _words((*DIMENSIONS, *UNITS))]
-GroupByOfKey: TypeAlias = Annotated[str, _words(("model", "operation", "agent", *UNITS))]
+GroupByOfKey: TypeAlias = Annotated[str, _words((*DIMENSIONS_OF_KEY, *UNITS))]
 
 declare(
     "usage_too_large",
@@ -118,9 +121,10 @@ async def asked(
     start, end = period(from_, to, call.services.clock(), zone)
     words = tuple(group_by.split(","))
     units = [unit for unit in UNITS if unit in words]
-    if len(set(words) & {*DIMENSIONS, *UNITS}) < len(words) or len(units) > 1:
-        message = "group_by names something twice, or more than one stretch of time."
-        raise ApiError("invalid_parameter", message, param="group_by")
+    known = DIMENSIONS if key_id is None else DIMENSIONS_OF_KEY
+    if len(set(words) & {*known, *UNITS}) < len(words) or len(units) > 1:
+        message = f"group_by is one or several of {', '.join(known)}, and at most one of {', '.join(UNITS)}"
+        raise ApiError("invalid_parameter", f"{message}; each once, separated by commas.", param="group_by")
     cut = stretches(units[0] if units else None, zone, start, end)
     return Asked(account_id=account_id, zone=zone, start=start, end=end, words=words, cut=cut, key_id=key_id)
 

@@ -53,6 +53,9 @@ examples:
 
 Data and secrets are new each time and gone at the end. Logs of all processes go to standard error, and mails with
 them, unless FORMSTATE_MAILER_URL names a mailer.
+
+Payments and notices: FORMSTATE_BILLING_PROVIDER, FORMSTATE_WEBHOOK_URL and what goes with them are read from the
+environment, as in production (docs/operating.md).
 """
 
 
@@ -66,8 +69,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common(words)
-    words.add_argument("--api", type=int, default=1, metavar="N", help="API processes, on the port and the next ones")
-    words.add_argument("--worker", type=int, default=1, metavar="N", help="worker processes")
+    words.add_argument(
+        "--api", type=int, default=1, metavar="N", help="API processes, on the port and the next ones (default: 1)"
+    )
+    words.add_argument("--worker", type=int, default=1, metavar="N", help="worker processes (default: 1)")
     return words
 
 

@@ -30,6 +30,7 @@ from worker.operating import NotDone
 from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable
+from worker.words import add_command
 
 NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, deliveries, autumn_check, adopt_log)
 
@@ -38,6 +39,7 @@ settings (environment; docs/operating.md explains each):
   FORMSTATE_DATABASE_URL             postgresql://user:password@host:5432/formstate
   FORMSTATE_KAFKA_BOOTSTRAP_SERVERS  host:9092[,host:9092]
   FORMSTATE_LOG_MAC_KEYS             id:base64 of 32 bytes, the current one first
+  FORMSTATE_WEBHOOK_URL              if you like: who is told of quotas and balances
 
 first steps:
   python -m worker migrate    once, and again with each release
@@ -54,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("run", help="apply commands until SIGTERM or Ctrl-C").set_defaults(act=run)
-    migrating = commands.add_parser("migrate", help="make or upgrade tables and topic; safe at any time")
+    add_command(commands, "run", "apply commands until SIGTERM or Ctrl-C").set_defaults(act=run)
+    migrating = add_command(commands, "migrate", "make or upgrade tables and topic; safe at any time")
     migrating.add_argument(
         "--shards", type=int, help="how many shards; counts at the first migration only (default 32)"
     )
@@ -66,10 +68,10 @@ def parser() -> argparse.ArgumentParser:
     migrating.set_defaults(act=migrate)
     for noun in NOUNS:
         noun.add_parser(commands)
-    granting = commands.add_parser("grant-role", help="give a user a role; the only way to the first admin")
+    granting = add_command(commands, "grant-role", "give a user a role; the only way to the first admin")
     grant_role.add_words(granting)
     granting.set_defaults(act=grant_role.grant_role)
-    granting = commands.add_parser("grant-level", help="put somebody into an organization that has lost its admins")
+    granting = add_command(commands, "grant-level", "put somebody into an organization that has lost its admins")
     grant_level.add_words(granting)
     granting.set_defaults(act=grant_level.grant_level)
     return top

@@ -1,6 +1,5 @@
 """`python -m worker adopt-log`: goes on after a topic was recreated or an older database was restored."""
 
-import argparse
 import asyncio
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from worker.log_check import MISMATCHES, OUTGROWN
 from worker.operating import NotDone
 from worker.settings import WorkerSettings
 from worker.source import CommandSource, LogBounds
+from worker.words import Commands, add_command
 
 SETTLE_S = 1.0
 TRIES = 5
@@ -37,9 +37,9 @@ class Adoption(Struct, frozen=True, kw_only=True):
         return f"shard {self.shard}: {self.why}: applies {count} records, {where}, whatever their deadlines{lost}"
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `adopt-log`."""
-    words = commands.add_parser("adopt-log", help="go on after a recreated topic or a restored older database")
+    words = add_command(commands, "adopt-log", "go on after a recreated topic or a restored older database")
     words.add_argument("--yes", action="store_true", help="do it; without this it only says what it would do")
     words.set_defaults(act=adopt_log)
 

@@ -1,20 +1,19 @@
 """`python -m worker autumn-check`: what Autumn thinks an account may use, and what it has not been told yet."""
 
-import argparse
-
 from eventstore.outbox import Delivery
 from worker.dead_letters import opened
 from worker.operating import NotDone
 from worker.outgoing.autumn import NAME, autumn_client
 from worker.settings import WorkerSettings
+from worker.words import Commands, add_command
 
 LOOKED_MAX = 10_000
 """Deliveries that are looked through for the account's."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `autumn-check`."""
-    checking = commands.add_parser("autumn-check", help="ask Autumn what an account may use; nothing depends on it")
+    checking = add_command(commands, "autumn-check", "ask Autumn what an account may use; nothing depends on it")
     checking.add_argument("account", help="user_… or org_…")
     checking.add_argument("--feature", metavar="ID", help="another feature than FORMSTATE_AUTUMN_FEATURE")
     checking.set_defaults(act=autumn_check)

@@ -21,6 +21,7 @@ from worker.operating import NotDone
 from worker.repair import Repairs, repairing
 from worker.settings import WorkerSettings
 from worker.show import format_instant
+from worker.words import Commands, add_command
 
 LISTED = 100
 ALL_MAX = 100_000
@@ -30,11 +31,11 @@ Place = tuple[int, int, int]
 """`DeadLetter.place`, written `shard:epoch:offset`."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `dead-letters`."""
-    noun = commands.add_parser("dead-letters", help="list, retry or drop commands that could not be applied")
+    noun = add_command(commands, "dead-letters", "list, retry or drop commands that could not be applied")
     verbs = noun.add_subparsers(dest="verb", required=True, metavar="list|retry|drop")
-    listing = verbs.add_parser("list", help="the oldest first")
+    listing = add_command(verbs, "list", "list them, the oldest first")
     listing.add_argument("--state", choices=("open", "retried", "dropped", "released"), default="open")
     listing.add_argument("--limit", type=int, default=LISTED, metavar="N")
     listing.set_defaults(act=list_dead_letters)
@@ -42,7 +43,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("retry", retry_dead_letters, "decide them again, after the release that failed on them was mended"),
         ("drop", drop_dead_letters, "end them for good: their clients are told `dropped`"),
     ):
-        words = verbs.add_parser(verb, help=about)
+        words = add_command(verbs, verb, about)
         words.add_argument("places", nargs="*", metavar="shard:epoch:offset", type=_place, help="as `list` shows them")
         words.add_argument("--all", action="store_true", dest="everything", help="all that are open")
         words.set_defaults(act=act)

@@ -17,27 +17,30 @@ from worker.outgoing.notices import event_tags
 from worker.outgoing.webhooks import notice
 from worker.settings import WorkerSettings
 from worker.show import format_instant
+from worker.words import Commands, add_command
 
 LISTED = 100
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `deliveries`."""
-    noun = commands.add_parser("deliveries", help="list, retry, drop or replay what is told to the outside")
+    noun = add_command(commands, "deliveries", "list, retry, drop or replay what is told to the outside")
     verbs = noun.add_subparsers(dest="verb", required=True, metavar="list|retry|drop|replay")
-    listing = verbs.add_parser("list", help="the oldest first")
-    listing.add_argument("--state", choices=("waiting", "dead"), default="dead")
-    listing.add_argument("--limit", type=int, default=LISTED, metavar="N")
+    listing = add_command(verbs, "list", "list them, the oldest first")
+    listing.add_argument(
+        "--state", choices=("waiting", "dead"), default="dead", help="dead: given up after a day (the default)"
+    )
+    listing.add_argument("--limit", type=int, default=LISTED, metavar="N", help=f"how many (default {LISTED})")
     listing.set_defaults(act=list_deliveries)
     for verb, act, about in (
         ("retry", retry_deliveries, "send them again, now, as if they had just been made"),
         ("drop", drop_deliveries, "forget them; the log has what they told of"),
     ):
-        words = verbs.add_parser(verb, help=about)
+        words = add_command(verbs, verb, about)
         words.add_argument("ids", nargs="*", metavar="id", help="as `list` shows them")
-        words.add_argument("--all", action="store_true", dest="everything", help="all that are dead")
+        words.add_argument("--all", action="store_true", dest="everything", help="all that are dead, that is given up")
         words.set_defaults(act=act)
-    replaying = verbs.add_parser("replay", help="make notices of the log once more, with the ids that they had")
+    replaying = add_command(verbs, "replay", "make notices of the log once more, with the ids that they had")
     replaying.add_argument("--from", type=_instant, required=True, dest="since", metavar="TIME", help="RFC 3339")
     replaying.add_argument("--account", help="of one account only")
     replaying.set_defaults(act=replay_deliveries)

@@ -17,7 +17,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     """The command's words."""
     parser.add_argument("org_id", help="as in GET /orgs: org_…")
     parser.add_argument("user_id", help="as in GET /users/me: user_…")
-    parser.add_argument("level", choices=LEVELS)
+    parser.add_argument("level", choices=LEVELS, help="what it may do there: docs/access.md")
 
 
 async def grant_level(settings: WorkerSettings, *, org_id: str, user_id: str, level: Level) -> str:

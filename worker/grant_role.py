@@ -12,7 +12,7 @@ ROLES: tuple[Role, ...] = ("user", "developer", "admin")
 def add_words(parser: argparse.ArgumentParser) -> None:
     """The command's words."""
     parser.add_argument("user_id", help="as in GET /users/me: user_…")
-    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("role", choices=ROLES, help="what it may do: docs/access.md")
 
 
 async def grant_role(settings: WorkerSettings, *, user_id: str, role: Role) -> str:

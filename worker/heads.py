@@ -5,7 +5,6 @@ no gaps and are covered by the macs, so the last event of each shard stands for 
 leave no event; of these the number is kept.
 """
 
-import argparse
 import asyncio
 import os
 import secrets
@@ -24,6 +23,7 @@ from eventstore.postgres.pool import DirectConnection
 from worker.findings import Findings
 from worker.operating import NotDone, connected
 from worker.settings import WorkerSettings
+from worker.words import Commands, add_command
 
 PLACE = b"heads of the log\n"
 
@@ -66,9 +66,9 @@ class Signed(Struct, frozen=True, kw_only=True):
     mac: bytes
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `heads`."""
-    words = commands.add_parser("heads", help="write where the log ends, signed, for `verify --heads`")
+    words = add_command(commands, "heads", "write where the log ends, signed, for `verify --heads`")
     words.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file")
     words.set_defaults(act=heads)
 

@@ -1,6 +1,5 @@
 """`python -m worker quarantine`: streams that could not be folded, and letting them go once they can."""
 
-import argparse
 from collections import Counter
 
 from eventstore.shards import shard_of
@@ -8,14 +7,17 @@ from worker.dead_letters import describe, opened, repairs_of
 from worker.operating import NotDone
 from worker.repair import StillBroken
 from worker.settings import WorkerSettings
+from worker.words import Commands, add_command
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `quarantine`."""
-    noun = commands.add_parser("quarantine", help="list or release streams that could not be folded")
+    noun = add_command(commands, "quarantine", "list or release streams that could not be folded")
     verbs = noun.add_subparsers(dest="verb", required=True, metavar="list|release")
-    verbs.add_parser("list", help="each with the number of its waiting commands").set_defaults(act=list_quarantine)
-    words = verbs.add_parser("release", help="apply what was set aside, in order, after a release that can fold it")
+    add_command(verbs, "list", "list them, each with the number of its waiting commands").set_defaults(
+        act=list_quarantine
+    )
+    words = add_command(verbs, "release", "apply what was set aside, in order, after a release that can fold it")
     words.add_argument("stream", help="as `list` shows it")
     words.set_defaults(act=release_quarantine)
 

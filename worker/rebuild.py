@@ -5,7 +5,6 @@ from there on in the log's order until the rebuild has caught up with the worker
 shards, takes in the last events, exchanges the tables and fences all lanes (docs/decisions/0010-rebuild.md).
 """
 
-import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,6 +33,7 @@ from worker.operating import NotDone, ProgressLine, connected, patient_collector
 from worker.rebuild_shard import LogDamaged, ShardRebuild
 from worker.refold import CannotFold
 from worker.settings import WorkerSettings
+from worker.words import Commands, add_command
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -53,9 +53,9 @@ LOCK_BRIEFLY = "SET LOCAL lock_timeout = '3s'"
 COMMIT_LAZILY = "SET synchronous_commit = off"
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `rebuild`."""
-    words = commands.add_parser("rebuild", help="make read models again from the log, while everything runs")
+    words = add_command(commands, "rebuild", "make read models again from the log, while everything runs")
     words.add_argument("collections", nargs="*", metavar="collection", help="which ones; all if none is named")
     words.set_defaults(act=rebuild)
 

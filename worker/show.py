@@ -1,6 +1,5 @@
 """`python -m worker show`: an account or user as the log has it at a moment, and the events that led there."""
 
-import argparse
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -25,17 +24,24 @@ from eventstore.shards import shard_of
 from eventstore.store import LogStore
 from worker.operating import NotDone, ProgressLine
 from worker.settings import WorkerSettings
+from worker.words import Commands, add_command
 
 EVENTS_SHOWN = 20
 LISTED_MAX = 50
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `show`."""
-    words = commands.add_parser("show", help="an account or user, now or at a moment, from the log")
-    words.add_argument("subject", metavar="account", help="user_…, or the name of a stream")
-    words.add_argument("--at", metavar="TIME", help="RFC 3339, for example 2026-07-01T12:00:00Z")
-    words.add_argument("--events", type=int, default=EVENTS_SHOWN, metavar="N", help="how many of the last events")
+    words = add_command(commands, "show", "show an account or user, now or as it was at a moment, from the log")
+    words.add_argument("subject", metavar="subject", help="user_… or org_…, or a stream, such as account:user_…")
+    words.add_argument("--at", metavar="TIME", help="as of then: RFC 3339, for example 2026-07-01T12:00:00Z")
+    words.add_argument(
+        "--events",
+        type=int,
+        default=EVENTS_SHOWN,
+        metavar="N",
+        help="how many of the last events",
+    )
     words.set_defaults(act=show)
 
 

@@ -1,6 +1,5 @@
 """`python -m worker verify`: holds everything that is stored against the log, and the log against its own chain."""
 
-import argparse
 from pathlib import Path
 
 from eventstore.codec import MacChain
@@ -10,6 +9,7 @@ from worker.heads import compare_heads, read_heads
 from worker.operating import NotDone, ProgressLine, connected, patient_collector, side_by_side
 from worker.settings import WorkerSettings
 from worker.verify_shard import ShardVerification, prepare
+from worker.words import Commands, add_command
 
 SHARDS_AT_ONCE = 2
 """While the database works for one shard, another is folded."""
@@ -17,9 +17,9 @@ SHARDS_AT_ONCE = 2
 HEADS = "SELECT shard, seq FROM shard_head ORDER BY shard"
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """The words of `verify`."""
-    words = commands.add_parser("verify", help="hold read models, snapshots, money and macs against the log")
+    words = add_command(commands, "verify", "hold read models, snapshots, money and macs against the log")
     words.add_argument("--shard", type=int, help="this one alone")
     words.add_argument("--heads", type=Path, help="heads exported before: is everything up to them still there?")
     words.set_defaults(act=verify)

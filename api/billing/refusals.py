@@ -21,13 +21,16 @@ declare(
     "Choose a plan that GET /billing/plans prices, or ask the operator.",
 )
 declare(
-    "too_many_disputes", "conflict", "The payment has more disputes than are supported.", "Report it to the operator."
+    "too_many_disputes",
+    "conflict",
+    "The payment has more disputes than are supported.",
+    "Report the request id to the operator.",
 )
 declare(
     "too_many_providers",
     "conflict",
     "The account is known to more billing providers than are supported.",
-    "Report it to the operator.",
+    "Report the request id to the operator.",
 )
 declare(
     "already_subscribed",

@@ -21,12 +21,20 @@ declare(
     "missing_required_parameter",
     "invalid",
     "A parameter that every chat completion needs is missing.",
-    "`param` names it.",
+    "`param` names it; add it, as in OpenAI's reference.",
 )
 declare(
-    "invalid_type", "invalid", "A parameter of the chat completion has the wrong type.", "`param` names the parameter."
+    "invalid_type",
+    "invalid",
+    "A parameter of the chat completion has the wrong type.",
+    "`param` names it and the message the type; compare with OpenAI's reference.",
 )
-declare("invalid_value", "invalid", "A parameter of the chat completion is out of range.", "`param` names it.")
+declare(
+    "invalid_value",
+    "invalid",
+    "A parameter of the chat completion is out of range.",
+    "`param` names it and the message the range; send a value within it.",
+)
 
 Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 

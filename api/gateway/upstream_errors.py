@@ -24,7 +24,7 @@ declare(
     "upstream_rejected",
     "invalid",
     "The provider refused the request.",
-    "The message is the provider's own; nothing was charged.",
+    "Mend what the message, which is the provider's own, complains of, and send it again; nothing was charged.",
 )
 
 RETRYABLE = frozenset({"upstream_error", "upstream_unavailable", "upstream_rate_limited", "upstream_timeout"})

@@ -18,9 +18,14 @@ declare(
     "invalid_minute",
     "invalid",
     "A report of a key's use names no minute that has come.",
-    "Nothing: it is a fault of ours.",
+    "Report the request id to the operator: the fault is ours.",
 )
-declare("invalid_count", "invalid", "A report of a key's use is out of range.", "Nothing: it is a fault of ours.")
+declare(
+    "invalid_count",
+    "invalid",
+    "A report of a key's use is out of range.",
+    "Report the request id to the operator: the fault is ours.",
+)
 
 
 class ApiKeyEventShown(Struct, frozen=True, kw_only=True):

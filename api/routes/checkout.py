@@ -23,15 +23,16 @@ from eventstore.records import Outcome
 
 URL_LENGTH_MAX = 2_000
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SESSION_ID = re.compile(r"^[A-Za-z0-9_-]{1,200}$", re.ASCII)
 _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 
 declare(
     "invalid_url",
     "invalid",
     "The address is none that a browser may be sent to.",
-    "Use an absolute https:// address (http:// on this machine), of visible ASCII characters.",
+    "Use an absolute https:// address (http:// on this machine alone), in visible ASCII and without a user's name.",
 )
-declare("invalid_purchase", "invalid", "Exactly one thing can be bought at a time.", "Name a plan or a top_up.")
+declare("invalid_purchase", "invalid", "Name a plan or a top_up: one thing is bought at a time.", "Send one of them.")
 
 PageUrl: TypeAlias = Annotated[
     str, Meta(max_length=URL_LENGTH_MAX, description="Where the browser goes then; https, or http on this machine.")
@@ -60,7 +61,7 @@ class CheckoutShown(Struct, frozen=True, kw_only=True):
 class PaidCheckout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A checkout that the client says is paid."""
 
-    session_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
+    session_id: Annotated[str, Meta(extra_json_schema={"pattern": _SESSION_ID.pattern})]
     amount: Annotated[Amount | None, Meta(description="The credits you expect; another number is refused.")] = None
 
 
@@ -114,13 +115,18 @@ def page_url(text: str, name: str) -> str:
     except ValueError:
         good = False
     if not good or _VISIBLE.fullmatch(text) is None:
-        raise ApiError("invalid_url", param=name)
+        message = f"{name} must be an absolute https:// address (http:// on this machine alone), in visible ASCII."
+        raise ApiError("invalid_url", message, param=name)
     return text
 
 
 async def process(call: Call[PaidCheckout, None]) -> CheckoutProcessed:
     """Grants what was bought, once, whether the client or the provider says so first."""
     body, services, caller = call.body, call.services, call.caller
+    if _SESSION_ID.fullmatch(body.session_id) is None:
+        raise ApiError(
+            "invalid_request", "session_id is not one that POST /billing/checkout answers.", param="session_id"
+        )
     amount = None if body.amount is None else parse_credits(body.amount)
     told = await services.billing.paid(Claim(account_id=caller.account_id, session_id=body.session_id, amount=amount))
     if not told:

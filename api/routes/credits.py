@@ -30,7 +30,10 @@ declare(
 )
 declare("live_key_required", "forbidden", "A key of mode test cannot do this.", "Use a live key or a login token.")
 declare(
-    "invalid_text", "invalid", "A text is blank, or holds control characters.", "`param` says which; send it without."
+    "invalid_text",
+    "invalid",
+    "A text is blank, or holds control characters.",
+    "`param` says which; send it in one line.",
 )
 declare(
     "invalid_moment",

@@ -32,7 +32,7 @@ declare(
     "agent_not_found",
     "not_found",
     "There is no such agent.",
-    "No agent is on offer here.",
+    "Ask for a `model` or a `feature`: no agent is on offer here.",
 )
 
 

@@ -18,7 +18,7 @@ declare(
     "no_email",
     "conflict",
     "The user has no email address here.",
-    "Users of an identity provider are known by their identity there.",
+    "Nothing is left to do: a user of an identity provider is known by its identity there.",
 )
 
 

@@ -29,7 +29,12 @@ declare(
     "There is no such project.",
     "List the account's projects with GET /v1/projects.",
 )
-declare("project_exists", "conflict", "There is a project with this id.", "Repeat the request under another key.")
+declare(
+    "project_exists",
+    "conflict",
+    "There is a project with this id.",
+    "Repeat the request under another Idempotency-Key.",
+)
 
 
 async def create(call: Call[NewProject, None]) -> ProjectShown:
