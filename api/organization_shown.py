@@ -97,7 +97,7 @@ class NewInvitation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class InvitationShown(Struct, frozen=True, kw_only=True):
-    """An invitation. Its token goes to the address alone; `email` is null once it was accepted or revoked."""
+    """An invitation. Its token goes to the address alone; `email` is null once it or its owner is gone."""
 
     id: str
     org_id: str

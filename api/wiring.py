@@ -41,6 +41,7 @@ from api.rate_limits.enforce import RateLimits
 from api.refused_requests import RefusedRequests
 from api.sealing import Sealer
 from api.settings import ApiSettings
+from api.unfinished_erasures import UnfinishedErasures
 from domain.instant import Instant
 from eventstore.clock import system_clock
 from eventstore.store import Store
@@ -134,6 +135,9 @@ async def running_services(
             errands=_errands(stack),
         )
         services.rate_limits.report_minutes(partial(record_key_use, services))
+        erasures = UnfinishedErasures(services)
+        erasures.start()
+        stack.push_async_callback(erasures.stop)
         yield services
 
 

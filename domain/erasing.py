@@ -1,9 +1,10 @@
-"""Erasing a user takes three steps: it is begun, the user leaves its organizations, it is done.
+"""Erasing a user takes steps: it is begun, the user leaves its organizations, it is done, what it left outside ends.
 
 From the first step on nobody can make the user a member of anything. That is a claim of the user's stream: whatever
 makes a membership takes the same claim while it is decided, and meets it (`membership_lock`). So the memberships that
 are left in the second step are all that there will ever be, however many API processes are at work. The stream is the
-user's: `domain.user` decides and evolves with what is here.
+user's: `domain.user` decides and evolves with what is here. An erasure that was begun is gone on with until it is
+finished, whatever becomes of who began it: `projections.erasures` lists those that are not.
 """
 
 from collections.abc import Sequence
@@ -46,11 +47,21 @@ class EraseUser(Command, frozen=True, kw_only=True, tag="user.erase"):
     erasure_id: str | None = None
 
 
+class FinishErasure(Command, frozen=True, kw_only=True, tag="user.finish_erasure"):
+    """Nothing is left to be done for the erased user, here or outside."""
+
+    category = "user"
+    shed = False
+    erasure_id: str
+
+
 class ErasureBegun(Event, frozen=True, kw_only=True, tag="user.erasure_begun"):
     """The user is a member of nothing new from now on."""
 
     erasure_id: str
     begun_at: Instant
+    email_hash: str = ""
+    """Of the user's address: who was invited by it is found by that. Empty where there is none."""
 
 
 class UserKept(Event, frozen=True, kw_only=True, tag="user.kept"):
@@ -75,10 +86,17 @@ class UserErased(Event, frozen=True, kw_only=True, tag="user.erased"):
         return Erasure(subjects=(f"user:{entity_id}", f"account:{entity_id}"), claims=address)
 
 
-COMMANDS = (BeginErasure, KeepUser, EraseUser)
-EVENTS = (ErasureBegun, UserKept, UserErased)
+class ErasureFinished(Event, frozen=True, kw_only=True, tag="user.erasure_finished"):
+    """The erasure is over in all its steps."""
+
+    erasure_id: str
+    finished_at: Instant
+
+
+COMMANDS = (BeginErasure, KeepUser, EraseUser, FinishErasure)
+EVENTS = (ErasureBegun, UserKept, UserErased, ErasureFinished)
 ErasingCommand: TypeAlias = BeginErasure | KeepUser | EraseUser
-ErasingEvent: TypeAlias = ErasureBegun | UserKept | UserErased
+ErasingEvent: TypeAlias = ErasureBegun | UserKept | UserErased | ErasureFinished
 
 
 def membership_lock(user_id: str) -> Claim:
@@ -100,10 +118,17 @@ def decide(begun: str | None, email_hash: str, command: ErasingCommand, at: Inst
     """For a user who is there; `begun` is the erasure under way. `Conflict` for one that is not, or no more."""
     match command:
         case BeginErasure(erasure_id=erasure_id):
-            return [] if begun else [ErasureBegun(erasure_id=erasure_id, begun_at=at)]
+            return [] if begun else [ErasureBegun(erasure_id=erasure_id, begun_at=at, email_hash=email_hash)]
         case KeepUser(erasure_id=erasure_id):
             return [UserKept(erasure_id=erasure_id)] if begun == erasure_id else []
         case EraseUser(erasure_id=said):
             if said is not None and said != begun:
                 raise Conflict("erasure_ended", "The erasure was ended by another request; begin it again.")
             return [UserErased(email_hash=email_hash, erased_at=at)]
+
+
+def finish(unfinished: str | None, command: FinishErasure, at: Instant) -> Sequence[ErasureFinished]:
+    """For a user who was erased; `unfinished` is the erasure that is not over. Nothing for any other."""
+    if unfinished is None or unfinished != command.erasure_id:
+        return []
+    return [ErasureFinished(erasure_id=unfinished, finished_at=at)]

@@ -14,7 +14,15 @@ from domain.aggregate import Aggregate, Answer
 from domain.erasing import membership_lock
 from domain.errors import Conflict
 from domain.instant import Instant
-from domain.invitation import AcceptInvitation, InvitationCommand, InvitationEvent, Invitations, InviteMember
+from domain.invitation import (
+    AcceptInvitation,
+    InvitationCommand,
+    InvitationEvent,
+    InvitationExpired,
+    Invitations,
+    InviteMember,
+    SweepOrganization,
+)
 from domain.member import (
     ChangeMemberLevel,
     GrantLevel,
@@ -74,7 +82,9 @@ class Organization(Struct, kw_only=True):
 
 COMMANDS = (CreateOrganization, RenameOrganization, *member.COMMANDS, *invitation.COMMANDS)
 EVENTS = (OrganizationCreated, OrganizationRenamed, *member.EVENTS, *invitation.EVENTS)
-OrganizationCommand: TypeAlias = CreateOrganization | RenameOrganization | MemberCommand | InvitationCommand
+OrganizationCommand: TypeAlias = (
+    CreateOrganization | RenameOrganization | MemberCommand | InvitationCommand | SweepOrganization
+)
 OrganizationEvent: TypeAlias = OrganizationCreated | OrganizationRenamed | MemberEvent | InvitationEvent
 
 
@@ -87,6 +97,8 @@ def decide(org: Organization, command: OrganizationCommand, at: Instant) -> Sequ
     match command:
         case ChangeMemberLevel() | RemoveMember() | LeaveForGood() | GrantLevel():
             return member.decide(org.members, command, at)
+        case SweepOrganization():
+            return []
         case RenameOrganization(name_sealed=name):
             member.require_admin(org.members, command.by)
             return [] if name == org.name_sealed else [OrganizationRenamed(name_sealed=name)]
@@ -117,6 +129,16 @@ def evolve(org: Organization, event: OrganizationEvent) -> Organization:
     return org
 
 
+def due(org: Organization, at: Instant) -> Sequence[InvitationExpired]:
+    """Invitations that nobody used in time."""
+    return invitation.due(org.invitations, at)
+
+
+def next_due(org: Organization) -> Instant | None:
+    """When the next invitation expires."""
+    return invitation.next_due(org.invitations)
+
+
 def answer(org: Organization, command: OrganizationCommand, _events: Sequence[Event]) -> Answer:
     """The name, until when an invitation is open, or the member's level, as they are after the command."""
     match command:
@@ -140,4 +162,8 @@ AGGREGATE = Aggregate(
     decide=decide,
     evolve=evolve,
     answer=answer,
+    due=due,
+    next_due=next_due,
+    sweep=SweepOrganization,
+    state_version=2,
 )

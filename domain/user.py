@@ -17,6 +17,8 @@ from domain.erasing import (
     ErasingCommand,
     ErasingEvent,
     ErasureBegun,
+    ErasureFinished,
+    FinishErasure,
     KeepUser,
     UserErased,
     UserKept,
@@ -156,7 +158,7 @@ class User(Struct, kw_only=True):
     exists: bool = False
     erased: bool = False
     erasing: str | None = None
-    """The erasure that was begun."""
+    """The erasure that was begun and is not finished."""
     email_hash: str = ""
     ver: int = 1
     """Counts passwords; login tokens carry it."""
@@ -199,6 +201,7 @@ UserCommand: TypeAlias = (
     | RehashPassword
     | GrantRole
     | ErasingCommand
+    | FinishErasure
     | LinkIdentity
     | MailToken
     | ResetPassword
@@ -226,10 +229,8 @@ def lower_role(first: Role, second: Role) -> Role:
 
 def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]:
     """See each command. `NotFound` for a user who never registered, `Conflict` when the password has moved on."""
-    if isinstance(command, RegisterUser):
-        return _register(user, command, at)
-    if isinstance(command, LinkIdentity):
-        return _link(user, command, at)
+    if isinstance(command, RegisterUser | LinkIdentity | FinishErasure):
+        return _begin_or_end(user, command, at)
     if not user.exists:
         raise NotFound("user_not_found", "There is no such user.")
     match command:
@@ -251,6 +252,17 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
             return erasing.decide(user.erasing, user.email_hash, command, at)
         case MailToken() | VerifyEmail() | ResetPassword():
             return _by_mail(user, command, at)
+
+
+def _begin_or_end(user: User, command: RegisterUser | LinkIdentity | FinishErasure, at: Instant) -> Sequence[UserEvent]:
+    """What is not for a user who is there."""
+    match command:
+        case RegisterUser():
+            return _register(user, command, at)
+        case LinkIdentity():
+            return _link(user, command, at)
+        case FinishErasure():
+            return erasing.finish(user.erasing if user.erased else None, command, at)
 
 
 def _register(user: User, command: RegisterUser, at: Instant) -> Sequence[UserEvent]:
@@ -339,10 +351,10 @@ def evolve(user: User, event: UserEvent) -> User:
             user.role_said_at = event.said_at
         case ErasureBegun(erasure_id=erasure_id):
             user.erasing = erasure_id
-        case UserKept():
+        case UserKept() | ErasureFinished():
             user.erasing = None
         case UserErased():
-            user.exists, user.erased, user.erasing = False, True, None
+            user.exists, user.erased = False, True
             user.email_hash, user.display_name_sealed, user.role = "", None, "user"
             user.issuer_hash, user.mailed = None, Mailed()
     return user
@@ -373,5 +385,5 @@ AGGREGATE = Aggregate(
     decide=decide,
     evolve=evolve,
     answer=answer,
-    state_version=4,
+    state_version=5,
 )

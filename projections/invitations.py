@@ -1,11 +1,17 @@
-"""Invitations of an organization, ended ones too; the sealed address is forgotten here when one ends."""
+"""Invitations of an organization, ended ones too; the sealed address is forgotten here when its key goes."""
 
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, structs
 
 from domain.instant import Instant
-from domain.invitation import InvitationAccepted, InvitationRevoked, MemberInvited
+from domain.invitation import (
+    InvitationAccepted,
+    InvitationExpired,
+    InvitationRevoked,
+    InvitedForgotten,
+    MemberInvited,
+)
 from domain.member import Level
 from domain.recorded import Recorded
 from eventstore.shards import shard_of
@@ -14,7 +20,7 @@ from projections.paging import Cursor, Page, instant_sort, read_page
 from projections.projection import Projection
 
 InvitationStatus: TypeAlias = Literal["open", "accepted", "revoked", "expired"]
-_EVENTS = (MemberInvited, InvitationAccepted, InvitationRevoked)
+_EVENTS = (MemberInvited, InvitationAccepted, InvitationRevoked, InvitationExpired, InvitedForgotten)
 
 
 class InvitationView(Struct, frozen=True, kw_only=True):
@@ -30,6 +36,8 @@ class InvitationView(Struct, frozen=True, kw_only=True):
     ended: Literal["accepted", "revoked"] | None = None
     ended_at: Instant | None = None
     accepted_by: str | None = None
+    own_key: bool = False
+    """See `MemberInvited`."""
 
     def status_at(self, now: Instant) -> InvitationStatus:
         """What it is at `now`."""
@@ -55,6 +63,7 @@ def _evolve(view: InvitationView | None, recorded: Recorded) -> InvitationView |
             invited_by=event.invited_by,
             invited_at=event.invited_at,
             expires_at=event.expires_at,
+            own_key=event.own_key,
         )
     if view is None:
         return None
@@ -63,13 +72,15 @@ def _evolve(view: InvitationView | None, recorded: Recorded) -> InvitationView |
             return structs.replace(view, ended="accepted", ended_at=at, accepted_by=user_id, email_sealed=None)
         case InvitationRevoked(revoked_at=at):
             return structs.replace(view, ended="revoked", ended_at=at, email_sealed=None)
+        case InvitationExpired() | InvitedForgotten():
+            return structs.replace(view, email_sealed=None)
         case _:
             return view
 
 
 PROJECTION = Projection(
     collection="invitations",
-    version=1,
+    version=2,
     document=InvitationView,
     events=_EVENTS,
     key=_key,

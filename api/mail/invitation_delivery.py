@@ -9,6 +9,8 @@ from api.organization_shown import EMAIL_PLACE
 from api.parts import Services
 from api.profile import subject_of
 from api.rfc3339 import format_instant
+from api.sealing import Erased
+from domain.invitation import address_subject
 from projections.invitations import InvitationView
 
 MAIL = "invitation"
@@ -33,7 +35,11 @@ async def send_invitation(call: Call[Any, None], own: OwnOrganization, view: Inv
 
 
 async def open_email(services: Services, view: InvitationView) -> str | None:
-    """The invited address, as long as the invitation has not ended."""
+    """The invited address, as long as the invitation has not ended and nobody with the address was erased."""
     if view.email_sealed is None:
         return None
-    return (await services.sealer.open(subject_of(view.org_id), EMAIL_PLACE, view.email_sealed)).decode()
+    subject = address_subject(view.org_id, view.id) if view.own_key else subject_of(view.org_id)
+    try:
+        return (await services.sealer.open(subject, EMAIL_PLACE, view.email_sealed)).decode()
+    except Erased:  # a moment ago
+        return None

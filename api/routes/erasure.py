@@ -5,7 +5,7 @@ from msgspec import Struct
 from api.call import Call
 from api.command_log.commands import data_of
 from api.errors import ApiError, declare
-from api.leaving import begin_leaving, end_subscription
+from api.leaving import begin_leaving, by_request, end_subscription
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.routes.users import check_current_password, own_user
@@ -15,7 +15,7 @@ declare(
     "erasure_begun",
     "conflict",
     "The user is being erased and becomes a member of nothing any more.",
-    "Wait for the erasure to end; if it was given up, send the request again under a new `Idempotency-Key`.",
+    "Nothing is left to do: the erasure goes on by itself.",
 )
 declare(
     "erasure_ended",
@@ -46,8 +46,9 @@ async def erase_me(call: Call[Erasing | None, None]) -> ErasedUser:
     user = await own_user(services, user_id)
     if call.body is not None and call.body.password is not None:
         await check_current_password(call, user, call.body.password, param="password")
-    erasure_id = await begin_leaving(call)
-    await end_subscription(call)
+    leaver = by_request(call)
+    erasure_id = await begin_leaving(leaver)
+    await end_subscription(leaver)
     outcome = await call.draft(f"user:{user_id}").submit(EraseUser(erasure_id=erasure_id))
     # Other processes see the stamp within a second, and drop the data key within 60; this one forgets both now.
     services.identities.cache.stamped((user_id,))
@@ -64,8 +65,10 @@ ROUTES = (
         description=(
             "Makes email address, display name, password, addresses and kept answers unreadable everywhere, for good. "
             "Tokens and API keys end, the email address can be registered anew. Balances, transactions and the "
-            "trail of what was done stay, without anything personal. The user leaves its organizations first; one that "
-            "would be left to others without an admin is 409 `last_admin`, with its `org_id`."
+            "trail of what was done stay, without anything personal. Invitations that were sent to the address go on, "
+            "and nobody can read it there any more. What was begun goes on by itself, even if its answer was lost. The "
+            "user leaves its organizations first; one that would be left to others without an admin is 409 "
+            "`last_admin`, with its `org_id`."
         ),
         tag="users",
         access=needs("users:write"),

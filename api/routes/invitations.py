@@ -17,10 +17,11 @@ from api.organization_shown import (
 )
 from api.pagination import PageQuery, list_fields
 from api.parts import Services
-from api.profile import check_email, subject_of
+from api.profile import check_email
 from api.route import Route, needs
+from api.sealing import Erased
 from domain.instant import SECOND
-from domain.invitation import InviteMember, RevokeInvitation
+from domain.invitation import InviteMember, RevokeInvitation, address_subject
 from projections.emails import find_user_id
 from projections.invitations import InvitationView, get_invitation, list_invitations
 from projections.members import get_member
@@ -40,6 +41,12 @@ declare(
     "conflict",
     "The invitation was accepted or revoked before.",
     "Ask an admin of the organization for another.",
+)
+declare(
+    "invited_erased",
+    "conflict",
+    "Whoever has the invited address was erased, so nobody can read it any more.",
+    "Revoke the invitation, and invite the address anew if you know it.",
 )
 declare(
     "already_invited",
@@ -71,7 +78,8 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
     services.mailer.check()
     email_hash = services.lookup.email(body.email)
     draft = call.draft(f"org:{own.id}", account=own.id)
-    if await draft.known() is None:
+    known = await draft.known()
+    if known is None:
         await _refuse_member(services, own.id, email_hash)
         admit_mail(call, email_hash)
     invitation_id = draft.new_id("invitation")
@@ -80,7 +88,8 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
             by=call.caller.user_id,
             invitation_id=invitation_id,
             email_hash=email_hash,
-            email_sealed=await services.sealer.seal(subject_of(own.id), EMAIL_PLACE, body.email.encode()),
+            email_sealed=await _sealed(services, own.id, invitation_id, body.email) if known is None else "",
+            own_key=True,
             level=body.level,
             lasts=body.expires_in_s * SECOND,
             members_max=await seats_of(services, own.id),
@@ -111,8 +120,10 @@ async def send_again(call: Call[None, None]) -> InvitationShown:
     if view.status_at(now) == "expired":
         raise ApiError("invitation_expired")
     email = await open_email(services, view)
-    if view.ended is not None or email is None:
+    if view.ended is not None:
         raise ApiError("invitation_closed")
+    if email is None:
+        raise ApiError("invited_erased")
     admit_mail(call, services.lookup.email(email))
     await send_invitation(call, own, view, email)
     return invitation_shown(view, email, now)
@@ -136,6 +147,14 @@ async def revoke(call: Call[None, None]) -> InvitationShown:
     draft = call.draft(f"org:{own.id}", account=own.id)
     await draft.submit(RevokeInvitation(by=call.caller.user_id, invitation_id=view.id))
     return invitation_shown(await _invitation(call, own), None, services.clock())
+
+
+async def _sealed(services: Services, org_id: str, invitation_id: str, email: str) -> str:
+    """The address under the invitation's own key; nothing where that went with the invitation, a moment ago."""
+    try:
+        return await services.sealer.seal(address_subject(org_id, invitation_id), EMAIL_PLACE, email.encode())
+    except Erased:
+        return ""
 
 
 async def _refuse_member(services: Services, org_id: str, email_hash: str) -> None:
@@ -208,6 +227,7 @@ ROUTES = (
             "invitation_not_found",
             "invitation_expired",
             "invitation_closed",
+            "invited_erased",
             "mail_too_soon",
             "mailer_not_configured",
             "mailer_busy",

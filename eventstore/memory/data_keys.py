@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from domain.erasing import MEMBERSHIPS
-from eventstore.erasure import ERASING, subjects_of
+from eventstore.erasure import CLOSING, ERASING, INVITATION, subjects_of
 from eventstore.errors import KeyErased
 from eventstore.memory.tables import Tables
 from eventstore.records import DataKey
@@ -52,4 +52,14 @@ class DataKeys(Tables):
         streams = {event.stream for log in self._log.values() for event in log if event.type == ERASING}
         kept = {at: each for at, each in self.claims.items() if each.kind == MEMBERSHIPS or each.stream not in streams}
         self.claims = kept
-        return self.erase_keys([subject for stream in sorted(streams) for subject in subjects_of(stream)])
+        closed = [subject for subject in self._data_keys if subject.startswith(INVITATION) and self._ended(subject)]
+        return self.erase_keys([*(subject for stream in sorted(streams) for subject in subjects_of(stream)), *closed])
+
+    def _ended(self, subject: str) -> bool:
+        """Whether an event took this key of an invitation along."""
+        _, org_id, invitation_id = subject.split(":")
+        return any(
+            event.stream == f"org:{org_id}" and event.type in CLOSING and invitation_id.encode() in event.payload
+            for log in self._log.values()
+            for event in log
+        )

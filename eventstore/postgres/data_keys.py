@@ -5,6 +5,7 @@ An erased key leaves a row with nothing in it: whoever comes late cannot make it
 
 from collections.abc import Iterable, Sequence
 
+from eventstore.erasure import CLOSING, INVITATION
 from eventstore.errors import KeyErased
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.pool import DirectConnection, Part
@@ -31,12 +32,25 @@ FROM unnest({0}::text[]) AS erased (subject)
 ON CONFLICT (subject) DO UPDATE SET master_id = '', wrapped = ''
 """
 
+# Of invitations there are as many keys as there are open ones; what ended one is in its organization's stream.
+ENDED_INVITATIONS = f"""
+    SELECT subject FROM data_keys
+    WHERE subject >= '{INVITATION}' AND subject < '{INVITATION[:-1]};' AND wrapped <> '' AND EXISTS (
+        SELECT FROM shard_head JOIN events USING (shard)
+        WHERE events.stream = 'org:' || split_part(subject, ':', 2)
+            AND events.type IN ({", ".join(f"'{tag}'" for tag in CLOSING)})
+            AND position(convert_to(split_part(subject, ':', 3), 'UTF8') IN events.payload) > 0
+    )
+"""  # noqa: S608  # no value is in it
+
 # See `eventstore.erasure`.
-ERASE_AGAIN = """
+ERASE_AGAIN = f"""
 WITH erased AS (
     SELECT stream AS subject FROM events WHERE type = 'user.erased'
     UNION
     SELECT 'account:' || substr(stream, 6) FROM events WHERE type = 'user.erased'
+    UNION
+    {ENDED_INVITATIONS}
 ), gone AS (
     UPDATE data_keys SET master_id = '', wrapped = '' FROM erased
     WHERE data_keys.subject = erased.subject AND data_keys.wrapped <> ''
@@ -46,7 +60,7 @@ WITH erased AS (
     ON CONFLICT (subject) DO NOTHING
 )
 SELECT count(*) FROM gone
-"""
+"""  # noqa: S608  # no value is in it
 
 REVIVED = """
 SELECT EXISTS (

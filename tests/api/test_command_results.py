@@ -29,9 +29,9 @@ from domain.account.subscription import ConfirmSubscription
 from domain.account.subscription_change import ChangeSubscription
 from domain.account.usage import Price, Usage
 from domain.aggregate import Aggregate, Answer
-from domain.erasing import BeginErasure, EraseUser, KeepUser
+from domain.erasing import BeginErasure, EraseUser, FinishErasure, KeepUser
 from domain.instant import HOUR, MINUTE
-from domain.invitation import AcceptInvitation, InviteMember, RevokeInvitation
+from domain.invitation import AcceptInvitation, ForgetInvited, InviteMember, RevokeInvitation, SweepOrganization
 from domain.mailed_tokens import MailedToken, MailToken, ResetPassword, VerifyEmail
 from domain.member import ChangeMemberLevel, GrantLevel, LeaveForGood, RemoveMember
 from domain.message import Command
@@ -151,7 +151,9 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             VerifyEmail(token_hash="h"),
             BeginErasure(user_id="user_1", erasure_id="e"),
             KeepUser(erasure_id="e"),
+            BeginErasure(user_id="user_1", erasure_id="f"),
             EraseUser(),
+            FinishErasure(erasure_id="f"),
         ),
     ),
     (
@@ -167,6 +169,9 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
             AcceptInvitation(invitation_id="inv_1", user_id="bob", members_max=None),
             replace(INVITE, invitation_id="inv_2"),
             RevokeInvitation(by="ada", invitation_id="inv_2"),
+            replace(INVITE, invitation_id="inv_3"),
+            ForgetInvited(email_hash="h"),
+            SweepOrganization(),
             ChangeMemberLevel(by="ada", user_id="bob", level="admin"),
             RemoveMember(by="bob", user_id="ada"),
             LeaveForGood(user_id="bob"),

@@ -7,7 +7,11 @@ import pytest
 import pytest_asyncio
 
 from api.mail.invitation_token import InvitationToken, verify
+from api.organization_shown import EMAIL_PLACE
+from api.sealing import Erased, Sealer
 from domain.instant import DAY
+from domain.invitation import MemberInvited, address_subject
+from eventstore import codec
 from tests.api.clock import Clock
 from tests.api.company import accept, founder, invited, joined, organization, stored, subscribe
 from tests.api.mailbox import Mailbox
@@ -208,7 +212,7 @@ async def test_an_invitation_expires(box: Mailbox) -> None:
         bob = await app.register()
         assert (await accept(app, bob, token)).code == "invitation_expired"
         [view] = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=token_of_ada)).json["data"]
-        assert view["status"] == "expired"
+        assert (view["status"], view["email"]) == ("expired", None)
         path = f"/orgs/{org_id}/invitations/{view['id']}/send"
         assert (await app.ask("POST", path, token=token_of_ada)).code == "invitation_expired"
         body = {"email": "late@example.com"}
@@ -220,3 +224,40 @@ async def again(app: Running, email: str) -> str:
     answer = await app.ask("POST", "/auth/login", {"email": email, "password": "correct horse battery staple"})
     token: str = answer.json["token"]
     return token
+
+
+async def test_who_is_erased_can_be_read_in_no_invitation(app: Running, box: Mailbox) -> None:
+    """Neither from what is stored nor through the API; what was mailed still works, for whoever holds it."""
+    ada, bob, eve = await founder(app), await app.register(), await app.register()
+    orgs = [await organization(app, ada) for _ in range(2)]
+    tokens = [await invited(app, box, ada, org_id, bob.email, "read") for org_id in orgs]
+    other = await invited(app, box, ada, orgs[0], "other-than-bob@example.com", "read")
+    open_ones = (await app.ask("GET", f"/orgs/{orgs[0]}/invitations", token=ada.token)).json["data"]
+    shown = next(each for each in open_ones if each["email"] == bob.email)
+    assert (await app.ask("DELETE", "/users/me", token=bob.token)).status == 200
+    for org_id in orgs:
+        listed = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=ada.token)).json["data"]
+        assert bob.email not in [each["email"] for each in listed]
+    sealer = Sealer(app.store, app.services.sealer._master_keys)
+    sealed = await sealed_addresses(app, sealer, orgs)
+    assert [email for email in sealed if email is not None] == ["other-than-bob@example.com"]
+    assert len(sealed) == 3
+    path = f"/orgs/{orgs[0]}/invitations/{shown['id']}"
+    assert (await app.ask("POST", f"{path}/send", token=ada.token)).code == "invited_erased"
+    assert (await app.ask("DELETE", path, token=ada.token)).json["status"] == "revoked"
+    assert (await app.ask("POST", f"/orgs/{orgs[0]}/invite", {"email": bob.email}, token=ada.token)).status == 201
+    assert (await accept(app, eve, tokens[1])).status == 200
+    assert (await accept(app, eve, other)).status == 200
+
+
+async def sealed_addresses(app: Running, sealer: Sealer, orgs: list[str]) -> list[str | None]:
+    """The invited addresses of the log, as far as anybody can still open them."""
+    found: list[str | None] = []
+    for event in [codec.recorded(each) for log in app.store._log.values() for each in log]:
+        if isinstance(event.event, MemberInvited) and event.entity_id in orgs:
+            subject = address_subject(event.entity_id, event.event.invitation_id)
+            try:
+                found.append((await sealer.open(subject, EMAIL_PLACE, event.event.email_sealed)).decode())
+            except Erased:
+                found.append(None)
+    return found

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from api import leaving
-from api.call import Call
+from api.leaving import Leaver
 from domain.member import Level
 from projections.members import get_member
 from projections.memberships import list_memberships
@@ -182,8 +182,8 @@ async def test_an_organization_made_during_an_erasure(app: Running, monkeypatch:
     made: list[tuple[int, str | None]] = []
     leave = leaving.leave_organizations
 
-    async def leave_and_make(call: Call[Any, Any]) -> None:
-        await leave(call)
+    async def leave_and_make(leaver: Leaver) -> None:
+        await leave(leaver)
         answer = await app.ask("POST", "/orgs", {"name": "Late"}, token=ada.token)
         made.append((answer.status, answer.json["id"] if answer.status == 201 else answer.code))
 
@@ -204,10 +204,10 @@ async def test_an_erasure_that_meets_a_last_admin_midway_is_given_up(
     ada = await founder(app)
     begin = leaving._begin
 
-    async def share_and_begin(call: Call[Any, Any]) -> str:
+    async def share_and_begin(leaver: Leaver) -> str:
         shared = await organization(app, ada)
         await joined(app, box, ada, shared, "write")
-        return await begin(call)
+        return await begin(leaver)
 
     monkeypatch.setattr(leaving, "_begin", share_and_begin)
     refused = await app.ask("DELETE", "/users/me", token=ada.token)

@@ -67,3 +67,15 @@ async def test_provider_is_not_kept_busy_for_a_killed_api(caller: Caller, doomed
     seen = await caller.provider()
     [entry] = [each for each in seen["log"] if each["headers"].get("x-request-id") == REQUEST_ID]
     assert entry["ended"] == "client_cancelled"
+
+
+async def test_an_erasure_goes_on_without_its_api(caller: Caller, doomed: Doomed) -> None:
+    """Another process ends it, though nobody asks again: the user is gone, and the address is free."""
+    person = doomed.erasing
+
+    async def gone() -> bool:
+        return (await caller.ask("GET", "/users/me", token=person["token"])).status == 401
+
+    await until(gone, 90, "the erasure has gone on", poll_s=0.5)
+    again = {"email": person["email"], "password": person["password"]}
+    assert (await caller.ask("POST", "/auth/register", again)).status == 201

@@ -1,6 +1,15 @@
 """An erasure is begun, given up, or done; whoever comes with another one's id is told."""
 
-from domain.erasing import BeginErasure, EraseUser, ErasureBegun, KeepUser, UserErased, UserKept
+from domain.erasing import (
+    BeginErasure,
+    EraseUser,
+    ErasureBegun,
+    ErasureFinished,
+    FinishErasure,
+    KeepUser,
+    UserErased,
+    UserKept,
+)
 from domain.message import Erasure
 from domain.user import AGGREGATE, User, UserRegistered
 from tests.domain.scenario import T0, Scenario
@@ -19,7 +28,7 @@ def begun() -> Scenario[User]:
 def test_it_is_begun_once() -> None:
     """A second request goes on with the first one's."""
     scenario = Scenario(AGGREGATE, REGISTERED)
-    assert scenario.when(BEGIN) == [ErasureBegun(erasure_id="e1", begun_at=T0)]
+    assert scenario.when(BEGIN) == [ErasureBegun(erasure_id="e1", begun_at=T0, email_hash="hash")]
     assert scenario.when(BeginErasure(user_id="user_1", erasure_id="e2")) == []
     assert scenario.answer["erasure_id"] == "e1"
     assert scenario.replayed() == scenario.state == scenario.snapshot()
@@ -30,7 +39,7 @@ def test_it_is_done_under_its_id() -> None:
     for erasure_id in ("e1", None):
         scenario = begun()
         assert scenario.when(EraseUser(erasure_id=erasure_id)) == [UserErased(email_hash="hash", erased_at=T0)]
-        assert scenario.state.erasing is None
+        assert (scenario.state.exists, scenario.state.erasing) == (False, "e1")
         assert scenario.replayed() == scenario.state == scenario.snapshot()
     scenario = begun()
     assert scenario.refused(EraseUser(erasure_id="e2")).code == "erasure_ended"
@@ -54,3 +63,15 @@ def test_nobody_is_not_erased() -> None:
     scenario = Scenario(AGGREGATE)
     for command in (BEGIN, KeepUser(erasure_id="e1"), EraseUser()):
         assert scenario.refused(command).code == "user_not_found"
+
+
+def test_it_is_finished_once_and_after_the_user_is_gone() -> None:
+    """Not before, not another one's, and not of somebody whom nobody has begun to erase."""
+    scenario = begun()
+    assert scenario.when(FinishErasure(erasure_id="e1")) == []
+    scenario.when(EraseUser(erasure_id="e1"))
+    assert scenario.when(FinishErasure(erasure_id="e2")) == []
+    assert scenario.when(FinishErasure(erasure_id="e1")) == [ErasureFinished(erasure_id="e1", finished_at=T0)]
+    assert scenario.when(FinishErasure(erasure_id="e1")) == []
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
+    assert Scenario(AGGREGATE).when(FinishErasure(erasure_id="e1")) == []

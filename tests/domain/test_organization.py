@@ -11,10 +11,16 @@ from domain.invitation import (
     INVITATIONS_MAX,
     LASTS_MAX,
     AcceptInvitation,
+    ForgetInvited,
     InvitationAccepted,
+    InvitationExpired,
+    InvitationRevoked,
+    InvitedForgotten,
     InviteMember,
     MemberInvited,
     RevokeInvitation,
+    SweepOrganization,
+    address_subject,
 )
 from domain.member import (
     LEVELS,
@@ -29,7 +35,7 @@ from domain.member import (
     RemoveMember,
     at_least,
 )
-from domain.message import Event
+from domain.message import Erasure, Event
 from domain.organization import (
     AGGREGATE,
     CreateOrganization,
@@ -152,9 +158,9 @@ def test_an_invitation_ends() -> None:
     scenario = organization()
     scenario.when(invite(1))
     scenario.when(invite(2))
-    assert scenario.refused(accept("bob"), at=T0 + DAY).code == "invitation_expired"
     assert len(scenario.when(RevokeInvitation(by="ada", invitation_id="inv_2"))) == 1
     assert scenario.when(RevokeInvitation(by="ada", invitation_id="inv_2")) == []
+    assert scenario.refused(accept("bob"), at=T0 + DAY).code == "invitation_expired"
     assert scenario.refused(accept("bob", 2)).code == "invitation_closed"
     assert scenario.refused(accept("bob", 3)).code == "invitation_not_found"
 
@@ -174,8 +180,48 @@ def test_an_address_is_invited_once_at_a_time() -> None:
     scenario.when(invite(1))
     refused = scenario.refused(again)
     assert (refused.code, refused.detail) == ("already_invited", {"invitation_id": "inv_1"})
-    assert len(scenario.when(again, at=T0 + DAY)) == 1
-    assert scenario.refused(accept("bob", 1)).code == "invitation_not_found"
+    assert len(scenario.when(again, at=T0 + DAY)) == 2
+    assert scenario.refused(accept("bob", 1)).code == "invitation_expired"
+
+
+def test_an_address_goes_when_its_invitation_ends() -> None:
+    """However that is: its key goes in the very transaction of the event."""
+    for command, at, event in (
+        (accept("bob"), T0, InvitationAccepted),
+        (RevokeInvitation(by="ada", invitation_id="inv_1"), T0, InvitationRevoked),
+        (SweepOrganization(), T0 + DAY, InvitationExpired),
+        (ForgetInvited(email_hash="hash 1"), T0, InvitedForgotten),
+    ):
+        scenario = organization()
+        scenario.when(invite())
+        assert AGGREGATE.next_due(scenario.state) == T0 + DAY
+        first = scenario.when(command, at=at)[0]
+        assert isinstance(first, event)
+        assert first.erasure("org_1") == Erasure(subjects=(address_subject("org_1", "inv_1"),), claims=())
+        assert scenario.replayed() == scenario.state == scenario.snapshot()
+
+
+def test_who_is_erased_is_forgotten_once_and_everywhere_in_it() -> None:
+    """Nobody else's address goes; the invitation works on for whoever holds it, and blocks the address till it ends."""
+    scenario = organization()
+    scenario.when(invite(1))
+    scenario.when(invite(2))
+    forget = ForgetInvited(email_hash="hash 1")
+    assert scenario.when(forget) == [InvitedForgotten(invitation_id="inv_1", forgotten_at=T0)]
+    assert scenario.when(forget) == scenario.when(ForgetInvited(email_hash="none")) == []
+    assert len(scenario.when(accept("bob", 1))) == 2
+
+
+def test_what_has_expired_is_told_apart_and_can_be_revoked_to_no_effect() -> None:
+    """Nothing more is due then."""
+    scenario = organization()
+    scenario.when(invite())
+    expired = scenario.when(SweepOrganization(), at=T0 + DAY)
+    assert expired == [InvitationExpired(invitation_id="inv_1", expired_at=T0 + DAY)]
+    assert AGGREGATE.next_due(scenario.state) is None
+    assert scenario.when(RevokeInvitation(by="ada", invitation_id="inv_1")) == []
+    assert scenario.refused(accept("bob")).code == "invitation_expired"
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
 
 
 @pytest.mark.parametrize("lasts", [0, -1, SECOND, LASTS_MAX + 1])

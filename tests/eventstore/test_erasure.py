@@ -1,8 +1,13 @@
 """An erased key is gone with the event that erased it, and nobody can make another one in its place."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
+from domain import invitation
+from domain.message import Event
+from eventstore.erasure import CLOSING, INVITATION
 from eventstore.errors import KeyErased
 from eventstore.records import Batch, ClaimRow, DataKey, Lease
 from eventstore.store import Store
@@ -87,3 +92,37 @@ async def test_what_a_restore_brings_back_is_erased_again(store: Store) -> None:
         await store.add_data_key(key("user:1"))
     assert await take(store, lease, claim_row("a", "user:3"))
     assert not await take(store, lease, claim_row("b", "user:3"))
+
+
+async def test_a_restore_brings_back_no_address_of_an_ended_invitation(store: Store) -> None:
+    """Its organization's stream tells that it ended; open ones and other organizations' stay readable."""
+    [lease] = await claimed(store, "w")
+    ended = replace(
+        event(lease.shard, "org:org_1", 1, 1), type="org.invitation_revoked", payload=b'{"invitation_id":"inv_1"}'
+    )
+    opened = replace(event(lease.shard, "org:org_1", 2, 2), type="org.member_invited", payload=b'"inv_2"')
+    await write(store, "w", [lease], appending([ended, opened]))
+    subjects = ("invitation:org_1:inv_1", "invitation:org_1:inv_2", "invitation:org_2:inv_1")
+    for subject in subjects:
+        await store.add_data_key(key(subject))
+    assert await store.erase_again() == 1
+    assert await store.erase_again() == 0
+    assert [await store.data_key(subject) is None for subject in subjects] == [True, False, False]
+    with pytest.raises(KeyErased):
+        await store.add_data_key(key(subjects[0]))
+
+
+async def test_the_tags_of_closing_events_are_the_domains() -> None:
+    """What the store looks for by its tag takes the key along in the domain, and nothing else does."""
+    found = {
+        str(each.__struct_config__.tag): each(**_fields(each)).erasure("org_1")
+        for each in invitation.EVENTS
+        if each is not invitation.MemberInvited
+    }
+    assert set(found) == set(CLOSING)
+    assert {erasure and erasure.subjects for erasure in found.values()} == {(f"{INVITATION}org_1:inv_1",)}
+
+
+def _fields(event_type: type[Event]) -> dict[str, Any]:
+    names = event_type.__struct_fields__
+    return {name: "inv_1" if name == "invitation_id" else 1 if name.endswith("_at") else "u" for name in names}

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from api.master_keys import MasterKeys
+from api.organization_shown import EMAIL_PLACE as INVITED_PLACE
 from api.sealing import Erased, Sealer
 from devnet.servers import KafkaServer
+from domain.invitation import address_subject
 from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from eventstore.shards import shard_of
@@ -23,7 +25,7 @@ from worker.kafka import KafkaSink
 
 pytestmark = pytest.mark.crash
 
-PLACES = ("user.email", "user.display_name", "user.password", "origin", "account.suspension")
+PLACES = ("user.email", "user.display_name", "user.password", "origin", "account.suspension", INVITED_PLACE)
 EVERYWHERE_S = 1.0
 
 
@@ -57,8 +59,9 @@ async def test_an_erased_persons_data_can_be_opened_by_nobody(caller: Caller, ka
     for other in shop.urls:
         assert (await caller.ask("GET", "/users/me", token=key, url=other)).status == 200
 
+    invitation = await _invited(caller, person["email"])
     async with fresh_sealer(shop) as (sealer, store):
-        subjects = (f"user:{user_id}", f"account:{user_id}")
+        subjects = (f"user:{user_id}", f"account:{user_id}", invitation)
         ids = {subject: (await sealer.seal(subject, "test", b"x")).split(".")[1] for subject in subjects}
         rows = [await store.data_key(subject) for subject in subjects]
         await _dead_letter(shop, store, user_id, await sealer.seal(subjects[0], "origin", b"192.0.2.1"))
@@ -90,6 +93,21 @@ async def test_an_erased_persons_data_can_be_opened_by_nobody(caller: Caller, ka
     answer = await caller.ask("POST", "/auth/register", again, url=shop.urls[-1])
     assert answer.status == 201
     assert answer.json["user_id"] != user_id
+
+
+async def _invited(caller: Caller, email: str) -> str:
+    """The person's address in somebody else's organization: whose data key it is sealed under there."""
+    founder = await caller.register()
+    told = {"account_id": founder["user_id"], "plan": "enterprise", "status": "active", "reference": "r"}
+    told |= {"occurred_at": "2026-01-01T00:00:00Z"}
+    assert (await caller.ask("PUT", "/billing/subscription", told, token=caller.shop.admin_token)).status == 200
+    token = founder["token"]
+    made = await caller.ask("POST", "/orgs", {"name": "Engines"}, token=token)
+    assert made.status == 201, made
+    org_id: str = made.json["id"]
+    invited = await caller.ask("POST", f"/orgs/{org_id}/invite", {"email": email}, token=token)
+    assert invited.status == 201, invited
+    return address_subject(org_id, invited.json["id"])
 
 
 async def _dead_letter(shop: Shop, store: PostgresStore, user_id: str, sealed: str) -> None:

@@ -1,0 +1,113 @@
+"""Goes on with erasures whose request did not end them: its process was killed, or the billing provider was away.
+
+Every process does, so one is enough; each step can be repeated, so several do no harm. An erasure is finished when the
+provider, too, has been told: only then is it forgotten that there was one.
+"""
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from api.background import ended
+from api.errors import ApiError, refusal
+from api.ids import random_hex, uuid7
+from api.leaving import Leaver, end_subscription, forget_invited, go_on_leaving
+from domain.envelope import Actor, Envelope, Header
+from domain.erasing import EraseUser, FinishErasure
+from domain.instant import SECOND, Instant
+from domain.message import Command
+from eventstore.records import Outcome
+from projections.erasures import ErasureView, list_erasures
+
+if TYPE_CHECKING:
+    from api.parts import Services
+
+EVERY_S = 15.0
+LEFT_ALONE: Instant = 30 * SECOND
+"""How long an erasure is its request's alone."""
+WAIT_S = 10.0
+PAGE = 100
+SYSTEM = Actor(kind="system", id="erasure")
+
+_log = structlog.get_logger()
+
+
+class UnfinishedErasures:
+    """`start` in the running loop, `stop` before the services end."""
+
+    def __init__(self, services: "Services", *, every_s: float = EVERY_S, left_alone: Instant = LEFT_ALONE) -> None:
+        self._services = services
+        self._every_s = every_s
+        self._left_alone = left_alone
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to look, now and then."""
+        self._task = asyncio.create_task(self._run(), name="unfinished_erasures")
+
+    async def stop(self) -> None:
+        """Ends it; another process goes on."""
+        await ended(self._task)
+        self._task = None
+
+    async def step(self) -> None:
+        """Looks at all of them once, the oldest first; one that cannot be finished holds up no other."""
+        after = None
+        while True:
+            page = await list_erasures(self._services.documents, limit=PAGE, after=after)
+            for view in page.items:
+                if view.begun_at + self._left_alone > self._services.clock():
+                    return
+                await self._try(view)
+            if page.next_after is None:
+                return
+            after = page.next_after
+
+    async def _try(self, view: ErasureView) -> None:
+        try:
+            await self._go_on(view)
+        except ApiError as error:
+            _log.warning("erasure_waits", user_id=view.user_id, erased=view.erased, code=error.code)
+
+    async def _go_on(self, view: ErasureView) -> None:
+        user = f"user:{view.user_id}"
+        leaver = Leaver(services=self._services, user_id=view.user_id, send=self._send)
+        if not view.erased:
+            await go_on_leaving(leaver, view.erasure_id)
+        await forget_invited(leaver, view.email_hash)
+        told = await end_subscription(leaver)
+        if not view.erased:
+            await self._send(user, EraseUser(erasure_id=view.erasure_id))
+            self._services.identities.cache.stamped((view.user_id,))
+            self._services.sealer.forget(user, f"account:{view.user_id}")
+            _log.info("erasure_gone_on_with", user_id=view.user_id)
+        if told:
+            await self._send(user, FinishErasure(erasure_id=view.erasure_id))
+
+    async def _send(self, stream: str, command: Command) -> Outcome:
+        services = self._services
+        header = Header(
+            id=uuid7(),
+            attempt=random_hex(),
+            stream=stream,
+            account=stream.partition(":")[2],
+            actor=SYSTEM,
+            issued_at=services.clock(),
+        )
+        ack = await services.commands.send(Envelope(header=header, body=command))
+        outcome = await services.commands.outcome(ack.shard, header.id, header.attempt, WAIT_S)
+        if outcome is None:
+            raise ApiError("outcome_unknown")
+        if outcome.status != "applied":
+            raise refusal(outcome.data) if outcome.status == "rejected" else ApiError("command_failed")
+        return outcome
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads processes
+            try:
+                await self.step()
+            except Exception as error:  # noqa: BLE001  # whatever it is, they are still there next time
+                _log.warning("erasures_wait", error=type(error).__name__)

@@ -1,0 +1,111 @@
+"""An erasure whose process was killed goes on: every step that a request may not have taken is taken."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from api.unfinished_erasures import UnfinishedErasures
+from domain.erasing import BeginErasure
+from domain.instant import DAY
+from projections.erasures import ErasureView, list_erasures
+from projections.memberships import list_memberships
+from tests.api.billing.paying import Shop, shop_open
+from tests.api.company import founder, invited, joined, organization
+from tests.api.mailbox import Mailbox
+from tests.api.running import PASSWORD, Person, Running, application
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app(box: Mailbox) -> AsyncIterator[Running]:
+    """One application for this module's tests."""
+    async with application(mailer_url=box.url) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop() -> AsyncIterator[Shop]:
+    """One whose customers pay."""
+    async with shop_open() as opened:
+        yield opened
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def begin(app: Running, person: Person) -> None:
+    """What a request does before its process is killed."""
+    await app.command(f"user:{person.id}", BeginErasure(user_id=person.id, erasure_id=f"erasure_{person.id}"))
+
+
+async def go_on(app: Running, left_alone: int = 0) -> None:
+    """What every process does now and then."""
+    await UnfinishedErasures(app.services, left_alone=left_alone).step()
+
+
+async def unfinished(app: Running, person: Person) -> ErasureView | None:
+    """The person's erasure, until it is over."""
+    page = await list_erasures(app.services.documents, limit=100)
+    return next((view for view in page.items if view.user_id == person.id), None)
+
+
+async def test_it_is_ended_in_all_its_steps(app: Running, box: Mailbox) -> None:
+    """Organizations are left, the invited address is unreadable, the user is gone, and it is not looked at again."""
+    ada, bob = await founder(app), await app.register()
+    org_id = await organization(app, ada)
+    cyd = await joined(app, box, ada, org_id, "write")
+    await invited(app, box, ada, org_id, bob.email, "read")
+    for person in (bob, cyd):
+        await begin(app, person)
+        assert await unfinished(app, person) is not None
+    await go_on(app)
+    for person in (bob, cyd):
+        assert (await app.ask("GET", "/users/me", token=person.token)).status == 401
+        login = await app.ask("POST", "/auth/login", {"email": person.email, "password": PASSWORD})
+        assert login.code == "invalid_credentials"
+        assert (await list_memberships(app.services.documents, person.id, limit=10)).items == []
+        assert await unfinished(app, person) is None
+    listed = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=ada.token)).json["data"]
+    assert [each["email"] for each in listed] == [None, None]
+
+
+async def test_it_is_its_requests_alone_for_a_while(app: Running) -> None:
+    """Nobody interferes with a request that is on its way."""
+    person = await app.register()
+    await begin(app, person)
+    await go_on(app, left_alone=DAY)
+    assert (await app.ask("GET", "/users/me", token=person.token)).status == 200
+    await go_on(app)
+    assert await unfinished(app, person) is None
+
+
+async def test_a_last_admin_is_kept(app: Running, box: Mailbox) -> None:
+    """As its own request would have kept it: it hands over first, and may join organizations meanwhile."""
+    ada = await founder(app)
+    org_id = await organization(app, ada)
+    await joined(app, box, ada, org_id, "write")
+    await begin(app, ada)
+    assert (await app.ask("POST", "/orgs", {"name": "Barred"}, token=ada.token)).code == "erasure_begun"
+    await go_on(app)
+    assert (await app.ask("POST", "/orgs", {"name": "Free"}, token=ada.token)).status == 201
+    assert await unfinished(app, ada) is None
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_the_provider_is_told_when_it_is_back(shop: Shop, killed: Any) -> None:
+    """Whether the process was killed before, or asked in vain: who is gone is billed no more."""
+    person = await shop.app.register()
+    session = await shop.bought(person, plan="pro")
+    shop.stripe.outage = "down"
+    if killed:
+        await begin(shop.app, person)
+    else:
+        assert (await shop.app.ask("DELETE", "/users/me", token=person.token)).status == 200
+    for outage, status in (("down", "active"), ("none", "canceled")):
+        shop.stripe.outage = outage  # type: ignore[assignment]
+        await go_on(shop.app)
+        assert (await shop.app.ask("GET", "/users/me", token=person.token)).status == 401
+        assert shop.stripe.find(session["subscription"], "subscription")["status"] == status
+        found = await unfinished(shop.app, person)
+        assert (found is not None and found.erased) == (outage == "down")
