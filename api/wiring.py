@@ -134,11 +134,16 @@ async def running_services(
             past_reads=PastReads(),
             errands=_errands(stack),
         )
-        services.rate_limits.report_minutes(partial(record_key_use, services))
-        erasures = UnfinishedErasures(services)
-        erasures.start()
-        stack.push_async_callback(erasures.stop)
+        _beside(stack, services)
         yield services
+
+
+def _beside(stack: AsyncExitStack, services: Services) -> None:
+    """What goes on beside the requests and uses what they use."""
+    services.rate_limits.report_minutes(partial(record_key_use, services))
+    erasures = UnfinishedErasures(services)
+    erasures.start()
+    stack.push_async_callback(erasures.stop)
 
 
 def _billing(
