@@ -202,7 +202,9 @@ class Endpoint:
             await drain(exchange.receive)
         caller, services = exchange.caller, self._process.services
         if services is not None and caller is not None and error.kind in _CURABLE:
-            seller = seller_to(caller.account_id, caller.subscription, services.billing)
+            seller = seller_to(
+                caller.account_id, caller.subscription, services.billing, services.settings.billing.pricing_url
+            )
             explain(error, caller.subscription, services.plans, services.clock(), seller)
         await exchange.sender.error(error, exchange.request_id)
         if caller is None and error.about is not None:

@@ -115,13 +115,14 @@ declare(
     "insufficient_credits",
     "payment_required",
     "There are not enough credits for this request.",
-    "Add credits, or ask for less: `required` and `available` tell how much is missing.",
+    "Ask for less, or add credits: `missing` tells how many, `checkout` is the call, or null: then ask the operator.",
 )
 declare(
     "debt_outstanding",
     "payment_required",
     "The account owes credits.",
-    "Add credits: `debt` is repaid first.",
+    "Add credits: `debt` is repaid first, `missing` has what the request needs besides. `checkout` is the call that"
+    " buys them, or null: then ask the operator.",
 )
 declare(
     "too_many_holds",

@@ -34,7 +34,9 @@ def add_parser(commands: Commands) -> None:
     """The words of `show`."""
     words = add_command(commands, "show", "show an account or user, now or as it was at a moment, from the log")
     words.add_argument("subject", metavar="subject", help="user_… or org_…, or a stream, such as account:user_…")
-    words.add_argument("--at", metavar="TIME", help="as of then: RFC 3339, for example 2026-07-01T12:00:00Z")
+    words.add_argument(
+        "--at", metavar="TIME", help="as of then, not in the future: RFC 3339, for example 2026-07-01T12:00:00Z"
+    )
     words.add_argument(
         "--events",
         type=int,
@@ -46,8 +48,14 @@ def add_parser(commands: Commands) -> None:
 
 
 async def show(settings: WorkerSettings, *, subject: str, at: str | None = None, events: int = EVENTS_SHOWN) -> str:
-    """The text for the operator; nothing sealed is opened. `NotDone` if nothing was ever written about the subject."""
-    moment = system_clock() if at is None else parse_instant(at)
+    """The text for the operator; nothing sealed is opened.
+
+    `NotDone` if nothing was ever written about the subject, or for a moment that has not come.
+    """
+    now = system_clock()
+    moment = now if at is None else parse_instant(at)
+    if moment > now:
+        raise NotDone(f"{at} lies in the future; now is {format_instant(now)}, which is shown without --at")
     streams = [subject] if ":" in subject else [f"{category}:{subject}" for category in aggregates()]
     store = await PostgresStore.open(settings.database_url, OPERATOR, connections_max=1)
     try:

@@ -19,6 +19,8 @@ class BillingSettings:
     stripe_api_url: str = STRIPE_API_URL
     autumn_secret_key: str = field(default="", repr=False)
     autumn_api_url: str = AUTUMN_API_URL
+    pricing_url: str | None = None
+    """Where people are sent who want to buy; refusals name it."""
 
 
 def read_billing(env: Environment) -> BillingSettings:
@@ -51,4 +53,12 @@ def read_billing(env: Environment) -> BillingSettings:
         ),
         autumn_secret_key=autumn_secret_key,
         autumn_api_url=autumn_api_url,
+        pricing_url=env.text(
+            "PRICING_URL",
+            default="",
+            expected="an https:// address, or http:// on this machine, of at most 500 characters",
+            example="https://example.com/pricing",
+            pattern=r"(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[!-~]{1,480}",
+        )
+        or None,
     )

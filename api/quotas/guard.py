@@ -7,7 +7,8 @@ declare(
     "feature_not_in_plan",
     "payment_required",
     "The account's plan does not include this feature.",
-    "`missing` names the feature, `upgrade` the plans that have it, and `checkout` is the call that buys the cheapest.",
+    "`missing` names the feature, `upgrade` the plans that have it, the cheapest first; `checkout` is the call that"
+    " buys it, or null: then ask the operator.",
 )
 
 

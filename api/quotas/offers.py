@@ -30,13 +30,27 @@ class Seller(Struct, frozen=True, kw_only=True):
 
     sells: Callable[[Plan | TopUp], bool]
     in_portal: bool = False
+    by_call: bool = True
+    """False: nothing is bought by a call of ours. The operator sells by means of its own."""
+    by_seat: bool = True
+    """Whether a checkout takes a number of seats."""
+    pricing_url: str | None = None
+    """The operator's page for people who want to buy."""
 
 
-def seller_to(account_id: str, subscription: AccountPlan | None, billing: BillingProvider) -> Seller:
+def seller_to(
+    account_id: str, subscription: AccountPlan | None, billing: BillingProvider, pricing_url: str | None
+) -> Seller:
     """For an account; the subscription may be another's, whose limits it has: it buys one of its own then."""
     own = subscription is not None and subscription.account_id == account_id
     billed_as = subscription.billed_as if own and subscription is not None else None
-    return Seller(sells=billing.sells, in_portal=billed_as is not None and billing.changes_in_portal(billed_as))
+    return Seller(
+        sells=billing.sells,
+        in_portal=billed_as is not None and billing.changes_in_portal(billed_as),
+        by_call=billing.name != "none",
+        by_seat=billing.name == "stripe",
+        pricing_url=pricing_url,
+    )
 
 
 def explain(error: ApiError, subscription: AccountPlan | None, plans: Plans, now: Instant, seller: Seller) -> None:
@@ -60,27 +74,44 @@ def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans, se
     if found is None:
         return {}
     missing, wanted = found(detail, subscription)
-    fitting = [plan for plan in plans.values() if plan.id != subscription.plan.id and wanted(plan)]
+    fitting = _cheapest_first(
+        [plan for plan in plans.values() if plan.id != subscription.plan.id and wanted(plan)], _seats(subscription)
+    )
     packs = [each for each in plans.top_ups.values() if seller.sells(each)] if code in _BY_CREDITS else []
-    sold = [plan for plan in fitting if seller.sells(plan)]
-    offered = _bought(sold, _top_up(packs, detail), in_portal=seller.in_portal)
+    sold = [plan for plan in fitting if plan.price and seller.sells(plan)]
+    offered = _bought(sold, _top_up(packs, detail), _seats(subscription), seller)
+    if seller.pricing_url is not None and (fitting or packs):
+        offered["pricing_url"] = seller.pricing_url
     return {"missing": missing, "upgrade": [plan.id for plan in fitting], **offered}
 
 
-def _bought(fitting: list[Plan], top_up: TopUp | None, *, in_portal: bool) -> dict[str, Any]:
-    """The smallest step that helps: a top-up, or the first plan that has a price."""
+def _seats(subscription: AccountPlan) -> int:
+    """How many seats another plan would be bought with: as many as are paid for."""
+    return (subscription.seats or 1) if subscription.plan.per_seat else 1
+
+
+def _cheapest_first(fitting: list[Plan], seats: int) -> list[Plan]:
+    """By what a month of the account's seats costs; plans by agreement last, and ties as they are in the file."""
+    prices = {plan.id: plan.price_of(seats) for plan in fitting}
+    return sorted(fitting, key=lambda plan: (prices[plan.id] is None, prices[plan.id] or 0))
+
+
+def _bought(sold: list[Plan], top_up: TopUp | None, seats: int, seller: Seller) -> dict[str, Any]:
+    """The smallest step that helps: a top-up, or the first plan."""
     if top_up is not None:
         price: dict[str, Any] = {"amount": format_credits(top_up.price), "currency": "USD", "period": None}
-        return {"price": price, "checkout": _call({"top_up": top_up.id})}
-    for plan in fitting:
-        if plan.price:
-            price = {"amount": format_credits(plan.price), "currency": "USD", "period": "month"}
-            call = {"method": "POST", "path": PORTAL, "body": {}} if in_portal else _call({"plan": plan.id})
-            return {"price": price | {"per_seat": plan.per_seat}, "checkout": call}
-    return {"price": None, "checkout": None}
+        return {"price": price, "checkout": checkout_call({"top_up": top_up.id}) if seller.by_call else None}
+    if not sold:
+        return {"price": None, "checkout": None}
+    plan = sold[0]
+    price = {"amount": format_credits(plan.price or 0), "currency": "USD", "period": "month"}
+    body = {"plan": plan.id} | ({"seats": seats} if plan.per_seat and seats > 1 and seller.by_seat else {})
+    call = {"method": "POST", "path": PORTAL, "body": {}} if seller.in_portal else checkout_call(body)
+    return {"price": price | {"per_seat": plan.per_seat}, "checkout": call if seller.by_call else None}
 
 
-def _call(body: dict[str, str]) -> dict[str, Any]:
+def checkout_call(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The call that begins a purchase; the addresses of the pages to come back to are the caller's to add."""
     return {"method": "POST", "path": CHECKOUT, "body": body}
 
 
@@ -94,15 +125,17 @@ def _top_up(packs: list[TopUp], detail: Detail) -> TopUp | None:
 
 
 def _short(detail: Detail) -> MicroCredits:
+    """What has to come in for the request to pass: debt is repaid first, and something must be left of it then."""
     if "debt" in detail:
-        return int(detail["debt"])
+        return int(detail["debt"]) + max(int(detail.get("required", 0)), 1)
     return max(int(detail.get("required", 0)) - int(detail.get("available", 0)), 0)
 
 
 def _credits(detail: Detail, subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
     """In the same period a dearer plan is granted the difference, so that has to be enough."""
-    short, granted = _short(detail), subscription.plan.credits_for(subscription.seats)
-    return {"credits": format_credits(short)}, lambda plan: plan.credits_for(None) - granted >= max(short, 1)
+    short, seats = _short(detail), _seats(subscription)
+    granted = subscription.plan.credits_for(seats)
+    return {"credits": format_credits(short)}, lambda plan: plan.credits_for(seats) - granted >= max(short, 1)
 
 
 def _feature(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:

@@ -60,7 +60,7 @@ class CheckoutCall(Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
-    body: dict[str, str]
+    body: dict[str, str | int]
 
 
 class Slots(Struct, frozen=True, kw_only=True):
@@ -85,6 +85,9 @@ class Eligibility(Struct, frozen=True, kw_only=True):
     price: OfferPrice | None = None
     """Of the smallest step that helps."""
     checkout: CheckoutCall | None = None
+    """Null where nothing is bought by a call: the operator sells then."""
+    pricing_url: str | None = None
+    """The operator's page for people who want to buy, where there is one."""
     resets_at: str | None = None
     """When time alone will allow it."""
     cost: str | None = None
@@ -189,8 +192,9 @@ def _answered(
 ) -> Eligibility:
     if refusal is None:
         return Eligibility(allowed=True, reason=None, message=None, plan=subscription.plan.id, **more)
-    seller = seller_to(call.caller.account_id, subscription, call.services.billing)
-    explain(refusal, subscription, call.services.plans, call.services.clock(), seller)
+    services = call.services
+    seller = seller_to(call.caller.account_id, subscription, services.billing, services.settings.billing.pricing_url)
+    explain(refusal, subscription, services.plans, services.clock(), seller)
     detail = refusal.detail
     price, checkout = detail.get("price"), detail.get("checkout")
     return Eligibility(
@@ -202,6 +206,7 @@ def _answered(
         upgrade=detail.get("upgrade", []),
         price=None if price is None else OfferPrice(**price),
         checkout=None if checkout is None else CheckoutCall(**checkout),
+        pricing_url=detail.get("pricing_url"),
         resets_at=detail.get("resets_at"),
         **more,
     )

@@ -55,7 +55,8 @@ Moment: TypeAlias = Annotated[str, Meta(description="RFC 3339.", extra_json_sche
 class SubscriptionNews(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the payment side knows. The latest `occurred_at` holds; put no personal data into `reference`.
 
-    Without `period_start` the period starts when this is applied, without `period_end` it lasts a month.
+    Without `period_start` the period starts when this is applied, without `period_end` it lasts a month. Without
+    `seats` a plan by the seat has as many as the account had with it, or one at first.
     """
 
     account_id: Annotated[str, Meta(max_length=100)]
@@ -93,6 +94,8 @@ class SubscriptionConfirmation(SubscriptionShown, frozen=True, kw_only=True):
     """The subscription after the news. `applied` is false where newer ones were known already."""
 
     applied: bool
+    seats_used: int
+    """By the members of an organization, or the user alone. Where it is more than `seats` nobody new is let in."""
 
 
 async def show(call: Call[None, None]) -> SubscriptionStanding:
@@ -153,7 +156,7 @@ async def confirm(call: Call[SubscriptionNews, None]) -> SubscriptionConfirmatio
         raise
     # Other processes see the stamp within a second; this one takes the new limits now.
     services.identities.cache.stamped((f"account:{body.account_id}",))
-    return _confirmed(services.plans, body.account_id, outcome)
+    return _confirmed(services.plans, body.account_id, outcome, await _people(services, body.account_id))
 
 
 def _command(call: Call[SubscriptionNews, None]) -> ConfirmSubscription:
@@ -187,11 +190,11 @@ def _moment(text: str | None, name: str) -> Instant | None:
     return None if text is None else parse_instant(text, name=name, code="invalid_subscription")
 
 
-def _confirmed(plans: Plans, account_id: str, outcome: Outcome) -> SubscriptionConfirmation:
-    """From the outcome alone, so that a repeat says what the first answer said."""
+def _confirmed(plans: Plans, account_id: str, outcome: Outcome, people: int) -> SubscriptionConfirmation:
+    """The subscription is the outcome's alone, so that a repeat says what the first answer said."""
     data = data_of(outcome)
     applied = data.pop("applied")
-    return SubscriptionConfirmation(applied=applied, **answered_fields(plans, account_id, data))
+    return SubscriptionConfirmation(applied=applied, seats_used=people, **answered_fields(plans, account_id, data))
 
 
 ROUTES = (

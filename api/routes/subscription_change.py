@@ -8,6 +8,7 @@ from api.account_plan import terms_of
 from api.call import Call
 from api.command_log.commands import data_of
 from api.errors import ApiError, declare
+from api.quotas.offers import checkout_call
 from api.route import Route, needs
 from api.subscription_shown import SubscriptionShown, answered_fields
 from domain.account.plan_terms import SEATS_MAX
@@ -17,7 +18,7 @@ declare(
     "no_subscription",
     "conflict",
     "The account has no subscription that could be changed.",
-    "Begin one: `POST /billing/checkout` with a plan of `GET /billing/plans`.",
+    "Begin one: `POST /billing/checkout` with a plan of `GET /billing/plans`, or ask the operator for it.",
 )
 declare(
     "billed_elsewhere",
@@ -29,7 +30,7 @@ declare(
     "upgrade_not_paid",
     "payment_required",
     "What costs more has to be bought.",
-    "Make the call in `checkout`; what was scheduled stays as it is.",
+    "Make the call in `checkout`, or ask the operator where that is null; what was scheduled stays as it is.",
 )
 
 
@@ -53,7 +54,7 @@ async def change(call: Call[SubscriptionChange, None]) -> SubscriptionShown:
         outcome = await call.draft(f"account:{account_id}").submit(_command(call))
     except ApiError as error:
         if error.code == "upgrade_not_paid":
-            raise _upgrade(body, str(error.detail.get("plan", body.plan))) from None
+            raise _upgrade(call, str(error.detail.get("plan", body.plan))) from None
         raise
     # Other processes see the stamp within a second; this one takes the new limits now.
     services.identities.cache.stamped((f"account:{account_id}",))
@@ -77,11 +78,15 @@ def _command(call: Call[SubscriptionChange, None]) -> ChangeSubscription:
     )
 
 
-def _upgrade(body: SubscriptionChange, plan: str) -> ApiError:
-    """The refusal with the call that buys what was asked for."""
-    wanted = {"plan": plan} | ({} if body.seats is None else {"seats": body.seats})
-    checkout = {"method": "POST", "path": "/billing/checkout", "body": wanted}
-    return ApiError("upgrade_not_paid", plan=plan, checkout=checkout)
+def _upgrade(call: Call[SubscriptionChange, None], plan: str) -> ApiError:
+    """The refusal with the call that buys what was asked for, where that is sold by a call."""
+    services, seats = call.services, call.body.seats
+    wanted = {"plan": plan} | ({} if seats is None else {"seats": seats})
+    sold = services.billing.name != "none" and plan in services.plans and services.billing.sells(services.plans[plan])
+    error = ApiError("upgrade_not_paid", plan=plan, checkout=checkout_call(wanted) if sold else None)
+    if services.settings.billing.pricing_url is not None:
+        error.detail = {**error.detail, "pricing_url": services.settings.billing.pricing_url}
+    return error
 
 
 ROUTES = (

@@ -51,7 +51,9 @@ def admit(account: "Account", command: "PlaceHold", at: Instant) -> Admitted:
 
 def _require_credits(credits: Ledger, amount: MicroCredits, amount_min: MicroCredits) -> None:
     if amount > 0 and credits.debt > 0:
-        raise PaymentRequired("debt_outstanding", "The account owes credits; add credits first.", debt=credits.debt)
+        raise PaymentRequired(
+            "debt_outstanding", "The account owes credits; add credits first.", debt=credits.debt, required=amount_min
+        )
     if credits.available < amount_min:
         raise PaymentRequired(
             "insufficient_credits",

@@ -44,6 +44,7 @@ class ConfirmSubscription(Command, frozen=True, kw_only=True, tag="subscription.
     period_end: Instant | None = None
     """`None`: it lasts a month, a trial the plan's days."""
     seats: int | None = None
+    """`None` of a plan by the seat: as many as the account had with it, or one."""
     paid: bool = True
     """False: the period has begun, but its money is still to come. It is granted nothing until news say that it has."""
     renews_by_itself: bool | None = None
@@ -126,6 +127,7 @@ def decide(
     known = account.subscription
     if (command.occurred_at, command.reference) <= (known.occurred_at, known.reference):
         return []
+    command = structs.replace(command, seats=_seats(known, command))
     start, end = _period(known, command, at)
     replaced = _replaced(account, command, start)
     credits, amount = _credits(account, command, start, end, replaced)
@@ -168,6 +170,14 @@ def check(command: ConfirmSubscription) -> None:
     if command.terms.credits_for(seats) > AMOUNT_MAX:
         message = "The credits of so many seats are more than can be granted at once."
         raise Invalid("invalid_subscription", message, param="seats")
+
+
+def _seats(known: Subscription, command: ConfirmSubscription) -> int | None:
+    """Those that were told. A plan by the seat is paid for by the seat: else as many as it had, and one at first."""
+    if command.seats is not None or not command.terms.per_seat:
+        return command.seats
+    before = known.seats if known.plan == command.plan and known.seats is not None else 1
+    return before if command.terms.seats is None else min(before, command.terms.seats)
 
 
 def _period(known: Subscription, command: ConfirmSubscription, at: Instant) -> tuple[Instant | None, Instant | None]:

@@ -98,7 +98,12 @@ def _told(name: str, default: object) -> set[str]:
     }
     nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}
     nothing |= {"stripe_secret_key": {"none"}, "stripe_webhook_secrets": {"none"}}
-    nothing |= {"webhook_url": {"none"}, "webhook_secret": {"none"}, "autumn_secret_key": {"none"}}
+    nothing |= {
+        "pricing_url": {"none"},
+        "webhook_url": {"none"},
+        "webhook_secret": {"none"},
+        "autumn_secret_key": {"none"},
+    }
     if name in files:
         assert (ROOT / files[name].strip("`")).is_file()
         assert default is None

@@ -68,9 +68,9 @@ async def test_429_says_which_limit_and_when_it_resets() -> None:
         assert (refused.status, error["code"], error["type"]) == (429, "messages_quota_exceeded", "rate_limit_error")
         assert (error["quota"], error["limit"], error["used"]) == ("messages_per_day", 1, 1)
         assert error["missing"] == {"messages": 1}
-        assert error["upgrade"] == ["pro", "team", "enterprise"]
-        assert error["price"] == {"amount": "20.000000", "currency": "USD", "period": "month", "per_seat": False}
-        assert error["checkout"] == {"method": "POST", "path": "/billing/checkout", "body": {"plan": "pro"}}
+        assert error["upgrade"] == ["team", "pro", "enterprise"]
+        assert error["price"] == {"amount": "15.000000", "currency": "USD", "period": "month", "per_seat": True}
+        assert error["checkout"] is None
         assert abs(int(refused.headers["Retry-After"]) - (midnight - clock()) // SECOND) <= 2
         with clock.moved(midnight - system_clock()):
             assert (await chat(account)).status == 200

@@ -37,13 +37,13 @@ ALL = Seller(sells=lambda _thing: True)
     ("code", "detail", "missing", "upgrade"),
     [
         ("feature_not_in_plan", {"feature": "sso"}, {"feature": "sso"}, ["enterprise"]),
-        ("messages_quota_exceeded", {"used": 100}, {"messages": 1}, ["pro", "team", "enterprise"]),
+        ("messages_quota_exceeded", {"used": 100}, {"messages": 1}, ["team", "pro", "enterprise"]),
         ("messages_quota_exceeded", {"used": 1_000}, {"messages": 1}, ["team", "enterprise"]),
         (
             "feature_quota_exceeded",
             {"quota": "searches.per_day", "used": 3, "requested": 7, "limit": 5},
             {"feature": "searches", "amount": 5},
-            ["pro", "team"],
+            ["team", "pro"],
         ),
         (
             "feature_quota_exceeded",
@@ -53,8 +53,9 @@ ALL = Seller(sells=lambda _thing: True)
         ),
         ("rate_limited", {"limit_name": "account-minute", "limit": 100}, {"requests": 1}, ["team", "enterprise"]),
         ("rate_limited", {"limit_name": "key-minute", "limit": 1}, {"requests": 1}, []),
-        ("insufficient_credits", {"required": 9, "available": 4}, {"credits": "0.000005"}, ["pro", "team"]),
-        ("debt_outstanding", {"debt": 7}, {"credits": "0.000007"}, ["pro", "team"]),
+        ("insufficient_credits", {"required": 9, "available": 4}, {"credits": "0.000005"}, ["team", "pro"]),
+        ("debt_outstanding", {"debt": 7}, {"credits": "0.000008"}, ["team", "pro"]),
+        ("debt_outstanding", {"debt": 7, "required": 5}, {"credits": "0.000012"}, ["team", "pro"]),
         ("key_credit_limit_exceeded", {"required": 9, "available": 4}, {"key_credits": "0.000005"}, []),
     ],
 )
@@ -78,7 +79,7 @@ def test_credits_are_topped_up(required: int, top_up: str) -> None:
 def test_only_plans_that_grant_enough_are_named() -> None:
     """For one seat, beyond what the account's own seats have been granted: more would have to be bought."""
     for subscription, required, upgrade in (
-        (FREE, 15 * MICRO, ["pro", "team"]),
+        (FREE, 15 * MICRO, ["team", "pro"]),
         (FREE, 20 * MICRO, ["pro"]),
         (FREE, 20 * MICRO + 1, []),
         (replace(FREE, plan=PLANS["team"], seats=1), 5 * MICRO, ["pro"]),
@@ -94,8 +95,48 @@ def test_only_what_is_sold_is_offered() -> None:
     no_pack = Seller(sells=lambda thing: isinstance(thing, Plan) and thing.id != "pro")
     found = offer("insufficient_credits", detail, FREE, SELLING, no_pack)
     assert found["checkout"]["body"] == {"plan": "team"}
+    no_team = Seller(sells=lambda thing: isinstance(thing, Plan) and thing.id != "team")
+    found = offer("insufficient_credits", detail, FREE, SELLING, no_team)
+    assert found["checkout"]["body"] == {"plan": "pro"}
     nothing = offer("insufficient_credits", detail, FREE, SELLING, Seller(sells=lambda _thing: False))
     assert (nothing["price"], nothing["checkout"]) == (None, None)
+
+
+def test_the_cheapest_that_fits_is_offered_whatever_the_order() -> None:
+    """By what a month of the account's seats costs; the first in the file of those that cost the same."""
+    named = {name: replace(SHIPPED["pro"], id=name, price=price) for name, price in (("b", 30), ("c", 20), ("d", 20))}
+    by_seat = replace(SHIPPED["team"], id="a", price=8)
+    plans = Plans(
+        {"free": SHIPPED["free"], **named, "a": by_seat, "custom": replace(named["b"], id="custom", price=None)}
+    )
+    detail = {"used": 100}
+    one = offer("messages_quota_exceeded", detail, FREE, plans, ALL)
+    assert (one["upgrade"], one["checkout"]["body"]) == (["a", "c", "d", "b", "custom"], {"plan": "a"})
+    three = replace(FREE, plan=replace(by_seat, id="old"), seats=3)
+    many = offer("messages_quota_exceeded", detail, three, plans, ALL)
+    assert (many["upgrade"], many["checkout"]["body"]) == (["c", "d", "a", "b", "custom"], {"plan": "c"})
+    only = Plans({"free": SHIPPED["free"], "a": by_seat})
+    seated = offer("messages_quota_exceeded", detail, three, only, ALL)
+    assert seated["checkout"]["body"] == {"plan": "a", "seats": 3}
+
+
+@pytest.mark.parametrize(("debt", "required", "top_up"), [(4, 6, "s"), (5, 6, "l"), (10, 0, "l"), (9, 0, "s")])
+def test_a_top_up_covers_the_debt_and_what_is_missing(debt: int, required: int, top_up: str) -> None:
+    """What only repays the debt leaves nothing for the request."""
+    found = offer("debt_outstanding", {"debt": debt, "required": required}, PRO, SELLING, ALL)
+    assert found["checkout"]["body"] == {"top_up": top_up}
+
+
+def test_no_call_is_named_that_would_be_refused() -> None:
+    """Where nobody takes the money here, the operator is asked: what it costs and where is told all the same."""
+    detail = {"required": 5, "available": 0}
+    none = Seller(sells=lambda _thing: True, by_call=False, pricing_url="https://example.com/pricing")
+    for selling, amount in ((SELLING, "0.000010"), (PLANS, "15.000000")):
+        found = offer("insufficient_credits", detail, FREE, selling, none)
+        assert (found["checkout"], found["price"]["amount"]) == (None, amount)
+        assert found["pricing_url"] == "https://example.com/pricing"
+    nothing = offer("key_credit_limit_exceeded", detail, FREE, PLANS, none)
+    assert (nothing["checkout"], "pricing_url" in nothing) == (None, False)
 
 
 def test_nothing_is_offered_where_nothing_can_be_bought() -> None:

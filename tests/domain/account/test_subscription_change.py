@@ -204,6 +204,25 @@ def test_seats_multiply_what_is_granted() -> None:
     assert scenario.state.subscription.seats == 1
 
 
+def test_a_plan_by_the_seat_never_has_seats_without_number() -> None:
+    """Told, or as many as there were with the same plan, or one; at most what the plan has now."""
+    team, fewer = terms(100, per_seat=True, seats=None), terms(100, per_seat=True, seats=2)
+    scenario = account()
+    said: list[tuple[dict[str, Any], int | None]] = [
+        ({"plan": "team", "terms": team}, 1),
+        ({"plan": "team", "terms": team, "seats": 4}, 4),
+        ({"plan": "team", "terms": team}, 4),
+        ({"plan": "team", "terms": fewer}, 2),
+        ({"plan": "crew", "terms": team}, 1),
+        ({"plan": "pro"}, None),
+        ({"plan": "team", "terms": team}, 1),
+    ]
+    for number, (changed, seats) in enumerate(said):
+        scenario.when(news(f"r{number}", START + number, **changed), at=START + number)
+        assert scenario.state.subscription.seats == seats, changed
+        assert scenario.answer["seats"] == seats
+
+
 def test_credits_of_the_plan_are_burnt_before_what_was_bought() -> None:
     """They run out; what was bought does not."""
     scenario = subscribed()

@@ -6,9 +6,12 @@ from domain.account.holds import PlaceHold, ReportProgress
 from domain.account.usage import Usage
 from domain.instant import HOUR
 from eventstore.clock import system_clock
+from eventstore.postgres.pool import OPERATOR
+from eventstore.postgres.store import PostgresStore
+from eventstore.shards import shard_of
 from tests.worker.operator.yard import PRICE, Yard, grant, register, role
 from worker.operating import NotDone
-from worker.show import format_instant, parse_instant, show
+from worker.show import describe, format_instant, parse_instant, show
 
 
 def _hold(hold_id: str, length: int) -> PlaceHold:
@@ -63,10 +66,20 @@ async def test_what_was_due_by_then_is_counted(yard: Yard) -> None:
         await yard.apply("account:user_1", _hold("hold_1", HOUR))
         usage = Usage(source="estimated", input=100)
         await yard.apply("account:user_1", ReportProgress(hold_id="hold_1", usage=usage))
-        later = format_instant(system_clock() + 2 * HOUR)
-        said = await show(yard.settings, subject="user_1", at=later)
+        store = await PostgresStore.open(yard.settings.database_url, OPERATOR, connections_max=1)
+        head = await store.head(shard_of("account:user_1", await store.shards()), "account:user_1")
+        assert head is not None
+        said = "\n".join(await describe(store, head, system_clock() + 2 * HOUR, events_max=5))
+        await store.close()
     assert "balance 0.999900, held 0.000000" in said
     assert "not written before the next command: hold.closed" in said
+
+
+async def test_what_has_not_come_is_not_shown(yard: Yard) -> None:
+    """Today's figures are not those of tomorrow: what will be used until then nobody knows."""
+    tomorrow = format_instant(system_clock() + 24 * HOUR)
+    with pytest.raises(NotDone, match="lies in the future"):
+        await show(yard.settings, subject="user_1", at=tomorrow)
 
 
 async def test_nobody_is_told_so(yard: Yard) -> None:
