@@ -180,7 +180,6 @@ _NEEDS: Mapping[str, Callable[[Detail, AccountPlan], tuple[dict[str, Any], Wante
     "debt_outstanding": _credits,
     "key_credit_limit_exceeded": _key_credits,
     "feature_not_in_plan": _feature,
-    "plan_lacks_organizations": _feature,
     "messages_quota_exceeded": _messages,
     "feature_quota_exceeded": _metered,
     "rate_limited": _requests,

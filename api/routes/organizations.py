@@ -1,6 +1,5 @@
 """Organizations: made, listed, shown, renamed."""
 
-from api.account_plan import plan_of
 from api.call import Call
 from api.command_log.commands import data_of
 from api.errors import ApiError, declare
@@ -25,17 +24,10 @@ from projections.memberships import list_memberships
 from projections.organizations import get_organization, get_organizations
 from projections.paging import Page
 
-FEATURE = "organizations"
 MEMBERSHIPS_MAX = 100
 """Organizations of which a user can be a member and still make another."""
 EXAMPLE_ID = {"id": "org_00000000000000000000000000000000"}
 
-declare(
-    "plan_lacks_organizations",
-    "payment_required",
-    "The account's plan does not include organizations.",
-    "Choose one of the plans that `upgrade` names; GET /billing/plans describes them.",
-)
 declare(
     "too_many_organizations",
     "conflict",
@@ -57,10 +49,6 @@ async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
     check_name(name)
     if caller.account_id != caller.user_id:
         raise ApiError("organization_person_required")
-    plan = await plan_of(services, caller.account_id)
-    if FEATURE not in plan.features:
-        upgrade = [each.id for each in services.plans.values() if FEATURE in each.features]
-        raise ApiError("plan_lacks_organizations", plan=plan.id, feature=FEATURE, upgrade=upgrade)
     draft = call.draft()
     org_id = draft.new_id("org")
     if await get_organization(services.documents, services.shards, org_id) is None:  # else it is a repeat
@@ -143,11 +131,11 @@ ROUTES = (
         description="The caller becomes its first admin. The plan of the caller's account must have organizations.",
         tag="organizations",
         access=needs("orgs:write"),
+        feature="organizations",
         body=NewOrganization,
         answers={201: OrganizationShown},
         errors=(
             "invalid_name",
-            "plan_lacks_organizations",
             "organization_person_required",
             "too_many_organizations",
             "erasure_begun",

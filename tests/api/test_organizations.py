@@ -85,7 +85,7 @@ async def test_create_402(app: Running) -> None:
     """The plan of the account must have organizations."""
     person = await app.register()
     answer = await app.ask("POST", "/orgs", {"name": "x"}, token=person.token)
-    assert (answer.status, answer.code) == (402, "plan_lacks_organizations")
+    assert (answer.status, answer.code) == (402, "feature_not_in_plan")
     assert answer.json["error"]["upgrade"] == ["team", "enterprise"]
     await subscribe(app, person.id, "team")
     assert (await app.ask("POST", "/orgs", {"name": "x"}, token=person.token)).status == 201

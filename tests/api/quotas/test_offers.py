@@ -146,7 +146,7 @@ def test_nothing_is_offered_where_nothing_can_be_bought() -> None:
 
 def test_a_refusal_keeps_what_it_said() -> None:
     """What is known already is not replaced; the time to wait is that of the quota."""
-    error = ApiError("plan_lacks_organizations", kind="payment_required", feature="organizations", upgrade=["mine"])
+    error = ApiError("feature_not_in_plan", feature="organizations", upgrade=["mine"])
     explain(error, FREE, PLANS, 0, ALL)
     assert (error.detail["upgrade"], error.detail["missing"]) == (["mine"], {"feature": "organizations"})
     waiting = ApiError("messages_quota_exceeded", kind="too_many", used=1, resets_at="1970-01-01T00:01:00Z")
