@@ -86,6 +86,18 @@ ROUTE_HEADERS: dict[str, RequestHeader] = {
         description="When Stripe signed the body, and its signature (`t=…,v1=…`); without a right one it is 400.",
         example="t=1795356849,v1=" + "0" * 64,
     ),
+    "svix-id": RequestHeader(
+        description="The message's id, the same in every repeat; it is signed.",
+        example="msg_p5jXN8AQM9LWM0D4loKWxJek",
+    ),
+    "svix-timestamp": RequestHeader(
+        description="When the message was signed, in seconds since 1970; within five minutes of now.",
+        example="1795356849",
+    ),
+    "svix-signature": RequestHeader(
+        description="Signatures of id, time and body (`v1,…`); without a right one it is 400.",
+        example="v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    ),
 }
 """Headers that a route needs, named in its `request_headers`."""
 REQUEST_HEADERS: dict[str, RequestHeader] = {

@@ -1,30 +1,32 @@
-"""Autumn (useautumn.com) as the billing provider: pages to pay on, and which plan a customer has there.
+"""Autumn (useautumn.com) as the billing provider: pages to pay on, and what a customer has and has paid there.
 
-Plans have the same ids there and here. Autumn sends no webhooks that are believed here: what a customer has is asked,
-when a client says that it has paid; all later news come by `PUT /billing/subscription`. Top-ups are not sold by it.
-What was used is told to it by the workers (`worker/outgoing/autumn.py`); nothing is asked of it to serve a request.
+Plans have the same ids there and here, and top-ups are one-off plans there. Webhooks and clients are only hints, as
+with Stripe: Autumn is asked how things stand, and what it says goes to the log as absolute facts, dated by when it was
+asked. What was used is told to it by the workers (`worker/outgoing/autumn.py`), which also end the subscriptions of who
+is erased; nothing is asked of it to serve a request.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
 
-from api.account_plan import terms_of
+from api.billing import svix
 from api.billing.autumn_client import AutumnClient, AutumnGone
+from api.billing.autumn_facts import credits_of, in_force, purchase_facts, sold_at, standing, subscription_fact
+from api.billing.autumn_webhooks import customer_of
 from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
 from api.errors import ApiError
-from api.ids import derived
 from api.plans import Plan, Plans, TopUp
 from domain.account.plan_terms import FREE
-from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
-from domain.instant import Instant
+from domain.instant import DAY, MINUTE, SECOND, Instant
+from projections.documents import DocumentReader
+from projections.subscriptions import get_subscription
 from telemetry.billing import ProviderName
 
-if TYPE_CHECKING:
-    from autumn_sdk.models import GetCustomerSubscription
-
 SESSION = "autumn_"
-"""Before the plan's id; Autumn has no name for a checkout."""
-MICRO_PER_MILLI = 1_000
+"""Before the plan's id, or the top-up's and when its page was opened: Autumn has no name for a checkout."""
+RECENT: Instant = 35 * DAY
+"""Payments older than this were told of before; what is refunded of them still is."""
+SLACK: Instant = MINUTE
+"""How far the payment processor's clock may be behind ours."""
 
 
 class AutumnProvider:
@@ -32,43 +34,70 @@ class AutumnProvider:
 
     name: ProviderName = "autumn"
 
-    def __init__(self, client: AutumnClient, plans: Plans, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self,
+        client: AutumnClient,
+        documents: DocumentReader,
+        shards: int,
+        plans: Plans,
+        clock: Callable[[], Instant],
+        *,
+        webhook_secrets: Sequence[str],
+        seats_feature: str,
+    ) -> None:
         self._autumn = client
+        self._documents = documents
+        self._shards = shards
         self._plans = plans
         self._clock = clock
+        self._webhook_secrets = webhook_secrets
+        self._seats_feature = seats_feature
 
     def changes_in_portal(self, reference: str) -> bool:
-        """See `BillingProvider`."""
+        """See `BillingProvider`: a page of Autumn's changes one plan for another."""
         del reference
         return False
 
     def sells(self, thing: Plan | TopUp) -> bool:
-        """See `BillingProvider`."""
-        return isinstance(thing, Plan) and thing.id != FREE
+        """See `BillingProvider`. A top-up needs an id that no plan has: there both are plans."""
+        return thing.id != FREE if isinstance(thing, Plan) else thing.id not in self._plans
 
     async def checkout(self, purchase: Purchase) -> Checkout:
         """See `BillingProvider`. 409 `already_subscribed` for a plan that the customer has."""
-        plan = self._sold(purchase)
-        if plan.id not in await self._autumn.products():
-            raise ApiError("not_for_sale", param="plan")
+        sold, now = self._sold(purchase), self._clock()
+        features = (await self._autumn.products()).get(sold.id)
+        if features is None:
+            raise ApiError("not_for_sale", param="plan" if isinstance(sold, Plan) else "top_up")
+        quantities = self._quantities(sold, purchase.seats, features)
         await self._autumn.make_customer(purchase.account_id)
         try:
-            customer = await self._autumn.customer(purchase.account_id)
-            if any(each.plan_id == plan.id and each.status == "active" for each in customer.subscriptions):
-                raise ApiError("already_subscribed")
-            url = await self._autumn.payment_url(purchase.account_id, plan.id, purchase.success_url)
+            if isinstance(sold, Plan):
+                customer = await self._autumn.customer(purchase.account_id)
+                if in_force(customer.subscriptions, sold.id) is not None:
+                    raise ApiError("already_subscribed")
+            url = await self._autumn.payment_url(purchase.account_id, sold.id, purchase.success_url, quantities)
         except AutumnGone:
             raise ApiError("not_for_sale", param="plan") from None
+        session_id = SESSION + sold.id if isinstance(sold, Plan) else f"{SESSION}{sold.id}_{now // SECOND}"
         # With a card on file there may be nothing left to pay, and so no page: the browser goes straight on.
-        return Checkout(url=url or purchase.success_url, session_id=SESSION + plan.id, expires_at=None)
+        return Checkout(url=url or purchase.success_url, session_id=session_id, expires_at=None)
 
-    def _sold(self, purchase: Purchase) -> Plan:
-        plan = None if purchase.plan is None else self._plans.get(purchase.plan)
-        if plan is None or plan.id == FREE:
+    def _sold(self, purchase: Purchase) -> Plan | TopUp:
+        plan, pack = self._plans.get(purchase.plan or ""), self._plans.top_ups.get(purchase.top_up or "")
+        sold = plan or pack
+        if sold is None or not self.sells(sold):
             raise ApiError("not_for_sale", param="top_up" if purchase.plan is None else "plan")
-        if purchase.seats > 1:
+        return sold
+
+    def _quantities(self, sold: Plan | TopUp, seats: int, features: frozenset[str]) -> Mapping[str, int]:
+        """Seats are units of a feature that is paid for in advance, where the plan there has it."""
+        if not isinstance(sold, Plan) or not sold.per_seat:
+            return {}
+        if self._seats_feature in features:
+            return {self._seats_feature: seats}
+        if seats > 1:
             raise ApiError("not_for_sale", "Seats are chosen in the customer portal.", param="seats")
-        return plan
+        return {}
 
     async def portal(self, account_id: str, return_url: str) -> str:
         """See `BillingProvider`. 409 `no_customer` before the first purchase."""
@@ -78,10 +107,19 @@ class AutumnProvider:
             raise ApiError("no_customer") from None
 
     async def paid(self, claim: Claim) -> Sequence[Told]:
-        """See `BillingProvider`: the plan that the customer has now, if it is the one that the checkout was for."""
-        asked_at, plan = self._clock(), self._plans.get(claim.session_id.removeprefix(SESSION))
-        if plan is None or not claim.session_id.startswith(SESSION):
+        """See `BillingProvider`: the plan that the customer has now, or the top-up that was paid since the page."""
+        asked_at, name = self._clock(), claim.session_id.removeprefix(SESSION)
+        if name == claim.session_id:
             raise ApiError("session_not_yours", param="session_id")
+        if name in self._plans:
+            return [await self._paid_plan(claim, self._plans[name], asked_at)]
+        pack_id, _, begun = name.rpartition("_")
+        pack = self._plans.top_ups.get(pack_id)
+        if pack is None or not (begun.isascii() and begun.isdigit() and len(begun) <= 12):  # noqa: PLR2004  # digits of a time in seconds
+            raise ApiError("session_not_yours", param="session_id")
+        return await self._paid_pack(claim, pack, int(begun) * SECOND, asked_at)
+
+    async def _paid_plan(self, claim: Claim, plan: Plan, asked_at: Instant) -> Told:
         if claim.amount is not None:
             raise ApiError("amount_mismatch", param="amount")
         try:
@@ -91,65 +129,50 @@ class AutumnProvider:
         found = in_force(customer.subscriptions, plan.id)
         if found is None:
             raise ApiError("session_unpaid", param="session_id")
-        return [subscription_fact(found, claim.account_id, plan, asked_at)]
+        news = str(asked_at)
+        return standing(customer, found, claim.account_id, plan, self._seats_feature, asked_at=asked_at, news=news)
+
+    async def _paid_pack(self, claim: Claim, pack: TopUp, begun_at: Instant, asked_at: Instant) -> Sequence[Told]:
+        """The newest payment of the top-up since its page was opened."""
+        for invoice in await self._autumn.invoices(claim.account_id):
+            if pack.id in invoice.plan_ids and sold_at(invoice) >= begun_at - SLACK:
+                if claim.amount is not None and claim.amount != credits_of(invoice, self._plans):
+                    raise ApiError("amount_mismatch", param="amount")
+                return purchase_facts(invoice, claim.account_id, self._plans, asked_at=asked_at)
+        raise ApiError("session_unpaid", param="session_id")
 
     async def news(self, webhook: Webhook) -> Sequence[Told]:
-        """See `BillingProvider`: nothing that comes in Autumn's name is believed."""
-        del webhook
-        _not_configured()
+        """See `BillingProvider`: all that the customer has paid, and the plan that it has now."""
+        if not self._webhook_secrets:
+            raise ApiError("not_configured")
+        asked_at = self._clock()
+        news = svix.verify(webhook.body, webhook.headers, self._webhook_secrets, asked_at // SECOND)
+        account_id = customer_of(webhook.body)
+        return () if account_id is None else await self._how_it_stands(account_id, asked_at, news)
+
+    async def _how_it_stands(self, account_id: str, asked_at: Instant, news: str) -> Sequence[Told]:
+        known = await get_subscription(self._documents, self._shards, account_id)
+        try:
+            customer = await self._autumn.customer(account_id)
+        except AutumnGone:
+            customer = None
+        told: list[Told] = []
+        for invoice in reversed(await self._autumn.invoices(account_id)):
+            if sold_at(invoice) >= asked_at - RECENT or invoice.refunded_amount:
+                told += purchase_facts(invoice, account_id, self._plans, asked_at=asked_at)
+        plan = subscription_fact(
+            customer, account_id, known, self._plans, self._seats_feature, asked_at=asked_at, news=news
+        )
+        return [*told, *plan]
 
     async def end_seconds(self, account_id: str) -> None:
         """See `BillingProvider`: there a customer has one plan at a time."""
         del account_id
 
     async def end_subscriptions(self, account_id: str) -> None:
-        """See `BillingProvider`: that is done in its dashboard."""
+        """See `BillingProvider`: the workers do it once the user is erased, however long Autumn is away."""
         del account_id
 
     async def close(self) -> None:
         """See `BillingProvider`."""
         await self._autumn.close()
-
-
-def _not_configured() -> NoReturn:
-    raise ApiError("not_configured")
-
-
-def in_force(subscriptions: "Sequence[GetCustomerSubscription]", plan_id: str) -> "GetCustomerSubscription | None":
-    """The newest subscription of the plan that has begun."""
-    begun = [each for each in subscriptions if each.plan_id == plan_id and each.status == "active" and not each.add_on]
-    return max(begun, key=lambda each: each.started_at, default=None)
-
-
-def subscription_fact(subscription: "GetCustomerSubscription", account_id: str, plan: Plan, asked_at: Instant) -> Told:
-    """How the account's subscription stands, as of `asked_at`. `Invalid` where it cannot be right."""
-    reference = f"{subscription.id}/{asked_at}"
-    command = ConfirmSubscription(
-        plan=plan.id,
-        status=status_of(subscription, asked_at),
-        terms=terms_of(plan),
-        occurred_at=asked_at,
-        reference=reference,
-        period_start=_instant(subscription.current_period_start),
-        period_end=_instant(subscription.current_period_end),
-        seats=int(subscription.quantity) if plan.per_seat else None,
-        renews_by_itself=False,
-    )
-    check(command)
-    command_id = derived("subscription.confirm", account_id, f"autumn:{reference}")
-    return Told(account_id=account_id, command=command, command_id=command_id)
-
-
-def status_of(subscription: "GetCustomerSubscription", at: Instant) -> SubscriptionStatus:
-    """A subscription that was canceled lasts until it expires."""
-    expires_at, trial_ends_at = _instant(subscription.expires_at), _instant(subscription.trial_ends_at)
-    if expires_at is not None and expires_at <= at:
-        return "canceled"
-    if subscription.past_due:
-        return "past_due"
-    return "trialing" if trial_ends_at is not None and trial_ends_at > at else "active"
-
-
-def _instant(millis: Any) -> Instant | None:
-    """The SDK reads Autumn's whole milliseconds as a double, which holds them exactly."""
-    return None if millis is None else int(millis) * MICRO_PER_MILLI

@@ -5,11 +5,12 @@ it would load them at the first purchase otherwise, while everything waits.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import autumn_sdk.billing
 import autumn_sdk.customers
+import autumn_sdk.invoices
 import autumn_sdk.plans  # noqa: F401  # loads it
 import httpx
 import structlog
@@ -19,9 +20,10 @@ from autumn_sdk.errors import AutumnError
 from api.errors import ApiError
 
 if TYPE_CHECKING:
-    from autumn_sdk.models import GetCustomerResponse
+    from autumn_sdk.models import AttachFeatureQuantityTypedDict, GetCustomerResponse, ListInvoicesList
 
 CALL_S = 10.0
+INVOICES_MAX = 100
 _NOT_FOUND = 404
 
 _log = structlog.get_logger()
@@ -53,18 +55,42 @@ class AutumnClient:
         """The customer with all subscriptions. `AutumnGone`."""
         return await self._asked(self._autumn.customers.get_async(customer_id=account_id))
 
-    async def products(self) -> Sequence[str]:
-        """The ids of all plans that are sold there."""
-        return [plan.id for plan in (await self._asked(self._autumn.plans.list_async())).list]
+    async def products(self) -> Mapping[str, frozenset[str]]:
+        """All plans that are sold there, by id, with the features that are in each."""
+        plans = (await self._asked(self._autumn.plans.list_async())).list
+        return {plan.id: frozenset(item.feature_id for item in plan.items) for plan in plans}
 
-    async def payment_url(self, account_id: str, plan_id: str, success_url: str) -> str | None:
-        """The page on which the plan is paid; `None` where nothing is left to be paid. `AutumnGone`."""
+    async def payment_url(
+        self, account_id: str, plan_id: str, success_url: str, quantities: Mapping[str, int]
+    ) -> str | None:
+        """The page on which the plan is paid; `None` where nothing is left to be paid. `AutumnGone`.
+
+        `quantities` are those of features that are paid for by number. Autumn charges nothing before the page, whatever
+        card it knows: a repeat opens another page and buys nothing.
+        """
+        features: list[AttachFeatureQuantityTypedDict] = [
+            {"feature_id": feature, "quantity": number} for feature, number in quantities.items()
+        ]
         answer = await self._asked(
             self._autumn.billing.attach_async(
-                customer_id=account_id, plan_id=plan_id, success_url=success_url, redirect_mode="always"
+                customer_id=account_id,
+                plan_id=plan_id,
+                feature_quantities=features or None,
+                success_url=success_url,
+                redirect_mode="always",
             )
         )
         return answer.payment_url
+
+    async def invoices(self, account_id: str) -> "Sequence[ListInvoicesList]":
+        """The newest paid invoices of a customer; none of one that Autumn does not know."""
+        try:
+            found = await self._asked(
+                self._autumn.invoices.list_async(customer_id=account_id, status=["paid"], limit=INVOICES_MAX)
+            )
+        except AutumnGone:
+            return ()
+        return found.list
 
     async def portal_url(self, account_id: str, return_url: str) -> str:
         """The customer portal. `AutumnGone`."""

@@ -47,7 +47,15 @@ def choose_provider(
                 from api.billing.autumn_client import AutumnClient
             except ImportError as error:
                 raise SettingsError([_missing("autumn")]) from error
-            return AutumnProvider(AutumnClient(settings.autumn_api_url, settings.autumn_secret_key), plans, clock)
+            return AutumnProvider(
+                AutumnClient(settings.autumn_api_url, settings.autumn_secret_key),
+                documents,
+                shards,
+                plans,
+                clock,
+                webhook_secrets=settings.autumn_webhook_secrets,
+                seats_feature=settings.autumn_seats_feature,
+            )
 
 
 def _missing(library: str) -> str:

@@ -73,16 +73,25 @@ declare(
     "invalid_signature",
     "invalid",
     "The webhook's signature is missing, wrong or too old.",
-    "Check FORMSTATE_STRIPE_WEBHOOK_SECRETS against the endpoint's signing secret, and the server's clock.",
+    "Check FORMSTATE_STRIPE_WEBHOOK_SECRETS (or AUTUMN) against the endpoint's signing secret, and the server's clock.",
 )
 declare(
-    "invalid_event", "invalid", "The webhook's body is no event.", "Send events of Stripe's snapshot format, unchanged."
+    "invalid_event",
+    "invalid",
+    "The webhook's body is no event.",
+    "Send the provider's events as they are; Stripe's in its snapshot format.",
 )
 declare(
     "price_unknown",
     "conflict",
     "No plan of the plan file has the price of this subscription.",
     "Name the price as `stripe_price` of a plan in the plan file, restart, and send the event again.",
+)
+declare(
+    "plan_unknown",
+    "conflict",
+    "The plan file has no plan with the id of this subscription.",
+    "Name the plan in the plan file as Autumn does, restart, and send the event again.",
 )
 declare(
     "payment_pending",

@@ -6,6 +6,7 @@ import structlog
 from msgspec import Struct
 
 from api.accounts import require_account
+from api.billing import svix
 from api.billing.provider import Webhook
 from api.billing.recalling import reminded
 from api.billing.telling import Teller
@@ -15,6 +16,7 @@ from api.parts import Services
 from api.route import PUBLIC, Route
 from domain.account.subscription import ConfirmSubscription
 from domain.envelope import Actor
+from telemetry.billing import ProviderName
 
 WEBHOOK_BYTES_MAX = 512 * 1024
 _log = structlog.get_logger()
@@ -29,16 +31,24 @@ class Received(Struct, frozen=True, kw_only=True):
 
 async def from_stripe(call: Call[None, None]) -> Received:
     """Answers 200 once the log has it for good; whatever else is answered makes Stripe send it again."""
+    return await _taken(call, "stripe", ("stripe-signature",))
+
+
+async def from_autumn(call: Call[None, None]) -> Received:
+    """The same of Autumn, whose webhooks Svix delivers."""
+    return await _taken(call, "autumn", svix.HEADERS)
+
+
+async def _taken(call: Call[None, None], provider: ProviderName, headers: Iterable[str]) -> Received:
     services = call.services
     billing = services.billing
-    if billing.name != "stripe":
+    if billing.name != provider:
         raise ApiError("not_configured")
-    headers = {"stripe-signature": call.header("stripe-signature") or ""}
-    told = await billing.news(Webhook(body=call.raw_body, headers=headers))
+    told = await billing.news(Webhook(body=call.raw_body, headers={name: call.header(name) or "" for name in headers}))
     if not await _all_known(services, {each.account_id for each in told}):
         return Received()
     told = await reminded(services.documents, services.shards, told)
-    await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id="stripe"))
+    await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id=provider))
     for account_id in {each.account_id for each in told if isinstance(each.command, ConfirmSubscription)}:
         await billing.end_seconds(account_id)
     return Received(told=len(told))
@@ -55,30 +65,45 @@ async def _all_known(services: Services, account_ids: Iterable[str]) -> bool:
     return True
 
 
+_ERRORS = (
+    "not_configured",
+    "billing_unavailable",
+    "invalid_signature",
+    "invalid_event",
+    "balance_too_large",
+    "payment_forgotten",
+    "outcome_unknown",
+    "invalid_subscription",
+    "payment_pending",
+)
+
 ROUTES = (
     Route(
         method="POST",
         path="/billing/webhooks/stripe",
         handler=from_stripe,
-        summary="Take a Stripe event",
+        summary="Take an event of Stripe",
         description="For Stripe alone: the signature of the body, in `Stripe-Signature`, is what is believed.",
         tag="billing",
         access=PUBLIC,
         answers={200: Received},
-        errors=(
-            "not_configured",
-            "billing_unavailable",
-            "invalid_signature",
-            "invalid_event",
-            "price_unknown",
-            "balance_too_large",
-            "too_many_disputes",
-            "payment_forgotten",
-            "outcome_unknown",
-            "invalid_subscription",
-            "payment_pending",
-        ),
+        errors=(*_ERRORS, "price_unknown", "too_many_disputes"),
         request_headers=("Stripe-Signature",),
+        raw=True,
+        unlimited=True,
+        body_bytes_max=WEBHOOK_BYTES_MAX,
+    ),
+    Route(
+        method="POST",
+        path="/billing/webhooks/autumn",
+        handler=from_autumn,
+        summary="Take an event of Autumn",
+        description="For Autumn alone: the signature of the body, in `svix-signature`, is what is believed.",
+        tag="billing",
+        access=PUBLIC,
+        answers={200: Received},
+        errors=(*_ERRORS, "plan_unknown"),
+        request_headers=svix.HEADERS,
         raw=True,
         unlimited=True,
         body_bytes_max=WEBHOOK_BYTES_MAX,

@@ -123,6 +123,7 @@ def test_routes_are_private_unless_they_say_so(document: dict[str, Any]) -> None
         ("post", "/auth/password/reset"),
         ("post", "/auth/email/verify"),
         ("get", "/billing/plans"),
+        ("post", "/billing/webhooks/autumn"),
         ("post", "/billing/webhooks/stripe"),
         ("get", "/commands/{id}"),
         ("get", "/health"),

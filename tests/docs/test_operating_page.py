@@ -97,7 +97,7 @@ def _told(name: str, default: object) -> set[str]:
         "trusted_proxies": {"nobody"},
     }
     nothing |= {"mailer_url": {"none"}, "mailer_secret": {"none"}}
-    nothing |= {"stripe_secret_key": {"none"}, "stripe_webhook_secrets": {"none"}}
+    nothing |= {"stripe_secret_key": {"none"}, "stripe_webhook_secrets": {"none"}, "autumn_webhook_secrets": {"none"}}
     nothing |= {
         "pricing_url": {"none"},
         "webhook_url": {"none"},

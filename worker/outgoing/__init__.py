@@ -5,6 +5,6 @@ targets.py     those that the settings name
 log_reader.py  turns the log into deliveries, once
 relay.py       sends deliveries, in order per account
 outgoing.py    both for all targets, beside a worker's lanes
-autumn.py      what was charged, as usage for Autumn
+autumn.py      what was charged, as usage for Autumn; autumn_ends.py ends the subscriptions of erased users there
 notices.py     events as the operator's webhooks tell them; webhooks.py signs and posts them
 """

@@ -1,5 +1,7 @@
 """Usage told to Autumn (useautumn.com): charges and metered features, summed up by account over a stretch of the log.
 
+Beside them leaves what ends the subscriptions of erased users (`autumn_ends`).
+
 Amount and idempotency key are fixed in the delivery before it is first sent, so a repeat is the same call. Autumn keeps
 a key for 24 hours and answers a repeat with 409. What is not answered, or with 202 (queued), is unknown: it is repeated
 until Autumn says that it has it. After 23 hours of not knowing nobody may repeat it any more: it is the operator's.
@@ -22,6 +24,7 @@ from domain.recorded import Recorded
 from eventstore import codec
 from eventstore.clock import system_clock
 from eventstore.outbox import Delivery
+from worker.outgoing import autumn_ends
 from worker.outgoing.target import ATTEMPT_S, Attempt
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ class AutumnUsage:
 
     name = NAME
     read_every_s = READ_S
-    event_tags: Sequence[str] = ("hold.closed", "hold.corrected", "feature.tracked")
+    event_tags: Sequence[str] = ("hold.closed", "hold.corrected", "feature.tracked", autumn_ends.TAG)
 
     def __init__(self, client: "Autumn", feature_id: str, clock: Callable[[], Instant] = system_clock) -> None:
         self._client = client
@@ -71,7 +74,8 @@ class AutumnUsage:
 
     def deliveries(self, shard: int, events: Sequence[Recorded], at: Instant) -> list[Delivery]:
         """See `Target`: one for each account, of all that it was charged in these events."""
-        made: list[Delivery] = []
+        ends = (autumn_ends.ending(NAME, shard, each, at) for each in events)
+        made = [each for each in ends if each is not None]
         for account, own in _by_account(events).items():
             first, last = own[0].seq, own[-1]
             for part, (feature_id, value) in enumerate(self._used(own)):
@@ -92,11 +96,18 @@ class AutumnUsage:
             yield from ((feature, part) for part in _parts(amount))
 
     def deadline(self, delivery: Delivery) -> Instant | None:
-        """See `Target`: while no attempt can have arrived there is none."""
+        """See `Target`: of usage there is none while no attempt can have arrived."""
+        if delivery.type == autumn_ends.KIND:
+            return delivery.created_at + autumn_ends.KEPT
         return None if delivery.first_sent_at is None else delivery.first_sent_at + KEY_GOOD
 
     async def send(self, delivery: Delivery) -> Attempt:
         """See `Target`."""
+        if delivery.type == autumn_ends.KIND:
+            return await autumn_ends.end(self._client, delivery)
+        return await self._usage(delivery)
+
+    async def _usage(self, delivery: Delivery) -> Attempt:
         from autumn_sdk.errors import AutumnError
         from httpx import ConnectError, ConnectTimeout, HTTPError
 
@@ -160,10 +171,11 @@ async def autumn_client(api_url: str, secret_key: str) -> AsyncIterator["Autumn"
     """The official SDK's client: it fails where Autumn does, repeats nothing by itself and follows no redirects."""
     import httpx
     from autumn_sdk import Autumn
+    from autumn_sdk.billing import Billing
     from autumn_sdk.customers import Customers
 
     async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
-        del Customers  # imported before it is used: it takes a second in which no lease would be renewed
+        del Billing, Customers  # imported before they are used: it takes a second in which no lease would be renewed
         yield Autumn(secret_key=secret_key, server_url=api_url, fail_open=False, async_client=http)
 
 

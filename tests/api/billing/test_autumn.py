@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from api.billing.autumn import status_of
+from api.billing.autumn_facts import status_of
 from api.billing.settings import BillingSettings
 from domain.instant import DAY, SECOND
 from tests.api.running import Person, Running, application
