@@ -213,7 +213,14 @@ async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
     """A part of the month's payment takes that part of the month's credits."""
     person = await shop.app.register()
     shop.autumn.customers[person.id] = [subscription("pro")]
-    line: dict[str, Any] = {"id": "l", "description": "Pro", "feature_id": None, "feature_name": None, "quantity": None, "entities": []}
+    line: dict[str, Any] = {
+        "id": "l",
+        "description": "Pro",
+        "feature_id": None,
+        "feature_name": None,
+        "quantity": None,
+        "entities": [],
+    }
     period = {"period_start": 1_800_000_000_000, "period_end": 1_802_592_000_000}
     paid = shop.autumn.pay(person.id, "pro", dollars=20, items=[line | period | {"plan_id": "pro", "amount": 20}])
     await shop.tell(person.id)
