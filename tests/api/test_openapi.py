@@ -168,7 +168,8 @@ async def test_the_application_keeps_to_its_document(app: tuple[Running, str], t
     """Schemathesis, which sends valid and broken requests by the document, finds nothing.
 
     One of its checks is left out: it takes a refusal by a rule that no schema can state (a cursor of another list, a
-    key used before, a period of no length) for a fault.
+    key used before, a period of no length) for a fault. And one route: the webhooks of the payment provider that the
+    application does not have are 503, whatever is sent.
     """
     running, url = app
     admin = await running.admin()
@@ -180,6 +181,7 @@ async def test_the_application_keeps_to_its_document(app: tuple[Running, str], t
         f"--header=Authorization: Bearer {admin.token}",
         "--checks=all",
         "--exclude-checks=positive_data_acceptance",
+        "--exclude-path=/billing/webhooks/autumn",
         f"--max-examples={CASES}",
         *(["--generation-deterministic"] if os.environ.get("CI") else []),
         "--continue-on-failure",
