@@ -54,7 +54,6 @@ worker.lane.IDLE_S /= 10
 _MARKED_BY_FIXTURE = {"postgres": {"postgres_server", "database_url"}, "kafka": {"kafka_server", "kafka"}}
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by the servers it asks for, and put the files that take long first.
 
