@@ -13,7 +13,6 @@ import hypothesis
 import pytest
 import uvicorn.server
 
-import worker.lane
 from devnet.servers import (
     DATABASE_VARIABLE,
     KAFKA_VARIABLE,
@@ -48,8 +47,6 @@ class _Asyncio:
 
 
 vars(uvicorn.server)["asyncio"] = _Asyncio()
-# The same for the workers in our own process: an idle lane asks as often as this whether it should end.
-worker.lane.IDLE_S /= 10
 
 _MARKED_BY_FIXTURE = {"postgres": {"postgres_server", "database_url"}, "kafka": {"kafka_server", "kafka"}}
 

@@ -39,7 +39,8 @@ class BadDeploy(Exception):
 class Lane:
     """Applies the records of its shards until it is stopped. All waiting is bounded.
 
-    `monotonic` and `sleep` are how it tells time and waits: the simulation has its own.
+    `monotonic` and `sleep` are how it tells time and waits: the simulation has its own. After `idle_s` without a record
+    it looks up: whether it is to end, above all.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Lane:
         lease_s: float,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        idle_s: float = IDLE_S,
     ) -> None:
         self._worker = worker
         self._store = store
@@ -60,6 +62,7 @@ class Lane:
         self._lease_s = lease_s
         self._monotonic = monotonic
         self._sleep = sleep
+        self._idle_s = idle_s
         self.leases: dict[int, Lease] = {}
         self.positions: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
@@ -148,9 +151,9 @@ class Lane:
             await self._source.assign(self.positions)
             self._astray = False
         if not self.positions:
-            await self._sleep(IDLE_S / 5)
+            await self._sleep(self._idle_s / 5)
         else:
-            records = await self._source.fetch(self._batch_size, IDLE_S)
+            records = await self._source.fetch(self._batch_size, self._idle_s)
             if records:
                 await self._apply(records)
 

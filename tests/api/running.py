@@ -36,6 +36,7 @@ from eventstore.records import Outcome
 from eventstore.shards import shard_of
 from projections.memory import MemoryDocuments
 from tests.api.mailbox import SECRET as MAILER_SECRET
+from tests.worker.bench import IDLE_S
 from worker.assembly import build_worker
 
 SHARDS = 4
@@ -212,6 +213,7 @@ async def application(
             source=log.source,
             sink=log,
             macs=codec.MacChain({"test": b"m" * 32}),
+            idle_s=IDLE_S,
             clock=clock,
             on_outcomes=services.commands.poller.poke,
         )

@@ -12,6 +12,8 @@ SEEDS = int(os.environ.get("FORMSTATE_SIMULATION_SEEDS", "2000"))
 SLICES = 10
 SEEDS_TO_BITE = 1_000
 """Within so many seeds each mutation must be found."""
+KNOWN = {"claims_freed": 37, "claims_unchecked": 252, "keep_documents": 110, "keep_shards": 673, "overdue": 125}
+"""Seeds that found one lately are tried first. Where they find nothing any more, all the others still do."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def test_every_seed_holds(part: int) -> None:
 def test_a_missing_safeguard_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With any one safeguard taken out, some seed fails: the simulation would have found its absence."""
     MUTATIONS[name](monkeypatch)
-    for seed in range(SEEDS_TO_BITE):
+    for seed in (KNOWN.get(name, 0), *range(SEEDS_TO_BITE)):
         try:
             run_seed(seed)
         except Exception as error:  # noqa: BLE001 - however it is noticed

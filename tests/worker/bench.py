@@ -24,6 +24,8 @@ ACTOR = Actor(kind="user", id="user_1")
 MACS = MacChain({"k1": bytes(32)})
 IDLE_TURNS_MAX = 20
 RUN_S_MAX = 20.0
+IDLE_S = 0.02
+"""How soon an idle worker of a test notices that it is to end."""
 
 
 class DrainingSource(MemorySource):

@@ -6,7 +6,7 @@ import pytest
 
 from domain.instant import SECOND
 from tests.domain.account.asking import add
-from tests.worker.bench import MACS, Bench
+from tests.worker.bench import IDLE_S, MACS, Bench
 from worker import worker as worker_module
 from worker.assembly import build_worker
 
@@ -50,6 +50,7 @@ async def test_a_sweep_that_hangs_does_not_silence_the_worker(monkeypatch: pytes
         sink=sink,
         macs=MACS,
         lanes=1,
+        idle_s=IDLE_S,
         clock=lambda: bench.at,
     )
     running = asyncio.create_task(worker.run())

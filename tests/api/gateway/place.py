@@ -34,6 +34,7 @@ from eventstore.memory.store import MemoryStore
 from eventstore.shards import SHARDS_DEFAULT
 from projections.memory import MemoryDocuments
 from tests.api.gateway.account import BOUND_S, Account, until
+from tests.worker.bench import IDLE_S
 from worker.assembly import build_worker
 
 
@@ -217,6 +218,7 @@ async def _start_worker(
         source=log.source,
         sink=log,
         macs=MacChain({"test": bytes(32)}),
+        idle_s=IDLE_S,
         clock=clock,
         on_outcomes=poke,
     )

@@ -30,6 +30,7 @@ from projections.document_tables import migrate_documents, table_of
 from projections.postgres import PostgresDocuments
 from projections.registry import all_projections
 from tests.crash.waiting import until
+from tests.worker.bench import IDLE_S
 from worker.assembly import build_worker
 from worker.kafka import KafkaSink, KafkaSource
 from worker.settings import WorkerSettings
@@ -144,6 +145,7 @@ class Yard:
             documents=PostgresDocuments(self.store.pool),
             source=self.source,
             sink=self.sink,
+            idle_s=IDLE_S,
             macs=codec.MacChain(dict(MAC_KEYS)),
         )
         running = asyncio.create_task(worker.run())

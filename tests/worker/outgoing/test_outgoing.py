@@ -13,7 +13,7 @@ from domain.recorded import Recorded
 from eventstore.errors import Unavailable
 from eventstore.outbox import Delivery
 from tests.crash.waiting import until_true
-from tests.worker.bench import MACS, Bench
+from tests.worker.bench import IDLE_S, MACS, Bench
 from tests.worker.outgoing.logs import TERMS
 from worker import worker as worker_module
 from worker.assembly import build_worker
@@ -58,6 +58,7 @@ async def _worker(bench: Bench, target: Told) -> Worker:
         sink=bench.log,
         macs=MACS,
         lanes=1,
+        idle_s=IDLE_S,
         clock=lambda: bench.at,
         targets=[target],
     )
