@@ -86,16 +86,15 @@ async def running_services(
     passed in stays open as well. In one process with the worker, call `services.commands.poller.poke` after commits.
     """
     async with AsyncExitStack() as stack:
-        shards = await store.shards()
-        master_keys = MasterKeys(settings.master_keys)
+        shards, master_keys = await store.shards(), MasterKeys(settings.master_keys)
         lookup = await LookupHash.load(store, master_keys)
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
         if http is None:
             http = await stack.enter_async_context(outbound_http())
         commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
-        external = ExternalCommands(commands, sealer, clock)
         tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
+        external = ExternalCommands(commands, sealer, clock)
         identities = Identities(
             store=store,
             documents=documents,
@@ -108,6 +107,7 @@ async def running_services(
             cache=cache,
         )
         await _start(stack, identities)
+        rate_limits = await _rate_limits(stack, store, documents, lookup, plans, settings)
         services = Services(
             mode=mode,
             settings=settings,
@@ -120,13 +120,13 @@ async def running_services(
             sealer=sealer,
             identities=identities,
             passwords=passwords,
-            login_throttle=LoginThrottle(),
-            rate_limits=await _rate_limits(stack, store, documents, lookup, plans, settings),
+            login_throttle=_throttle(store, lookup),
+            rate_limits=rate_limits,
             tokens=tokens,
             plans=plans,
             llm_models=llm_models,
             mailer=_mailer(stack, mode, settings, http),
-            mail_pace=MailPace(),
+            mail_pace=MailPace(rate_limits.exchanger),
             http=http,
             refused_requests=_refused_requests(stack, commands, sealer, clock),
             metering=_metering(stack, commands, documents, shards, clock),
@@ -217,6 +217,10 @@ def _metering(
     metering.start()
     stack.push_async_callback(metering.close)
     return metering
+
+
+def _throttle(store: Store, lookup: LookupHash) -> LoginThrottle:
+    return LoginThrottle(store, lambda text: lookup.digest("attempt", text.encode())[:32])
 
 
 async def _rate_limits(

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from domain.instant import Instant
+from eventstore.attempts import AttemptStore
 from eventstore.outbox import OutboxStore
 from eventstore.rates import RateStore
 from eventstore.records import (
@@ -150,7 +151,7 @@ class LogStore(Protocol):
         ...
 
     async def purge(self, at: Instant) -> int:
-        """Forgets secrets of outcomes, kept answers and rate cells that are past their time; answers how many."""
+        """Forgets outcomes' secrets, kept answers, rate cells and attempts that are past their time; says how many."""
         ...
 
 
@@ -236,7 +237,9 @@ class DeadLetterStore(Protocol):
         ...
 
 
-class Store(ShardStore, LogStore, DecidedStore, SecretStore, DeadLetterStore, RateStore, OutboxStore, Protocol):
+class Store(
+    ShardStore, LogStore, DecidedStore, SecretStore, DeadLetterStore, RateStore, AttemptStore, OutboxStore, Protocol
+):
     """All of it."""
 
     async def close(self) -> None:

@@ -16,9 +16,9 @@ from projections.invitations import InvitationView
 MAIL = "invitation"
 
 
-def admit_mail(call: Call[Any, None], email_hash: str) -> None:
+async def admit_mail(call: Call[Any, None], email_hash: str) -> None:
     """429 `mail_too_soon` for who has sent too many to the address, whatever the organization."""
-    call.services.mail_pace.admit(f"{call.caller.user_id} {email_hash}")
+    await call.services.mail_pace.admit(f"{call.caller.user_id} {email_hash}")
 
 
 async def send_invitation(call: Call[Any, None], own: OwnOrganization, view: InvitationView, email: str) -> None:

@@ -1,15 +1,13 @@
 """How often somebody may have mails sent to one address: nobody's mailbox is flooded through us."""
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from time import monotonic
 
 from api.errors import ApiError, declare
+from api.rate_limits.exchange import RateExchanger
+from api.rate_limits.rules import Rule, allowance
 
 MAILS_MAX = 3
-WINDOW_S = 600.0
-REMEMBERED_MAX = 10_000
+WINDOW_S = 600
 
 declare(
     "mail_too_soon",
@@ -20,29 +18,22 @@ declare(
 
 
 class MailPace:
-    """At most three mails in ten minutes for each key, in this process; the least recently used key goes first."""
+    """At most three mails in any ten minutes for each key, counted as rate limits are: by all processes together."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic, remembered_max: int = REMEMBERED_MAX) -> None:
-        self._clock = clock
-        self._remembered_max = remembered_max
-        self._sent: OrderedDict[str, deque[float]] = OrderedDict()
+    def __init__(self, exchanger: RateExchanger) -> None:
+        self._exchanger = exchanger
 
-    def admit(self, key: str) -> None:
+    async def admit(self, key: str) -> None:
         """Counts a mail. 429 `mail_too_soon` with `Retry-After` for one too many, which does not count."""
-        now = self._clock()
-        sent = self._sent.setdefault(key, deque(maxlen=MAILS_MAX))
-        self._sent.move_to_end(key)
-        if len(self._sent) > self._remembered_max:
-            self._sent.popitem(last=False)
-        if len(sent) == MAILS_MAX and sent[0] + WINDOW_S > now:
-            wait_s = max(1, math.ceil(sent[0] + WINDOW_S - now))
-            raise ApiError("mail_too_soon", headers={"Retry-After": str(wait_s)})
-        sent.append(now)
+        rule = Rule(name="mails", subject=f"mails {key}", window_s=WINDOW_S, limit=MAILS_MAX)
+        refused = (await self._exchanger.admit(allowance([rule]))).refused
+        if refused is not None:
+            raise ApiError("mail_too_soon", headers={"Retry-After": str(max(1, math.ceil(refused.frees_in_s)))})
 
-    def admits(self, key: str) -> bool:
+    async def admits(self, key: str) -> bool:
         """The same for a mail that may be left out."""
         try:
-            self.admit(key)
+            await self.admit(key)
         except ApiError:
             return False
         return True

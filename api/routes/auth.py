@@ -90,7 +90,7 @@ async def register(call: Call[Registration, None]) -> Session:
         raise ApiError("email_taken")
     # Whoever is not mailed can ask for it when logged in. Erased and registered over and over, a user would fill
     # the mailbox of somebody else.
-    mailed = can_mail(services) and services.mail_pace.admits(f"register {email_hash}")
+    mailed = can_mail(services) and await services.mail_pace.admits(f"register {email_hash}")
     token = new_token(services, user_id, "email_verification") if mailed else None
     command = await _registration(services, user_id, email_hash, body)
     if token is not None:
@@ -117,16 +117,16 @@ async def log_in(call: Call[Login, None]) -> Session:
     """A token for the right password; an unknown address costs the same derivation as a wrong password."""
     services = call.services
     email_hash = services.lookup.email(call.body.email)
-    attempt = services.login_throttle.enter(email_hash, call.caller.address)
+    attempt = await services.login_throttle.enter(email_hash, call.caller.address)
     try:
         user, stored = await _stored_password(services, email_hash)
         verdict = await services.passwords.verify(call.body.password, stored)
     except Exception:
-        services.login_throttle.withdrawn(attempt)
+        await services.login_throttle.withdrawn(attempt)
         raise
     if user is None or not verdict.ok:
         raise ApiError("invalid_credentials", headers={"WWW-Authenticate": "Bearer"})
-    services.login_throttle.succeeded(attempt)
+    await services.login_throttle.succeeded(attempt)
     if verdict.outdated:
         await _rehash(call, user)
     return session(user.id, services.tokens.issue(user.id, user.ver, services.clock()))

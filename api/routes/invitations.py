@@ -81,7 +81,7 @@ async def invite(call: Call[NewInvitation, None]) -> InvitationShown:
     known = await draft.known()
     if known is None:
         await _refuse_member(services, own.id, email_hash)
-        admit_mail(call, email_hash)
+        await admit_mail(call, email_hash)
     invitation_id = draft.new_id("invitation")
     outcome = await draft.submit(
         InviteMember(
@@ -124,7 +124,7 @@ async def send_again(call: Call[None, None]) -> InvitationShown:
         raise ApiError("invitation_closed")
     if email is None:
         raise ApiError("invited_erased")
-    admit_mail(call, services.lookup.email(email))
+    await admit_mail(call, services.lookup.email(email))
     await send_invitation(call, own, view, email)
     return invitation_shown(view, email, now)
 

@@ -50,7 +50,7 @@ async def forgot(call: Call[Forgotten, None]) -> MailOnItsWay:
     services.mailer.check()
     email_hash = services.lookup.email(call.body.email)
     # Never taken back: it is the asking that is bounded here, and every asking counts.
-    services.login_throttle.enter(f"forgot {email_hash}", call.caller.address)
+    await services.login_throttle.enter(f"forgot {email_hash}", call.caller.address)
     services.errands.add("password_forgotten", partial(_mail, call, email_hash))
     return MailOnItsWay()
 
@@ -94,17 +94,17 @@ async def _reset(call: Call[Reset, None], draft: Draft, user_id: str, hashed: st
     services = call.services
     if await get_user(services.documents, services.shards, user_id) is None:
         raise ApiError("invalid_mailed_token", param="token")
-    attempt = services.login_throttle.enter(f"reset {user_id}", call.caller.address)
+    attempt = await services.login_throttle.enter(f"reset {user_id}", call.caller.address)
     try:
         password = await services.passwords.hash(call.body.password)
         sealed = await seal_text(services.sealer, user_id, PASSWORD_PLACE, password)
     except Erased:
         raise ApiError("invalid_mailed_token", param="token") from None
     except Exception:
-        services.login_throttle.withdrawn(attempt)
+        await services.login_throttle.withdrawn(attempt)
         raise
     outcome = await draft.submit(ResetPassword(token_hash=hashed, password_sealed=sealed))
-    services.login_throttle.succeeded(attempt)
+    await services.login_throttle.succeeded(attempt)
     return outcome
 
 

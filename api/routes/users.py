@@ -169,16 +169,16 @@ async def check_current_password(call: Call[Any, Any], user: UserView, password:
     services = call.services
     if user.password_sealed is None:
         raise ApiError("no_password")
-    attempt = services.login_throttle.enter(f"change {user.id}", call.caller.address)
+    attempt = await services.login_throttle.enter(f"change {user.id}", call.caller.address)
     try:
         stored = await open_text(services.sealer, user.id, PASSWORD_PLACE, user.password_sealed)
         verdict = await services.passwords.verify(password, stored)
     except Exception:
-        services.login_throttle.withdrawn(attempt)
+        await services.login_throttle.withdrawn(attempt)
         raise
     if not verdict.ok:
         raise ApiError("wrong_password", param=param)
-    services.login_throttle.succeeded(attempt)
+    await services.login_throttle.succeeded(attempt)
 
 
 async def own_user(services: Services, user_id: str) -> UserView:

@@ -6,6 +6,7 @@ checked once more, so that it can do nothing that Postgres could not. Nothing he
 
 from domain.instant import Instant
 from eventstore.memory.answers import Answers
+from eventstore.memory.attempts import FailedAttempts
 from eventstore.memory.dead_letters import DeadLetters
 from eventstore.memory.decided import Decided
 from eventstore.memory.outbox import Outbox
@@ -13,12 +14,13 @@ from eventstore.memory.rates import Rates
 from eventstore.memory.rounds import Rounds
 
 
-class MemoryStore(Rounds, Answers, DeadLetters, Rates, Outbox, Decided):
+class MemoryStore(Rounds, Answers, DeadLetters, Rates, FailedAttempts, Outbox, Decided):
     """See `store.Store`. `clock` tells leases the time, as Postgres's own clock does there."""
 
     async def purge(self, at: Instant) -> int:
         """See `store.LogStore`."""
-        return self.forget_secrets(at) + self.forget_answers(at) + self.forget_rates(at)
+        forgotten = self.forget_secrets(at) + self.forget_answers(at)
+        return forgotten + self.forget_rates(at) + self.purge_attempts(at)
 
     async def close(self) -> None:
         """See `store.Store`."""

@@ -65,6 +65,7 @@ class Tables:
         self._data_keys: dict[str, DataKey] = {}
         self._erased: set[str] = set()
         self._answers: dict[str, KeptAnswer] = {}
+        self._attempts: dict[str, tuple[int, Instant]] = {}
         self._rate_cells: dict[tuple[str, int, int], RateCell] = {}
         self._api_processes: dict[str, Instant] = {}
         self._outbox_positions: dict[tuple[str, int], int] = {}

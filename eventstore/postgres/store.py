@@ -4,6 +4,7 @@ from typing import Self
 
 from domain.instant import Instant
 from eventstore.postgres.answers import Answers
+from eventstore.postgres.attempts import FailedAttempts
 from eventstore.postgres.data_keys import DataKeys
 from eventstore.postgres.dead_letters import DeadLetters
 from eventstore.postgres.decided import Decided
@@ -22,7 +23,20 @@ CONNECTIONS_MAX = 10
 
 
 class PostgresStore(
-    Meta, Rounds, Leases, Streams, Events, Outcomes, Refusals, DataKeys, Answers, DeadLetters, Rates, Outbox, Decided
+    Meta,
+    Rounds,
+    Leases,
+    Streams,
+    Events,
+    Outcomes,
+    Refusals,
+    DataKeys,
+    Answers,
+    DeadLetters,
+    Rates,
+    FailedAttempts,
+    Outbox,
+    Decided,
 ):
     """See `store.Store`. The tables are made by `migrations.migrate`."""
 
@@ -38,7 +52,8 @@ class PostgresStore(
 
     async def purge(self, at: Instant) -> int:
         """See `store.LogStore`."""
-        return await self.forget_secrets(at) + await self.forget_answers(at) + await self.forget_rates(at)
+        forgotten = await self.forget_secrets(at) + await self.forget_answers(at)
+        return forgotten + await self.forget_rates(at) + await self.purge_attempts(at)
 
     async def close(self) -> None:
         """See `store.Store`."""
