@@ -51,6 +51,15 @@ async def test_a_round_from_memory_writes_everything(store: Store) -> None:
     await _from_memory(store, moved, third)
 
 
+async def test_a_few_commands_may_have_many_events(store: Store) -> None:
+    """A sweep of one account catches up with years, or ends thousands of holds at once."""
+    head = await _written_once(store)
+    batch = appending([event(head.shard, "thing:1", number, number) for number in range(2, 2_002)], expected=1)
+    await _from_memory(store, head, batch)
+    moved = next(each for each in await store.shard_heads() if each.shard == head.shard)
+    assert moved.seq == 2_001
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
