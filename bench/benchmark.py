@@ -7,11 +7,15 @@ from contextlib import AsyncExitStack
 from functools import cached_property
 from pathlib import Path
 
+import psutil
 from msgspec import Struct
 
 import bench
 from bench.row import Row
 from devnet.servers import KafkaServer, PostgresServer
+
+MEMORY_SHARE = 4
+"""A quarter of the machine's memory is what PostgreSQL's manual begins with (19.4.1)."""
 
 
 class Benchmark(Struct, frozen=True, kw_only=True):
@@ -37,6 +41,16 @@ class Bench:
     def postgres(self) -> PostgresServer:
         """A PostgreSQL with the settings that `make stack` and the tests use."""
         return self._stack.enter_context(PostgresServer(self.folder / "postgres"))
+
+    @cached_property
+    def roomy_postgres(self) -> PostgresServer:
+        """One with the memory and the room between checkpoints that docs/operating.md asks for; durable as ever."""
+        settings = {
+            "shared_buffers": f"{psutil.virtual_memory().total // MEMORY_SHARE // 2**20}MB",
+            "max_wal_size": "16GB",
+            "checkpoint_timeout": "15min",
+        }
+        return self._stack.enter_context(PostgresServer(self.folder / "roomy-postgres", settings=settings))
 
     @cached_property
     def kafka(self) -> KafkaServer:

@@ -43,7 +43,7 @@ FROM generate_series(0, $2::bigint - 1) AS n
 async def measure(bench: Bench) -> Sequence[Row]:
     """Look-ups by turns among few and among many, then what a crowd leaves behind in this process."""
     few, many = [], []
-    async with migrated_database(bench) as small, migrated_database(bench) as large:
+    async with migrated_database(bench.postgres) as small, migrated_database(bench.postgres) as large:
         await _fill(small, FEW)
         await _fill(large, MANY)
         for _ in range(bench.repeats):

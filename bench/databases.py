@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bench.benchmark import Bench
-from devnet.servers import create_database, drop_database
+from devnet.servers import PostgresServer, create_database, drop_database
 from eventstore.postgres import migrations
 from eventstore.shards import SHARDS_DEFAULT
 from projections.document_tables import migrate_documents
@@ -19,9 +18,9 @@ APPLIED = "SELECT sum(next_offset)::bigint FROM shard_head"
 
 
 @asynccontextmanager
-async def migrated_database(bench: Bench) -> AsyncIterator[str]:
+async def migrated_database(server: PostgresServer) -> AsyncIterator[str]:
     """The address of an empty migrated database, dropped at the end."""
-    url = await create_database(bench.postgres.url)
+    url = await create_database(server.url)
     connection = await migrations.connect(url)
     try:
         await migrations.migrate(connection, shards=SHARDS_DEFAULT)
@@ -29,7 +28,7 @@ async def migrated_database(bench: Bench) -> AsyncIterator[str]:
     finally:
         await connection.close()
     yield url
-    await drop_database(bench.postgres.url, url)
+    await drop_database(server.url, url)
 
 
 async def read_from_the_start(url: str) -> None:

@@ -42,7 +42,7 @@ async def measure(bench: Bench) -> Sequence[Row]:
     workload = Workload(accounts=range(ACCOUNTS), spread="uniform", shards=SHARDS_DEFAULT, at=system_clock())
     count = await produce(servers, topic, workload.funding())
     count += await produce(servers, topic, workload.mixed(max(int(bench.seconds * EXPECTED_RATE) - count, 20_000)))
-    async with migrated_database(bench) as url:
+    async with migrated_database(bench.postgres) as url:
         settings = environment(url, servers, topic)
         with running(["worker", "run"], settings):
             await until_applied(url, count, APPLY_TIMEOUT_S)

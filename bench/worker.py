@@ -91,7 +91,7 @@ async def _recorded(servers: str, topic: str, count: int) -> list[Bulk]:
 
 
 async def _ceiling(bench: Bench, bulks: Sequence[Bulk], *, side_by_side: bool = False) -> Pass:
-    async with migrated_database(bench) as url:
+    async with migrated_database(bench.postgres) as url:
         before = {"writer": time.process_time()} | cpu_of({"postgres": bench.postgres.pid})
         took, commands = await replay(url, bulks, skip=SKIP, side_by_side=side_by_side)
         after = {"writer": time.process_time()} | cpu_of({"postgres": bench.postgres.pid})
@@ -103,7 +103,7 @@ async def _ceiling(bench: Bench, bulks: Sequence[Bulk], *, side_by_side: bool = 
 async def _pass(bench: Bench, topic: str, count: int) -> Pass:
     servers = bench.kafka.bootstrap_servers
     await forget_progress(servers, topic, range(SHARDS_DEFAULT))
-    async with migrated_database(bench) as url:
+    async with migrated_database(bench.postgres) as url:
         with running(["worker", "run"], environment(url, servers, topic)) as process:
             pids = {"worker": process.pid, "postgres": bench.postgres.pid, "kafka": bench.kafka.pid}
             started, first = await until_applied(url, int(count * SKIP), PASS_TIMEOUT_S)

@@ -25,7 +25,7 @@ class Page(Struct, Generic[D], frozen=True, kw_only=True):
 
 def instant_sort(at: Instant, tie: str = "") -> str:
     """A text that sorts as the instant does, then as `tie`."""
-    return f"{at:020d}{tie}"
+    return str(at).zfill(20) + tie
 
 
 async def read_page(

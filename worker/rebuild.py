@@ -17,7 +17,8 @@ import structlog
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
 from eventstore.postgres.pool import DirectConnection
-from projections.comparison import Difference
+from projections.comparison import Difference, compare_digests
+from projections.document_tables import table_of
 from projections.projection import AnyProjection
 from projections.rebuild_tables import (
     AlreadyRebuilding,
@@ -26,6 +27,7 @@ from projections.rebuild_tables import (
     drop_old,
     finish_table,
     lock_collections,
+    rebuild_table_of,
     take_place,
 )
 from projections.registry import all_projections
@@ -99,13 +101,13 @@ class Rebuild:
         await self._all_shards(lambda shard, reader, writer: shard.bulk(reader, writer))
         await self._finish_tables()
         await self._catch_up()
-        found = await self._all_shards(lambda shard, _, writer: shard.check(writer))
+        found = await self._compare()
         await self._catch_up()
         await self._exchange()
         with translated():
             await drop_old(self._connection, self._projections)
         self._line.say()
-        return self._report([difference for each in found for difference in each], time.monotonic() - began)
+        return self._report(found, time.monotonic() - began)
 
     async def _begin(self) -> None:
         with translated():
@@ -144,6 +146,7 @@ class Rebuild:
         async def work() -> None:
             async with connected(self._url) as connection:
                 with translated():
+                    await connection.execute(COMMIT_LAZILY)
                     for projection in waiting:
                         await finish_table(connection, projection)
 
@@ -159,6 +162,24 @@ class Rebuild:
                 return
             await self._all_shards(partial(_catch_up_to, heads))
         raise NotDone("the workers write faster than the rebuild reads: run it again, it goes on where it is")
+
+    async def _compare(self) -> list[Difference]:
+        """How the live documents differ from those of the log, all at one moment. `LogDamaged` if the log has gaps."""
+        found: list[Difference] = []
+        async with connected(self._url) as connection:
+            with translated():
+                await connection.execute(COMMIT_LAZILY)
+                async with connection.transaction(isolation="repeatable_read"):
+                    heads = {row["shard"]: row["seq"] for row in await connection.fetch(HEADS)}
+                    places = [await shard.finish(connection, heads[shard.shard]) for shard in self._shards]
+                    for shard in self._shards:
+                        await shard.prove_whole(connection, heads[shard.shard])
+                    for name in self._names:
+                        tables = {"live": table_of(name), "made": rebuild_table_of(name)}
+                        found += await compare_digests(connection, name, **tables)
+        for shard, place in zip(self._shards, places, strict=True):
+            shard.arrive(place)
+        return found
 
     async def _exchange(self) -> None:
         """Waits for a moment in which it can have all shards and tables; readers of these wait as long."""

@@ -6,8 +6,6 @@ from itertools import takewhile
 from domain.recorded import Recorded
 from eventstore.postgres.driver_errors import translated
 from eventstore.postgres.pool import DirectConnection
-from projections.comparison import Difference, compare_digests
-from projections.document_tables import table_of
 from projections.projection import AnyProjection
 from projections.rebuild_tables import Place, add_primary_key, move, rebuild_table_of
 from worker.log_rows import recorded
@@ -33,8 +31,6 @@ WHERE shard = $1 AND seq > $2 AND seq <= $3
 ORDER BY seq
 LIMIT $4
 """
-
-HEAD = "SELECT seq FROM shard_head WHERE shard = $1"
 
 COUNT = "SELECT count(*) FROM events WHERE shard = $1 AND seq BETWEEN 1 AND $2"
 
@@ -116,11 +112,10 @@ class ShardRebuild:
             while self.place.seq < until:
                 async with connection.transaction():
                     after = await self._tail(connection, until)
-                self._counted(after.seq - self.place.seq)
-                self.place = after
+                self.arrive(after)
 
     async def finish(self, connection: DirectConnection, until: int) -> Place:
-        """The same inside a transaction of the caller's, who sets `place` to the answer once that is committed."""
+        """The same inside a transaction of the caller's, who says `arrive` once that is committed."""
         before = self.place
         try:
             while self.place.seq < until:
@@ -140,23 +135,15 @@ class ShardRebuild:
         await self._take_in(connection, events, events, after)
         return after
 
-    async def check(self, connection: DirectConnection) -> list[Difference]:
-        """Compares with the live documents at one moment. `LogDamaged` if not every event was there to be folded."""
-        with translated():
-            async with connection.transaction(isolation="repeatable_read"):
-                seq = await connection.fetchval(HEAD, self.shard)
-                after = await self.finish(connection, seq)
-                if await connection.fetchval(COUNT, self.shard, seq) != seq:
-                    raise LogDamaged(f"shard {self.shard} has gaps: run `python -m worker verify`")
-                found = [
-                    await compare_digests(
-                        connection, each, self.shard, live=table_of(each), made=rebuild_table_of(each)
-                    )
-                    for each in self._collections
-                ]
-            self._counted(after.seq - self.place.seq)
-            self.place = after
-        return [difference for difference in found if difference is not None]
+    async def prove_whole(self, connection: DirectConnection, seq: int) -> None:
+        """`LogDamaged` if not every event up to `seq` is there to be folded."""
+        if await connection.fetchval(COUNT, self.shard, seq) != seq:
+            raise LogDamaged(f"shard {self.shard} has gaps: run `python -m worker verify`")
+
+    def arrive(self, place: Place) -> None:
+        """What `finish` answered is committed."""
+        self._counted(place.seq - self.place.seq)
+        self.place = place
 
 
 def _whole_streams(events: Sequence[Recorded]) -> int:
