@@ -9,6 +9,7 @@ from domain.account.billing_customers import LinkBillingCustomer
 from domain.envelope import Actor
 from projections.billing_customers import get_billing_customer
 from projections.documents import DocumentReader
+from projections.subscriptions import SubscriptionView, get_subscription
 from telemetry.billing import ProviderName
 
 
@@ -24,6 +25,10 @@ class Customers:
     async def find(self, account_id: str) -> str | None:
         """The customer that the account is, if it is one."""
         return await get_billing_customer(self._documents, self._shards, account_id, self._provider)
+
+    async def subscription(self, account_id: str) -> SubscriptionView:
+        """What is known of the account's subscription, whoever has told it."""
+        return await get_subscription(self._documents, self._shards, account_id)
 
     async def link(self, account_id: str, customer_id: str, *, replaced: str | None) -> str:
         """The customer that the account is from now on: another one where somebody was first. 503 `payment_pending`."""

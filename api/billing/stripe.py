@@ -23,6 +23,7 @@ from api.billing.stripe_facts import (
     subscription_of,
     unsold_facts,
 )
+from api.billing.stripe_missed import NEWS, before_its_end
 from api.billing.stripe_pages import close_others
 from api.billing.stripe_seconds import bought_metadata, end_seconds, is_second, seconds, that_count
 from api.billing.stripe_webhooks import Hint, hint_of, verify
@@ -155,7 +156,7 @@ class StripeProvider:
             raise ApiError("not_configured")
         asked_at = self._clock()
         verify(webhook.body, webhook.headers.get("stripe-signature"), self._webhook_secrets, asked_at // SECOND)
-        hint = hint_of(webhook.body)
+        hint = hint_of(webhook.body, livemode=self._stripe.livemode)
         if hint is None:
             return ()
         try:
@@ -234,7 +235,12 @@ class StripeProvider:
         counts = in_force(that_count(subscriptions, account), account)
         if counts is None:
             return ()
-        return [subscription_fact(counts, account, self._plans, asked_at=asked_at, news=news)]
+        told = [subscription_fact(counts, account, self._plans, asked_at=asked_at, news=news)]
+        before = before_its_end(counts, await self._customers.subscription(account))
+        if before is not None:
+            ended_at = before["ended_at"] * SECOND
+            told.insert(0, subscription_fact(before, account, self._plans, asked_at=ended_at, news=NEWS))
+        return told
 
     async def end_seconds(self, account_id: str) -> None:
         """See `BillingProvider`."""

@@ -49,6 +49,7 @@ class StripeClient:
 
     def __init__(self, secret_key: str, api_url: str, http: aiohttp.ClientSession) -> None:
         stripe.enable_telemetry = False
+        self.livemode = secret_key[2:].startswith("_live_")
         client = stripe.AIOHTTPClient(session=http, timeout=aiohttp.ClientTimeout(total=ATTEMPT_S))
         self._api = stripe.StripeClient(
             secret_key,
@@ -184,7 +185,9 @@ class StripeClient:
         try:
             async with asyncio.timeout(CALL_S):
                 return (await asking).to_dict()
-        except stripe.IdempotencyError:
+        except stripe.IdempotencyError as error:
+            if error.code == "idempotency_key_in_use":  # another process asks for the same in this moment
+                raise _unavailable(error) from error
             raise ApiError("idempotency_key_reused", param="Idempotency-Key") from None
         except stripe.InvalidRequestError as error:
             if error.code == "resource_missing":

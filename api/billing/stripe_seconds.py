@@ -57,12 +57,13 @@ def that_count(subscriptions: Sequence[Thing], account_id: str) -> Sequence[Thin
 
 
 async def end_seconds(stripe: StripeClient, subscriptions: Sequence[Thing], account_id: str) -> None:
-    """Ends them. Safe to repeat after any step: marked first, so that it never counts, and canceled last."""
+    """Ends them. Safe to repeat after any step: marked first, so that it never counts, and canceled last.
+
+    What is paid for one after its end, as by a transfer that takes days, is sent back too.
+    """
     for each, stays in seconds(subscriptions, account_id):
         await stripe.mark(each["id"], {INSTEAD: stays})
-        invoice = each.get("latest_invoice")
-        payments = await stripe.payments_of(invoice["id"]) if isinstance(invoice, Mapping) else ()
-        refunded = [each for each in payments if await stripe.refund(each, derived("stripe.second", each))]
+        refunded = await _send_back(stripe, each)
         await stripe.cancel(each["id"])
         _log.error(
             "second_subscription_ended",
@@ -71,3 +72,13 @@ async def end_seconds(stripe: StripeClient, subscriptions: Sequence[Thing], acco
             stays=stays,
             refunded=refunded,
         )
+    for each in subscriptions:
+        if is_second(each) and account_of(each) == account_id and each["status"] not in _ALIVE:
+            await _send_back(stripe, each)
+
+
+async def _send_back(stripe: StripeClient, subscription: Thing) -> Sequence[str]:
+    """Refunds all that has paid its invoice, once; the payments that this is news for."""
+    invoice = subscription.get("latest_invoice")
+    payments = await stripe.payments_of(invoice["id"]) if isinstance(invoice, Mapping) else ()
+    return [each for each in payments if await stripe.refund(each, derived("stripe.second", each))]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from api.errors import ApiError
@@ -16,6 +17,7 @@ from api.errors import ApiError
 TOLERANCE_S = 300
 """How far a signature's time may be from ours: an old one is a replay."""
 SIGNATURES_MAX = 20
+ID_LENGTH_MAX = 255
 Subject: TypeAlias = Literal["session", "payment", "subscription", "invoice"]
 
 
@@ -36,9 +38,11 @@ class _Event(Struct, frozen=True, kw_only=True):
     id: str
     type: str
     data: _Data
+    livemode: bool | None = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_log = structlog.get_logger()
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str], now_s: int) -> None:
@@ -58,19 +62,25 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], now_s: int) 
         raise ApiError("invalid_signature", param="Stripe-Signature")
 
 
-def hint_of(body: bytes) -> Hint | None:
-    """What the event is about, or `None` where it is nothing to us. 400 `invalid_event`."""
+def hint_of(body: bytes, *, livemode: bool | None = None) -> Hint | None:
+    """What the event is about, or `None` where it is nothing to us. 400 `invalid_event`.
+
+    An event of Stripe's other mode than ours is about objects that our key cannot see: nothing, and said in the log.
+    """
     try:
         event = _decode(body)
     except msgspec.DecodeError:
         raise ApiError("invalid_event") from None
+    if None not in (livemode, event.livemode) and event.livemode != livemode:
+        _log.warning("webhook_of_other_mode", event_id=event.id[:ID_LENGTH_MAX], livemode=event.livemode)
+        return None
     found = _subject(event.type, event.data.object)
     if found is None:
         return None
     subject, object_id = found
-    if not isinstance(object_id, str) or not 1 <= len(object_id) <= 255 or not object_id.isascii():  # noqa: PLR2004  # Stripe's bound of an id
+    if not isinstance(object_id, str) or not 1 <= len(object_id) <= ID_LENGTH_MAX or not object_id.isascii():
         return None
-    return Hint(event_id=event.id[:255], event_type=event.type, subject=subject, id=object_id)
+    return Hint(event_id=event.id[:ID_LENGTH_MAX], event_type=event.type, subject=subject, id=object_id)
 
 
 def _subject(kind: str, about: dict[str, Any]) -> tuple[Subject, Any] | None:

@@ -225,7 +225,7 @@ class DevStripe:
         subscription = self.find(subscription_id, "subscription")
         if subscription["status"] == "canceled":
             raise Missing("id", subscription_id)
-        subscription["status"] = "canceled"
+        subscription |= {"status": "canceled", "ended_at": int(time.time())}
         self._tell("customer.subscription.deleted", subscription)
 
     def mark(self, subscription_id: str, params: Thing) -> Thing:

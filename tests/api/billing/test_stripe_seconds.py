@@ -166,6 +166,21 @@ async def test_an_outage_at_any_step(shop: Shop) -> None:
     await ended_well(shop, person, one, two)
 
 
+async def test_money_that_comes_after_the_end(shop: Shop) -> None:
+    """A transfer for the second one that arrives when that is over is sent back, once."""
+    person = await shop.app.register()
+    _, two = paid_both(shop, await opened(shop, person, plan="pro"))
+    shop.stripe._invoice(two, paid=None)
+    shop.stripe.find(two["latest_invoice"], "invoice")["billing_reason"] = "subscription_create"
+    await shop.tell_all()
+    assert (two["status"], shop.stripe.all("invoice_payment", invoice=two["latest_invoice"])) == ("canceled", [])
+    shop.stripe.collect(two["id"])
+    for _ in range(2):
+        await shop.tell_all()
+    assert sent_back(shop, two) == 3_000
+    assert (await shop.credits(person))["balance"] == "20.000000"
+
+
 async def test_the_one_that_stays_may_end(shop: Shop) -> None:
     """What was ended as a second one never counts, and a plan can be bought again."""
     person = await shop.app.register()

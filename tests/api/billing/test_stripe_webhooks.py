@@ -103,6 +103,30 @@ async def test_what_an_event_hints_at(kind: str, about: Thing, expected: tuple[s
     assert (None if hint is None else (hint.subject, hint.id)) == expected
 
 
+async def test_an_event_of_the_other_mode_is_nothing(shop: Shop) -> None:
+    """An endpoint of live mode that has the secret of a test one, or the other way round, changes nothing here."""
+    person = await shop.app.register()
+    await shop.bought(person, top_up="bonus")
+    asked = len(shop.stripe.asked)
+    for event in shop.stripe.events:
+        assert (await shop.tell(event | {"livemode": True})).json == {"received": True, "told": 0}
+    assert len(shop.stripe.asked) == asked
+    await shop.tell_all()
+    assert (await shop.credits(person))["balance"] == "110.000000"
+    body, _ = signed(shop.stripe.events[-1] | {"livemode": True}, SECRET)
+    assert hint_of(body, livemode=True) is not None
+
+
+async def test_a_large_event_200(shop: Shop) -> None:
+    """Events of 500 kB are read whole, and what is in them beside ids plays no part."""
+    person = await shop.app.register()
+    await shop.bought(person, top_up="bonus")
+    event = shop.stripe.events[-1]
+    about = event["data"]["object"] | {"amount_total": 10**15, "description": "x" * 500_000}
+    assert (await shop.tell(event | {"data": {"object": about}})).status == 200
+    assert (await shop.credits(person))["balance"] == "110.000000"
+
+
 async def test_an_event_of_nothing_here_200(shop: Shop) -> None:
     """What concerns nothing here is taken, so that Stripe stops sending it."""
     for event in (EVENT, {"id": "evt_2", "type": "product.created", "data": {"object": {"id": "prod_1"}}}):
@@ -212,6 +236,32 @@ async def test_a_period_that_is_still_to_be_paid_is_granted_nothing(shop: Shop) 
     for _ in range(2):
         await shop.tell_all()
     assert (await shop.credits(person))["balance"] == "40.000000"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_news_that_come_after_the_end(shop: Shop, seed: int) -> None:
+    """Bought, refunded in part and canceled before anybody heard of it: as if all had been told in time."""
+    order, person = random.Random(seed), await shop.app.register()
+    session = await shop.bought(person, plan="pro")
+    (paid,) = shop.stripe.all("invoice_payment", invoice=shop.stripe.all("invoice")[0]["id"])
+    shop.stripe.refund(paid["payment_intent"], 500)
+    shop.stripe.cancel(session["subscription"])
+    events = shop.stripe.events * 2
+    order.shuffle(events)
+    for event in events:
+        assert (await shop.tell(event)).status == 200
+    found, credits = await shop.subscription(person), await shop.credits(person)
+    assert (found["plan"], found["status"]) == ("pro", "canceled")
+    assert (credits["balance"], credits["debt"]) == ("15.000000", "0.000000")
+
+
+async def test_what_was_told_in_time_is_not_told_again(shop: Shop) -> None:
+    """The end of a subscription that is known is one piece of news, and grants nothing."""
+    person, subscription = await _subscribed(shop)
+    shop.stripe.events.clear()
+    shop.stripe.cancel(subscription)
+    assert (await shop.tell(shop.stripe.events[-1])).json["told"] == 1
+    assert (await shop.credits(person))["balance"] == "20.000000"
 
 
 async def test_late_news_of_an_ended_subscription(shop: Shop) -> None:
