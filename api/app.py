@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import structlog
 from prometheus_client import Counter
 
 from api.answer import Header, Sender
@@ -92,7 +91,7 @@ class Application:
         )
         exchange.sender = Sender(send, exchange.request_id, self._cors.headers(headers))
         # The server runs each request in a task of its own: what is bound here ends with it.
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        logs.begin(request_id=exchange.request_id)
         endpoint: Endpoint | None = None
         try:
             endpoint = await self._route(exchange, scope["method"])

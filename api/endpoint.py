@@ -97,7 +97,7 @@ class Endpoint:
             await self._limit_refused(exchange, error)
             raise
         if caller.account_id:
-            logs.bind_contextvars(account_id=caller.account_id)
+            logs.add(account_id=caller.account_id)
         if self._billable and caller.subscription is not None:
             exchange.sender.add((b"x-subscription-status", caller.subscription.status.encode("ascii")))
         await self._limit(exchange, caller)

@@ -1,7 +1,6 @@
 """Ids of commands and requests."""
 
 import os
-import random
 import re
 import time
 import uuid
@@ -17,8 +16,6 @@ _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abc
 FETCHED: Final = 256
 _pool: Final[list[str]] = []
 os.register_at_fork(after_in_child=_pool.clear)  # or parent and child would make the same ids
-
-_ids = random.Random()  # noqa: S311  # ids that tell requests apart; nothing depends on their being secret
 
 
 def uuid7() -> str:
@@ -48,4 +45,4 @@ def request_id(given: bytes | None) -> str:
     """The client's `X-Request-Id` if it is sane (up to 128 harmless characters), else one of our own."""
     if given is not None and _SANE.fullmatch(given):
         return given.decode("ascii")
-    return f"req_{_ids.getrandbits(128):032x}"
+    return f"req_{random_hex()}"

@@ -6,17 +6,15 @@ import contextlib
 import logging
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars, unbind_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from telemetry.redaction import redact_event, redact_text
-
-__all__ = ["LEVELS", "bind_contextvars", "clear_contextvars", "configure", "get", "unbind_contextvars"]
 
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 ACCESS_LINES_S = 0.1
@@ -67,7 +65,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None, process: str
     structlog.reset_defaults()
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _with_ids,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,
@@ -145,6 +143,26 @@ def _named(process: str | None) -> Any:
         return event
 
     return add_process
+
+
+_ids: ContextVar[dict[str, str] | None] = ContextVar("ids", default=None)
+
+
+def begin(**ids: str) -> None:
+    """Each line of this task carries these ids from now on, and those of tasks that it begins."""
+    _ids.set(ids)
+
+
+def add(**ids: str) -> None:
+    """These as well."""
+    known = _ids.get()
+    if known is not None:
+        known.update(ids)
+
+
+def _with_ids(_logger: Any, _method: str, event: Any) -> Any:
+    ids = _ids.get()
+    return event if ids is None else {**ids, **event}
 
 
 def get(**ids: Any) -> FilteringBoundLogger:

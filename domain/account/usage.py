@@ -64,7 +64,7 @@ def require_usage(usage: Usage) -> None:
 def require_price(price: Price) -> None:
     """`Invalid` for a price below zero or beyond all amounts."""
     every = (price.input, price.cached_input, price.output, price.audio_input or 0, price.audio_output or 0)
-    if not all(0 <= each <= AMOUNT_MAX for each in every):
+    if min(every) < 0 or max(every) > AMOUNT_MAX:
         raise Invalid("invalid_price", "A price must lie between 0 and 1000000000 credits.", param="price")
 
 

@@ -1,5 +1,6 @@
 """Log lines."""
 
+import contextvars
 import io
 import json
 import logging
@@ -47,12 +48,19 @@ def test_levels_are_kept(stream: io.StringIO) -> None:
 
 
 def test_ids_bound_at_the_edge_are_in_every_line(stream: io.StringIO) -> None:
-    """A request id that is bound once is in all lines of the request."""
-    logs.bind_contextvars(request_id="req_1")
+    """A request id that is given once is in all lines of the request, and so is what is found out later."""
+
+    def request() -> None:
+        logs.begin(request_id="req_1")
+        logs.get().info("thing_happened")
+        logs.add(account_id="user_1")
+        logs.get().info("thing_happened", request_id="req_2")
+
+    contextvars.copy_context().run(request)
+    logs.add(account_id="user_2")
     logs.get().info("thing_happened")
-    logs.unbind_contextvars("request_id")
-    logs.get().info("thing_happened")
-    assert [line.get("request_id") for line in lines(stream)] == ["req_1", None]
+    found = [(line.get("request_id"), line.get("account_id")) for line in lines(stream)]
+    assert found == [("req_1", None), ("req_2", "user_1"), (None, None)]
 
 
 def test_exceptions_are_whole_and_redacted(stream: io.StringIO) -> None:
