@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import aiohttp
 import asyncpg
-from msgspec import structs
 
 from bench.benchmark import Bench, Benchmark
 from bench.cpu import cpu_between, cpu_of, cpu_rows
@@ -86,7 +85,7 @@ def _month(account_id: str, requests: int) -> Iterable[tuple[AnyProjection, Iter
         block = blocks.get(place) or UsageBlock(
             account_id=account_id, start=start, model=model, key_id=key_id, user_id=account_id
         )
-        blocks[place] = structs.replace(block, **counted(block, (at - start) // QUARTER, change))
+        blocks[place] = counted(block, [((at - start) // QUARTER, change)])
         days[at - at % DAY, m] = _day(days, account_id, at, m, change, latency_ms, count)
     return (usage_quarters.PROJECTION, blocks.values()), (usage_days.PROJECTION, days.values())
 
@@ -98,11 +97,11 @@ def _day(
     day = days.get((start, m)) or UsageDay(account_id=account_id, start=start, model=f"model-{m}")
     assert isinstance(day, UsageDay)
     part = (at - start) // BLOCK
-    return structs.replace(
+    return counted(
         day,
-        latencies=usage_histogram.counted(day.latencies, part, latency_ms, count),
-        tokens=usage_histogram.counted(day.tokens, part, 1_400 + latency_ms, count),
-        **counted(day, (at - start) // HALF_HOUR, change),
+        [((at - start) // HALF_HOUR, change)],
+        latencies=usage_histogram.counted(day.latencies, {usage_histogram.code_of(part, latency_ms): count}),
+        tokens=usage_histogram.counted(day.tokens, {usage_histogram.code_of(part, 1_400 + latency_ms): count}),
     )
 
 

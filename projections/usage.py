@@ -5,22 +5,24 @@ of JSON. As numbers of its own each of them would take PostgreSQL three times th
 """
 
 from bisect import bisect_left
-from operator import add, itemgetter
+from collections.abc import Iterable, Sequence
+from operator import add, itemgetter, sub
+from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.usage import Usage
 from domain.instant import HOUR, MINUTE, Instant
 from domain.money import MicroCredits
+from domain.recorded import Recorded
 
 QUARTER: Instant = 15 * MINUTE
 """The base: the bounds of every time zone's days and hours are multiples of it."""
 HALF_HOUR: Instant = 30 * MINUTE
 BLOCK: Instant = 6 * HOUR
 USAGE_EVENTS = (HoldClosed, HoldCorrected)
-NOTHING = Usage(source="none")
 Figures = tuple[int, ...]
 """Numbers in the order of `FIGURES`."""
 
@@ -51,6 +53,7 @@ class UsageSlots(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     """`[[slot, requests, failed, …], …]` as JSON, in their order; slots in which nothing happened are left out."""
 
 
+S = TypeVar("S", bound=UsageSlots)
 FIGURES = (
     "requests",
     "failed",
@@ -90,38 +93,71 @@ def figures_of(document: UsageSlots) -> Figures:
     )
 
 
+def usage_event(recorded: Recorded) -> HoldClosed | HoldCorrected:
+    """The event, which is one of `USAGE_EVENTS`."""
+    event = recorded.event
+    assert isinstance(event, USAGE_EVENTS)
+    return event
+
+
 def change_of(event: HoldClosed | HoldCorrected) -> Figures:
     """What an event adds to the figures of the slot of its hold's end; what a correction replaces is taken off."""
-    now = event.usage
+    added = _figures(event.usage)
     if isinstance(event, HoldClosed):
-        before, cost = NOTHING, event.cost
-        failed = int(now.source == "none")
-    else:
-        before, cost = event.replaced, event.difference
-        failed = (now.source == "none") - (before.source == "none")
+        return *added, event.cost, event.latency_ms
+    return *map(sub, added, _figures(event.replaced)), event.difference, event.latency_ms
+
+
+def _figures(usage: Usage) -> Figures:
+    """Of one request, but for what the event alone knows."""
+    source = usage.source
     return (
-        (now.source != "none") - (before.source != "none"),
-        failed,
-        (now.source == "estimated") - (before.source == "estimated"),
-        now.input - before.input,
-        now.cached - before.cached,
-        now.cache_write - before.cache_write,
-        now.output - before.output,
-        now.reasoning - before.reasoning,
-        now.audio_input - before.audio_input,
-        now.audio_output - before.audio_output,
-        cost,
-        event.latency_ms,
+        int(source != "none"),
+        int(source == "none"),
+        int(source == "estimated"),
+        usage.input,
+        usage.cached,
+        usage.cache_write,
+        usage.output,
+        usage.reasoning,
+        usage.audio_input,
+        usage.audio_output,
     )
 
 
-def counted(document: UsageSlots, slot: int, change: Figures) -> dict[str, int | str]:
-    """The fields of the document that differ once the change is counted into the slot."""
-    fields: dict[str, int | str] = {
-        name: getattr(document, name) + number for name, number in zip(FIGURES, change, strict=True) if number
-    }
-    fields["slots"] = _with(document.slots, slot, change)
-    return fields
+def counted(document: S, changes: Sequence[tuple[int, Figures]], **more: str) -> S:
+    """The document with all changes counted, each into its slot, and with `more` of its fields changed."""
+    slots = document.slots
+    for slot, change in changes if len(changes) == 1 else _by_slot(changes):
+        slots = _with(slots, slot, change)
+    total = changes[0][1] if len(changes) == 1 else tuple(map(sum, zip(*(each[1] for each in changes), strict=True)))
+    requests, failed, estimated, fresh, cached, cache_write, output, reasoning, audio_in, audio_out, cost, took = total
+    return structs.replace(
+        document,
+        requests=document.requests + requests,
+        failed=document.failed + failed,
+        estimated=document.estimated + estimated,
+        input=document.input + fresh,
+        cached=document.cached + cached,
+        cache_write=document.cache_write + cache_write,
+        output=document.output + output,
+        reasoning=document.reasoning + reasoning,
+        audio_input=document.audio_input + audio_in,
+        audio_output=document.audio_output + audio_out,
+        cost=document.cost + cost,
+        latency_ms=document.latency_ms + took,
+        slots=slots,
+        **more,
+    )
+
+
+def _by_slot(changes: Iterable[tuple[int, Figures]]) -> Iterable[tuple[int, Figures]]:
+    """What they come to in each slot, in the order in which the slots are first met."""
+    sums: dict[int, Figures] = {}
+    for slot, change in changes:
+        known = sums.get(slot)
+        sums[slot] = change if known is None else tuple(map(add, known, change))
+    return sums.items()
 
 
 def _with(slots: str, slot: int, change: Figures) -> str:

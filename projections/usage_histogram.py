@@ -5,7 +5,7 @@ sum of many, is within 5 % of a value that was really there at that rank. Small 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from domain.account.usage import TOKENS_MAX
 
@@ -38,17 +38,25 @@ def middle(number: int) -> int:
     return low if low == high else (4 * low * high + low + high) // (2 * (low + high))
 
 
-def counted(histogram: str, part: int, value: int, count: int = 1) -> str:
-    """The histogram with `value` counted once more in the part of the day, or with `count` -1 once less.
+def code_of(part: int, value: int) -> int:
+    """The entry in which a value of a part of the day is counted."""
+    return part * CLASSES + class_of(value)
+
+
+def counted(histogram: str, changes: Mapping[int, int]) -> str:
+    """The histogram with so many more in each of these entries (or less, where the number is negative).
 
     It is a text, ` code:count code:count `, in which one count is changed without reading the others.
     """
-    mark = f" {part * CLASSES + class_of(value)}:"
-    place = histogram.find(mark)
-    if place < 0:
-        return f"{histogram[:-1]}{mark}{count} "
-    end = histogram.index(" ", place + 1)
-    return f"{histogram[:place]}{mark}{int(histogram[place + len(mark) : end]) + count}{histogram[end:]}"
+    for code, change in changes.items():
+        mark = f" {code}:"
+        before, found, rest = histogram.partition(mark)
+        if found:
+            count, _, behind = rest.partition(" ")
+            histogram = f"{before}{mark}{int(count) + change} {behind}"
+        else:
+            histogram = f"{histogram[:-1]}{mark}{change} "
+    return histogram
 
 
 def add_parts(into: dict[int, int], histogram: str, parts: range) -> None:

@@ -4,17 +4,18 @@ The quarter hours of six hours are one document: few rows to read for a month, a
 every request.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from msgspec import json, structs
+from msgspec import json
 
 from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.ledger import CHAT
 from domain.recorded import Recorded
 from projections.paging import instant_sort
 from projections.projection import Projection
-from projections.usage import BLOCK, QUARTER, USAGE_EVENTS, UsageSlots, change_of, counted
+from projections.usage import BLOCK, QUARTER, USAGE_EVENTS, UsageSlots, change_of, counted, usage_event
 
 
 class UsageBlock(UsageSlots, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -38,28 +39,30 @@ def _digest(*told_apart_by: str | None) -> str:
 
 
 def _key(recorded: Recorded) -> str:
-    event = recorded.event
-    assert isinstance(event, USAGE_EVENTS)
+    event = usage_event(recorded)
     digest = _digest(event.model, event.key_id, event.project_id, event.user_id, event.operation, event.agent_id)
     return f"{recorded.entity_id}:{instant_sort(event.closed_at - event.closed_at % BLOCK)}:{digest}"
 
 
-def _evolve(block: UsageBlock | None, recorded: Recorded) -> UsageBlock:
-    event = recorded.event
-    assert isinstance(event, USAGE_EVENTS)
-    if block is None:
-        block = UsageBlock(
-            account_id=recorded.entity_id,
-            start=event.closed_at - event.closed_at % BLOCK,
-            model=event.model,
-            key_id=event.key_id,
-            project_id=event.project_id,
-            user_id=_user(recorded.entity_id, event),
-            operation=event.operation,
-            agent_id=event.agent_id,
-        )
-    slot = (event.closed_at - block.start) // QUARTER
-    return structs.replace(block, **counted(block, slot, change_of(event)))
+def _evolve_all(block: UsageBlock | None, recorded: Sequence[Recorded]) -> UsageBlock:
+    events = [usage_event(each) for each in recorded]
+    block = block or _begun(recorded[0].entity_id, events[0])
+    start = block.start
+    changes = [((event.closed_at - start) // QUARTER, change_of(event)) for event in events]
+    return counted(block, changes)
+
+
+def _begun(account_id: str, event: HoldClosed | HoldCorrected) -> UsageBlock:
+    return UsageBlock(
+        account_id=account_id,
+        start=event.closed_at - event.closed_at % BLOCK,
+        model=event.model,
+        key_id=event.key_id,
+        project_id=event.project_id,
+        user_id=_user(account_id, event),
+        operation=event.operation,
+        agent_id=event.agent_id,
+    )
 
 
 PROJECTION = Projection(
@@ -68,7 +71,8 @@ PROJECTION = Projection(
     document=UsageBlock,
     events=USAGE_EVENTS,
     key=_key,
-    evolve=_evolve,
+    evolve=lambda block, recorded: _evolve_all(block, (recorded,)),
+    evolve_all=_evolve_all,
     owner=lambda block: block.account_id,
     sort=lambda block: instant_sort(block.start),
 )

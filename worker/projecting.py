@@ -1,13 +1,17 @@
 """Read models inside a round: which documents the events change, and their new contents."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
+
+from msgspec import Struct
 
 from domain.recorded import Recorded
 from eventstore.errors import DataError
 from projections.documents import Change
-from projections.projection import AnyProjection
-from projections.registry import all_projections, projections_of
+from projections.projection import AnyProjection, CannotFold
+from projections.registry import projections_of
 from worker.recent import Recent
 
 DOCUMENTS_BYTES_MAX = 64 * 1024 * 1024
@@ -19,105 +23,135 @@ Place = tuple[str, str]
 """(collection, key)."""
 
 
+class Touch(Struct, kw_only=True, gc=False):
+    """One document, and the events of the round that change it."""
+
+    projection: AnyProjection
+    place: Place
+    shard: int
+    events: list[Recorded]
+    document: Any = None
+    """As it was before the round, then as it is after it; `None` where there is none."""
+    size_bytes: int = 0
+    """As it is stored."""
+
+
 class Touched:
-    """The documents that the events of one round change, in the order of the events."""
+    """The documents that the events of one round change. Each is looked for, folded and encoded once."""
 
     def __init__(self, recorded: Iterable[Recorded]) -> None:
-        self.folds: list[tuple[AnyProjection, Place, Recorded]] = []
-        self.shards: dict[Place, int] = {}
-        self.sizes: dict[Place, int] = {}
-        """Bytes of those that `changes` has encoded."""
-        self._continued: list[Place] = []
+        touches: defaultdict[AnyProjection, dict[str, Touch]] = defaultdict(dict)
+        self._continued: list[Touch] = []
         """Those of which an earlier version may be there that counts."""
+        self._missing: list[Touch] = []
         for each in recorded:
             kind = type(each.event)
             for projection in projections_of(kind):
                 key = projection.key(each)
                 if key is None:
                     continue
+                known = touches[projection].get(key)
+                if known is not None:
+                    known.events.append(each)
+                    continue
                 place = (projection.collection, key)
-                self.folds.append((projection, place, each))
-                if place not in self.shards:
-                    self.shards[place] = each.shard
-                    if kind not in projection.begun_by:
-                        self._continued.append(place)
+                made = Touch(projection=projection, place=place, shard=each.shard, events=[each])
+                touches[projection][key] = made
+                if kind not in projection.begun_by:
+                    self._continued.append(made)
+        self._touches = {projection: list(by_key.values()) for projection, by_key in touches.items()}
+
+    def __iter__(self) -> Iterator[Touch]:
+        """All of them, collection by collection."""
+        return chain.from_iterable(self._touches.values())
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the documents are."""
+        return [touch.place for touch in self]
 
     def missing(self, cache: "DocumentCache") -> dict[str, list[tuple[int, str]]]:
-        """(shard, key) by collection of those that have to be loaded."""
+        """(shard, key) by collection of those that have to be loaded; the others are taken from the cache."""
         wanted: dict[str, list[tuple[int, str]]] = {}
-        for place in self._continued:
-            if place not in cache:
-                collection, key = place
-                wanted.setdefault(collection, []).append((self.shards[place], key))
+        for touch in self._continued:
+            kept = cache.get(touch.place)
+            if kept is None:
+                self._missing.append(touch)
+                collection, key = touch.place
+                wanted.setdefault(collection, []).append((touch.shard, key))
+            else:
+                touch.document = kept.document
         return wanted
 
-    def fold(self, cache: "DocumentCache", loaded: Mapping[Place, bytes]) -> dict[Place, Any]:
-        """The new documents; `None` for one that is removed. `DataError` where a fold fails: a bug of one command."""
-        known = all_projections()
-        documents: dict[Place, Any] = {place: cache.get(place) for place in self._continued}
-        documents |= {place: known[place[0]].decode(doc) for place, doc in loaded.items()}
-        for projection, place, recorded in self.folds:
-            try:
-                documents[place] = projection.evolve(documents.get(place), recorded)
-            except Exception as error:
-                raise DataError(f"{projection.collection} cannot fold {type(recorded.event).__name__}") from error
-        return documents
+    def fold(self, loaded: Mapping[Place, bytes]) -> None:
+        """Makes the new documents. `DataError` where a fold fails: a bug of one command."""
+        for touch in self._missing:
+            doc = loaded.get(touch.place)
+            if doc is not None:
+                touch.document = touch.projection.decode(doc)
+        try:
+            for touch in self:
+                touch.document = touch.projection.fold(touch.document, touch.events)
+        except CannotFold as error:
+            raise DataError(str(error)) from error
 
-    def changes(self, documents: Mapping[Place, Any]) -> dict[str, Sequence[Change]]:
+    def changes(self) -> dict[str, Sequence[Change]]:
         """What is to be written, by collection."""
-        known = all_projections()
-        changes: dict[str, list[Change]] = {}
-        for (collection, key), document in documents.items():
-            change = _change(known[collection], self.shards[collection, key], key, document)
-            changes.setdefault(collection, []).append(change)
-            self.sizes[collection, key] = len(change.doc or b"")
-        return {collection: changes[collection] for collection in sorted(changes)}
+        changed = {
+            projection.collection: [_change(projection, touch) for touch in touches]
+            for projection, touches in self._touches.items()
+        }
+        return {collection: changed[collection] for collection in sorted(changed)}
 
 
-def _change(projection: AnyProjection, shard: int, key: str, document: Any) -> Change:
+def _change(projection: AnyProjection, touch: Touch) -> Change:
+    document = touch.document
     if document is None:
-        return Change(shard=shard, key=key, owner="", sort="", doc=None)
+        return Change(shard=touch.shard, key=touch.place[1], owner="", sort="", doc=None)
+    doc = projection.encode(document)
+    touch.size_bytes = len(doc)
     return Change(
-        shard=shard,
-        key=key,
+        shard=touch.shard,
+        key=touch.place[1],
         owner=projection.owner(document),
         sort=projection.sort(document),
-        doc=projection.encode(document),
+        doc=doc,
     )
+
+
+class Kept(Struct, frozen=True, gc=False):
+    """A document as it was committed; `None` where it is known that there is none."""
+
+    shard: int
+    document: Any
 
 
 class DocumentCache:
     """Documents of a lane's shards as the last committed round left them, bounded; absent ones are known too."""
 
     def __init__(self, bytes_max: int = DOCUMENTS_BYTES_MAX) -> None:
-        self._documents = Recent[Place, tuple[int, Any]](bytes_max)
-
-    def __contains__(self, place: Place) -> bool:
-        return place in self._documents
+        self._documents = Recent[Place, Kept](bytes_max)
 
     @property
     def size_bytes(self) -> int:
         """What all documents occupy."""
         return self._documents.size_bytes
 
-    def get(self, place: Place) -> Any:
-        """The document, or `None`."""
-        found = self._documents.get(place)
-        return None if found is None else found[1]
+    def get(self, place: Place) -> Kept | None:
+        """What is known of the document, or `None`."""
+        return self._documents.get(place)
 
-    def put(self, documents: Mapping[Place, Any], shards: Mapping[Place, int], sizes: Mapping[Place, int]) -> None:
-        """Keeps what a committed round has written, but for documents that will hardly change again.
-
-        `sizes` are those of the documents as they were stored.
-        """
-        known = all_projections()
-        for place, document in documents.items():
-            if document is None or not known[place[0]].done(document):
-                size_bytes = DOCUMENT_BYTES + DOCUMENT_FACTOR * sizes.get(place, 0)
-                self._documents.put(place, (shards[place], document), size_bytes)
+    def put(self, touched: Iterable[Touch]) -> None:
+        """Keeps what a committed round has written, but for documents that will hardly change again."""
+        documents = self._documents
+        for touch in touched:
+            document = touch.document
+            if document is None or not touch.projection.done(document):
+                size_bytes = DOCUMENT_BYTES + DOCUMENT_FACTOR * touch.size_bytes
+                documents.put(touch.place, Kept(touch.shard, document), size_bytes)
             else:
-                self._documents.drop(place)
-        self._documents.trim()
+                documents.drop(touch.place)
+        documents.trim()
 
     def drop(self, places: Iterable[Place]) -> None:
         """Forgets documents that a round has changed, or may have: its commit's answer was lost."""
@@ -126,4 +160,4 @@ class DocumentCache:
 
     def drop_shards(self, shards: frozenset[int]) -> None:
         """Forgets all documents of shards that are no longer ours."""
-        self.drop([place for place, (shard, _) in self._documents.items() if shard in shards])
+        self.drop([place for place, kept in self._documents.items() if kept.shard in shards])

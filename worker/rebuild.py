@@ -19,7 +19,7 @@ from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
 from eventstore.postgres.pool import DirectConnection
 from projections.comparison import Difference, compare_digests
 from projections.document_tables import table_of
-from projections.projection import AnyProjection
+from projections.projection import AnyProjection, CannotFold
 from projections.rebuild_tables import (
     AlreadyRebuilding,
     Disturbed,
@@ -33,7 +33,6 @@ from projections.rebuild_tables import (
 from projections.registry import all_projections
 from worker.operating import NotDone, ProgressLine, connected, patient_collector, side_by_side
 from worker.rebuild_shard import LogDamaged, ShardRebuild
-from worker.refold import CannotFold
 from worker.settings import WorkerSettings
 from worker.words import Commands, add_command
 

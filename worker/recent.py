@@ -34,9 +34,9 @@ class Recent(Generic[K, V]):
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
         """Keeps a value as the newest."""
-        self.drop(key)
+        before = self._kept.pop(key, None)
         self._kept[key] = (value, size_bytes)
-        self.size_bytes += size_bytes
+        self.size_bytes += size_bytes if before is None else size_bytes - before[1]
 
     def drop(self, key: K) -> None:
         """Forgets a value, if it is here."""

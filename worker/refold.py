@@ -28,10 +28,6 @@ REMOVE = "DELETE FROM {table} WHERE shard = $1 AND key = ANY ($2::text[])"
 COLUMNS = ("shard", "key", "owner", "sort", "doc")
 
 
-class CannotFold(Exception):
-    """A read model cannot fold an event of the log: this release of it is wrong, the live one stays."""
-
-
 class Pile:
     """The documents of one collection that a chunk has touched."""
 
@@ -41,12 +37,35 @@ class Pile:
         self.documents: dict[str, Any] = {}
         self.stored: set[str] = set()
         """Keys whose documents are in the table."""
+        self._waiting: dict[str, list[Recorded]] = {}
+        """Events that are still to be folded, by the document's key."""
 
     async def load(self, connection: DirectConnection, shard: int, keys: Iterable[str]) -> None:
         """Reads those of `keys` that the table has."""
         for row in await connection.fetch(LOAD.format(table=self.table), shard, list(keys)):
             self.documents[row["key"]] = self.projection.decode(row["doc"].encode())
             self.stored.add(row["key"])
+
+    def add(self, recorded: Recorded) -> None:
+        """Takes an event in for `fold`."""
+        try:
+            key = self.projection.key(recorded)
+        except Exception as error:
+            raise self.projection.cannot_fold(recorded) from error
+        if key is None:
+            return
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = [recorded]
+        else:
+            waiting.append(recorded)
+
+    def fold(self) -> None:
+        """Folds what was taken in."""
+        fold, documents = self.projection.fold, self.documents
+        for key, recorded in self._waiting.items():
+            documents[key] = fold(documents.get(key), recorded)
+        self._waiting = {}
 
     async def flush(self, connection: DirectConnection, shard: int) -> None:
         """Writes what the chunk has made of the documents, and forgets them."""
@@ -96,21 +115,14 @@ class Refold:
                 await pile.load(connection, self._shard, keys)
 
     def fold(self, recorded: Iterable[Recorded]) -> None:
-        """Folds events, in order. `CannotFold` names the event and the collection."""
+        """Folds events, in order. `CannotFold` names the event and the collection: this release of it is wrong."""
         piles_of = self._folding
         for each in recorded:
             event = type(each.event)
             for pile in piles_of.get(event) or self._piles_of(event):
-                projection = pile.projection
-                try:
-                    key = projection.key(each)
-                    if key is not None:
-                        documents = pile.documents
-                        documents[key] = projection.evolve(documents.get(key), each)
-                except Exception as error:
-                    raise CannotFold(
-                        f"{projection.collection} cannot fold {event.__name__}, version {each.version} of {each.stream}"
-                    ) from error
+                pile.add(each)
+        for pile in self._piles:
+            pile.fold()
 
     async def flush(self, connection: DirectConnection) -> None:
         """Writes the documents of the chunk inside the connection's transaction, and forgets them."""

@@ -129,7 +129,7 @@ class Repairs(Rounds):
         except BaseException:
             self.drop_shards(frozenset({letter.shard}))
             raise
-        self._keep(decisions, *touched)
+        self._keep(decisions, touched)
         return None if incoming.envelope is None else decisions.outcomes.get(incoming.envelope.header.id)
 
     async def release(self, stream: str) -> AsyncIterator[Outcome | None]:
@@ -238,23 +238,23 @@ class Repairs(Rounds):
         again = [structs.replace(each, epoch=letter.epoch) for each in batch.dead_letters]
         batch.dead_letters = again or [structs.replace(letter, state=fate)]
 
-    async def _write(self, round_: Round, decisions: Decisions) -> tuple[Touched, dict[tuple[str, str], object]]:
+    async def _write(self, round_: Round, decisions: Decisions) -> Touched:
         batch = decisions.batch
         if self._releasing:
             batch.heads = [(version, _held_back(head, self._releasing)) for version, head in batch.heads]
         batch.progress = [_unmoved(head, decisions.seqs[shard]) for shard, head in round_.heads.items()]
         touched = Touched(decisions.recorded)
-        documents = await self._project(round_, touched)
+        await self._project(round_, touched)
         await round_.write(batch)
-        if documents:
-            await self._documents.save(round_, touched.changes(documents))
-        return touched, documents
+        if changes := touched.changes():
+            await self._documents.save(round_, changes)
+        return touched
 
-    def _keep(self, decisions: Decisions, touched: Touched, documents: dict[tuple[str, str], object]) -> None:
+    def _keep(self, decisions: Decisions, touched: Touched) -> None:
         for live in decisions.streams.values():
             live.quarantine_stored = live.quarantine_stored or live.stream == self._releasing
         self._streams.put(decisions.streams.values())
-        self._cache.put(documents, touched.shards, touched.sizes)
+        self._cache.put(touched)
 
 
 def _shows_nobody(incoming: Incoming, now: Instant) -> bool:

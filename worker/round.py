@@ -136,20 +136,20 @@ class Rounds:
                 decisions, taken = await self._decide(round_, incoming, poisoned)
                 with _bugs_told():
                     touched = Touched(decisions.recorded)
-                documents = await self._project(round_, touched)
+                await self._project(round_, touched)
                 decisions.batch.progress = _progress(round_.heads, taken, decisions.seqs)
                 await round_.write(decisions.batch)
-                if documents:
-                    with _bugs_told():
-                        changes = touched.changes(documents)
+                with _bugs_told():
+                    changes = touched.changes()
+                if changes:
                     await self._documents.save(round_, changes)
         except BaseException:
             self._streams.drop(touched_streams)
-            self._cache.drop(touched.shards)
+            self._cache.drop(touched.places)
             self._forget_heads(leases)
             raise
         self._streams.put(decisions.streams.values())
-        self._cache.put(documents, touched.shards, touched.sizes)
+        self._cache.put(touched)
         heads = _moved(round_.heads, decisions.batch.progress)
         self._heads |= heads
         _count(decisions.batch)
@@ -257,11 +257,11 @@ class Rounds:
             return fold(whole, whole=True)
         return fold(found)
 
-    async def _project(self, round_: Round, touched: Touched) -> dict[tuple[str, str], object]:
+    async def _project(self, round_: Round, touched: Touched) -> None:
         missing = touched.missing(self._cache)
         loaded = await self._documents.load(round_, missing) if missing else {}
         with _bugs_told():
-            return touched.fold(self._cache, loaded)
+            touched.fold(loaded)
 
 
 @contextmanager

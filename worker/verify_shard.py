@@ -14,9 +14,10 @@ from eventstore.records import Refusal, StreamHead
 from eventstore.shards import shard_of
 from projections.comparison import compare
 from projections.document_tables import table_of
+from projections.projection import CannotFold
 from projections.registry import all_projections
 from worker.findings import Findings
-from worker.refold import CannotFold, Refold
+from worker.refold import Refold
 from worker.verify_stream import CommandTrace, StreamWalk
 from worker.verify_views import compare_views
 

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.account.usage import TOKENS_MAX
-from projections.usage_histogram import BOUNDS, ERROR_PERCENT, add_parts, class_of, counted, middle, percentiles
+from projections.usage_histogram import (
+    BOUNDS,
+    ERROR_PERCENT,
+    add_parts,
+    class_of,
+    code_of,
+    counted,
+    middle,
+    percentiles,
+)
 
 values = st.one_of(st.integers(0, 100), st.integers(0, 5 * TOKENS_MAX))
 
@@ -32,7 +41,7 @@ def test_a_percentile_is_near_the_true_one(counts: list[tuple[int, int]], percen
     """The value at the nearest rank, within 5 %, from any parts of the day, merged from two histograms."""
     histograms = ["", ""]
     for number, (part, value) in enumerate(counts):
-        histograms[number % 2] = counted(histograms[number % 2], part, value)
+        histograms[number % 2] = counted(histograms[number % 2], {code_of(part, value): 1})
     for parts in (range(4), range(1, 3)):
         merged: dict[int, int] = {}
         for histogram in histograms:
@@ -52,7 +61,8 @@ def test_what_is_taken_back_was_never_there(taken: list[int]) -> None:
     """Counts of 0 do not show."""
     histogram = ""
     for value in taken:
-        histogram = counted(counted(histogram, 1, value), 1, value, -1)
+        code = code_of(1, value)
+        histogram = counted(counted(histogram, {code: 1}), {code: -1})
     merged: dict[int, int] = {}
     add_parts(merged, histogram, range(4))
     assert percentiles(merged, (50,)) == [None]

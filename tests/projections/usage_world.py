@@ -13,7 +13,7 @@ from domain.recorded import Recorded
 from projections import usage_days, usage_quarters
 from projections.documents import Change
 from projections.projection import AnyProjection
-from projections.usage import FIGURES, NOTHING, Figures
+from projections.usage import FIGURES, Figures
 from projections.usage_sums import FIELDS, Question
 from tests.projections.histories import METADATA, folded
 
@@ -29,6 +29,7 @@ usages = st.builds(
     **{kind: _tokens for kind in Usage.__struct_fields__ if kind != "source"},
 )
 """Of every kind of tokens that there is."""
+NOTHING = Usage(source="none")
 
 
 def closed(at: Instant, usage: Usage = NOTHING, **fields: object) -> HoldClosed:

@@ -13,10 +13,10 @@ from domain.account.usage import Price, Usage
 from domain.instant import MINUTE, SECOND
 from domain.message import Command
 from eventstore import codec
-from projections.credits import CreditsView
+from projections import credits
 from tests.domain.account.asking import add
 from tests.worker.bench import Bench
-from worker.projecting import DOCUMENT_BYTES, DocumentCache
+from worker.projecting import DOCUMENT_BYTES, DocumentCache, Touch
 from worker.recent import Recent
 from worker.streams import STREAM_BYTES, LiveStream, StreamCache, new_stream, size_bytes
 
@@ -113,18 +113,32 @@ async def test_streams_are_kept_by_what_they_hold() -> None:
 
 def test_documents_are_kept_by_what_they_hold() -> None:
     """The least recently used goes first; what was dropped is not there."""
-    views = [CreditsView(account_id=f"a{number}") for number in range(3)]
-    places = [("credits", view.account_id) for view in views]
+    touches = [_touch(shard, f"a{number}") for number, shard in enumerate((0, 1, 0))]
+    places = [touch.place for touch in touches]
+
+    def known() -> list[bool]:
+        return [cache.get(place) is not None for place in places]
+
     cache = DocumentCache(2 * DOCUMENT_BYTES + 300)
-    cache.put(dict(zip(places[:2], views, strict=False)), {places[0]: 0, places[1]: 1}, {places[0]: 50, places[1]: 50})
-    assert cache.get(places[0]) == views[0]
-    cache.put({places[0]: views[0], places[2]: views[2]}, {places[0]: 0, places[2]: 0}, {})
-    assert [place in cache for place in places] == [True, False, True]
-    cache.put({places[2]: views[2]}, {places[2]: 0}, {places[2]: 5_000})
-    assert [place in cache for place in places] == [False, False, True]
+    touches[0].size_bytes = touches[1].size_bytes = 50
+    cache.put(touches[:2])
+    kept = cache.get(places[0])
+    assert kept is not None
+    assert kept.document == touches[0].document
+    touches[0].size_bytes = 0
+    cache.put([touches[0], touches[2]])
+    assert known() == [True, False, True]
+    touches[2].size_bytes = 5_000
+    cache.put([touches[2]])
+    assert known() == [False, False, True]
     cache.drop_shards(frozenset({0}))
-    assert [place in cache for place in places] == [False, False, False]
+    assert known() == [False, False, False]
     assert cache.size_bytes == 0
+
+
+def _touch(shard: int, account_id: str) -> Touch:
+    view = credits.CreditsView(account_id=account_id)
+    return Touch(projection=credits.PROJECTION, place=("credits", account_id), shard=shard, events=[], document=view)
 
 
 async def test_documents_weigh_what_was_stored() -> None:
