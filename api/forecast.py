@@ -18,13 +18,17 @@ Part = tuple[int, int]
 
 WEEK = 7
 LEVEL_DAYS = 2 * WEEK
-"""The level is the mean of the last two weeks, and the trend that against the two weeks before."""
+"""The level is the mean of the last two weeks."""
 HISTORY_DAYS = 8 * WEEK
 """Older days say nothing about the next ones."""
+TREND_WEEKS_MIN = 4
+"""Fewer weeks show no trend."""
 TREND_DAYS_MAX = 2 * WEEK
 """A trend is believed for so long; after that the level stays."""
-TREND_DAMPED = 2
-"""What of a trend is believed: one in so many."""
+TREND_MOST = 7
+"""No more is believed than that a week brings one in so many more or less than the week before."""
+DOUBT = 4
+"""A trend as large as its error is believed by one in so many and one, one of twice its error by half."""
 CONFIDENCE_PERCENT = 80
 Z_PERCENT = 128
 """Standard deviations, in hundredths, that 80 % of a normal distribution lie within."""
@@ -58,7 +62,7 @@ def forecast(days: Sequence[MicroCredits], ahead: Sequence[Part], pace: MicroCre
         method: Method = "pace_of_today" if pace else "none"
         return _ranged(expected, pace * UNSURE // 100, ahead, 1, method, 0)
     predicted = _sum(_predicted(known, len(ahead)), ahead)
-    unbelieved = _sum(_predicted(known, len(ahead), damped=1), ahead) - predicted
+    unbelieved = _sum(_predicted(known, len(ahead), believing=True), ahead) - predicted
     method = "weekday_profile" if len(known) >= LEVEL_DAYS else "daily_mean"
     levelled = min(len(known), LEVEL_DAYS)
     return _ranged(predicted, _spread(known), ahead, levelled, method, len(known), unbelieved)
@@ -70,20 +74,43 @@ def _begun(days: Sequence[MicroCredits]) -> Sequence[MicroCredits]:
     return days[first:]
 
 
-def _predicted(known: Sequence[MicroCredits], count: int, damped: int = TREND_DAMPED) -> list[MicroCredits]:
-    """The next `count` whole days, the trend believed in part and for a while, or with `damped` 1 all of it."""
+def _predicted(known: Sequence[MicroCredits], count: int, *, believing: bool = False) -> list[MicroCredits]:
+    """The next `count` whole days, the trend believed as far as it is sure, and for a while; `believing`: for good."""
     if len(known) < LEVEL_DAYS:
         return [sum(known) // len(known)] * count
+    share, whole = _trend(known, doubt=0 if believing else DOUBT)
     level_sum = sum(known[-LEVEL_DAYS:])
-    risen = level_sum - sum(known[-2 * LEVEL_DAYS : -LEVEL_DAYS]) if len(known) >= 2 * LEVEL_DAYS else 0
+    for _ in range(LEVEL_DAYS // 2):  # the level is that of the middle of its days
+        level_sum += level_sum * share // whole
     profile, profile_sum = _profile(known)
     predicted = []
     for number in range(count):
-        # The level is that of the middle of its days; `risen` is what it rises by in as many days.
-        since = LEVEL_DAYS // 2 + (number + 1 if damped == 1 else min(number + 1, TREND_DAYS_MAX))
-        level = max(level_sum + risen * since // (LEVEL_DAYS * damped), 0)
-        predicted.append(level * profile[(len(known) + number) % WEEK] * WEEK // (LEVEL_DAYS * profile_sum))
+        if believing or number < TREND_DAYS_MAX:
+            level_sum += level_sum * share // whole
+        predicted.append(level_sum * profile[(len(known) + number) % WEEK] * WEEK // (LEVEL_DAYS * profile_sum))
     return predicted
+
+
+def _trend(known: Sequence[MicroCredits], *, doubt: int) -> Part:
+    """By what part of itself a day exceeds the day before: the slope of a line through the weeks, by their mean.
+
+    Of it is believed slope² of (slope² + `doubt` · error²), the error being that of the slope by how the weeks scatter
+    around the line: nothing of what could be chance, nearly all of what is plain.
+    """
+    weeks = len(known) // WEEK
+    sums = [sum(known[end - WEEK : end]) for end in range(len(known), len(known) - weeks * WEEK, -WEEK)][::-1]
+    places = range(1 - weeks, weeks, 2)  # in half weeks from the middle, so that they are whole
+    across = sum(place * place for place in places)
+    along = sum(place * used for place, used in zip(places, sums, strict=True))
+    if weeks < TREND_WEEKS_MIN or along == 0:
+        return 0, 1
+    total = sum(sums)
+    scatter = max(sum(used * used for used in sums) - total * total // weeks - along * along // across, 0)
+    share = 2 * along * weeks * along * along
+    whole = across * total * WEEK * (along * along + doubt * scatter * across // (weeks - 2))
+    if abs(share) * WEEK * TREND_MOST > whole:
+        return (1 if share > 0 else -1), WEEK * TREND_MOST
+    return share, whole
 
 
 def _profile(known: Sequence[MicroCredits]) -> tuple[list[MicroCredits], MicroCredits]:

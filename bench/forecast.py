@@ -49,6 +49,20 @@ def shrinking(dice: random.Random) -> Series:
     return [_noisy(dice, LEVEL * growth**day * WEEKDAYS[day % 7], 0.25) for day in range(LENGTH)]
 
 
+def climbing(dice: random.Random) -> Series:
+    """Little at weekends, and so much more each day: new from six weeks before the period on, by a straight line."""
+    begun = LENGTH - PERIOD - 42
+    rising = [LEVEL * (day + 1) / 30 * WEEKDAYS[day % 7] for day in range(LENGTH - begun)]
+    return [0] * begun + [_noisy(dice, level, 0.25) for level in rising]
+
+
+def swinging(dice: random.Random) -> Series:
+    """Little at weekends, and by turns more and less within a month."""
+    phase = dice.uniform(0, 2 * math.pi)
+    levels = [1 + 0.3 * math.sin(phase + day * 2 * math.pi / 30) for day in range(LENGTH)]
+    return [_noisy(dice, LEVEL * level * WEEKDAYS[day % 7], 0.25) for day, level in enumerate(levels)]
+
+
 def bursty(dice: random.Random) -> Series:
     """Steady, and one day in twelve five to fifteen times as much: a batch was run."""
     return [_noisy(dice, LEVEL, 0.25) * (dice.randrange(5, 15) if dice.random() < 1 / 12 else 1) for _ in range(LENGTH)]
@@ -72,7 +86,7 @@ def jumping(dice: random.Random) -> Series:
 
 
 KINDS: tuple[Callable[[random.Random], Series], ...] = (
-    *(steady, weekly, growing, shrinking),
+    *(steady, weekly, growing, shrinking, climbing, swinging),
     *(bursty, late, sparse, jumping),
 )
 

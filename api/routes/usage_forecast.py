@@ -23,8 +23,8 @@ DECEMBER = 12
 ASSUMPTIONS: dict[Method, str] = {
     "weekday_profile": (
         "The days go on as in the last 8 weeks: at the level of the last two weeks, each day of the week with its"
-        " share, and half of the trend of the last four weeks for two weeks more. The range reaches as far as days"
-        " have missed such forecasts, and as far as the whole trend."
+        " share, and their trend, as far as it stands out from chance, for two weeks more. The range reaches as far as"
+        " days have missed such forecasts, and as far as the whole trend."
     ),
     "daily_mean": "Each day uses the mean of the days since the first one; there are too few to tell weekdays apart.",
     "pace_of_today": "Each day uses what today will have used at its pace so far; there are no days before it.",

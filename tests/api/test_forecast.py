@@ -42,12 +42,23 @@ def test_weekends_are_known() -> None:
         assert all(abs(one - other) <= 70_000 for one, other in zip(said, wanted, strict=True))
 
 
-def test_a_trend_is_believed_by_half() -> None:
-    """It rises further, less than it did; the range reaches as far as if it went on."""
-    days = [1_000 * day for day in range(56)]
+def test_a_plain_trend_goes_on_for_two_weeks() -> None:
+    """Weeks on a line are believed: as much more as they were; after two weeks the level stays."""
+    days = [100_000 + 1_000 * day for day in range(56)]
     said = forecast(days, [DAY] * 14)
-    level, straight = 14 * 1_000 * 48, sum(1_000 * day for day in range(56, 70))
-    assert level < said.expected < straight <= said.high + 15_000
+    straight = sum(100_000 + 1_000 * day for day in range(56, 70))
+    assert abs(said.expected - straight) <= straight // 25
+    later = [forecast(days, [(0, 1)] * number + [DAY] * 7).expected for number in (14, 28)]
+    assert later[0] == later[1]
+
+
+def test_what_could_be_chance_is_no_trend() -> None:
+    """Weeks that go up and down, the last one high, are hardly carried on; and never by more than a seventh a week."""
+    scattered = [day for used in (100, 160, 90, 170, 80, 150, 100, 170) for day in [used * 1_000] * 7]
+    said = forecast(scattered, [DAY] * 7)
+    assert abs(said.expected - 7 * 135_000) <= 7 * 135_000 // 20
+    leaping = [day for used in (1, 10, 100, 1_000) for day in [used * 1_000] * 7]
+    assert forecast(leaping, [DAY]).expected <= 1_000_000
 
 
 @pytest.mark.parametrize(
