@@ -12,7 +12,7 @@ from tests.loopback import Answer, Request, serving
 
 Mood = str
 """`200`, `500` or another status; `hang`: no answer; `cut`: the answer breaks off; `late`: taken, answer breaks off;
-`long`: taken, with more of an answer than anybody wants."""
+`long`: taken, with more of an answer than anybody wants; `heads`: with more of a header than anybody reads."""
 
 
 class Received(Struct, frozen=True, kw_only=True):
@@ -62,6 +62,8 @@ class Receiver:
             self.taken.append(received)
         if mood == "long":
             return Answer(body=bytes(4_000_000))
+        if mood == "heads":
+            return Answer(headers={"X-Much": "x" * 100_000})
         if mood in ("cut", "late"):
             return Answer(cut=True)
         return Answer(status=int(mood), headers={"Location": "/elsewhere"} if mood.startswith("3") else {})

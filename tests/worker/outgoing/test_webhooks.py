@@ -149,7 +149,7 @@ async def test_a_long_answer_is_not_read_to_its_end(store: Store, writer: Writer
     assert await store.deliveries("waiting", 9) == []
 
 
-@pytest.mark.parametrize("mood", ["500", "404", "302", "cut", "hang", "gone"])
+@pytest.mark.parametrize("mood", ["500", "404", "410", "301", "302", "heads", "cut", "hang", "gone"])
 async def test_what_is_not_taken_is_sent_again(store: Store, writer: Writer, mood: str) -> None:
     """The same bytes under the same id, after a pause that doubles; nothing behind it goes before."""
     async with receiving(lambda _received: mood) as receiver, webhooks(receiver) as target:
