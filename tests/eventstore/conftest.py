@@ -10,10 +10,17 @@ from eventstore.postgres.migrations import connect, migrate
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore
 from eventstore.store import Store
+from tests.conftest import Prepare
 from tests.eventstore.rows import now
 
 SHARDS = 4
 WAIT_S_MAX = 10.0
+
+
+@pytest.fixture
+def prepare() -> Prepare | None:
+    """Each test has a migrated database."""
+    return make_log
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -33,22 +40,21 @@ async def store(backing: str | None) -> AsyncIterator[Store]:
 @pytest.fixture
 async def postgres(database_url: str) -> AsyncIterator[PostgresStore]:
     """An empty store of four shards in Postgres, for what only Postgres can get wrong."""
-    opened = await open_postgres(database_url)
+    opened = await PostgresStore.open(database_url, WORKER)
     yield opened
     await opened.close()
 
 
-async def open_store(backing: str | None) -> Store:
-    """A migrated store, on a database or in memory."""
-    return MemoryStore(SHARDS, now) if backing is None else await open_postgres(backing)
-
-
-async def open_postgres(url: str) -> PostgresStore:
-    """A migrated store on an empty database."""
+async def make_log(url: str) -> None:
+    """The tables of an empty log."""
     connection = await connect(url)
     await migrate(connection, shards=SHARDS)
     await connection.close()
-    return await PostgresStore.open(url, WORKER)
+
+
+async def open_store(backing: str | None) -> Store:
+    """A store on a migrated database or in memory."""
+    return MemoryStore(SHARDS, now) if backing is None else await PostgresStore.open(backing, WORKER)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -154,9 +154,9 @@ async def test_a_restarted_server_is_found_again(postgres: PostgresStore, postgr
     await write(postgres, "w", leases, appending([event(0, "thing:1", 2, 2)], expected=1))
 
 
-async def test_a_database_without_tables_is_unmigrated(database_url: str) -> None:
+async def test_a_database_without_tables_is_unmigrated(postgres_server: PostgresServer) -> None:
     """The error says what to do."""
-    store = await PostgresStore.open(database_url, WORKER)
+    store = await PostgresStore.open(postgres_server.url, WORKER)
     with pytest.raises(Unmigrated, match="worker migrate"):
         await store.shards()
     with pytest.raises(StoreError):

@@ -14,6 +14,11 @@ from eventstore.shards import SHARDS_DEFAULT
 from tests.eventstore.rows import appending, claimed, event, outcome, write
 
 
+@pytest.fixture
+def prepare() -> None:
+    """Each test has a database without any tables."""
+
+
 async def migrated(url: str, *, shards: int | None = None, activate: bool = False) -> Migrated:
     """One run of `python -m worker migrate`."""
     connection = await connect(url)

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.worker.operator.yard import Yard, memory_yard
+from tests.conftest import Prepare
+from tests.worker.operator.yard import Yard, memory_yard, migrated
+
+
+@pytest.fixture
+def prepare() -> Prepare | None:
+    """Each test has a database with all tables."""
+    return migrated
 
 
 @pytest.fixture

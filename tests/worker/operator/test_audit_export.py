@@ -7,7 +7,7 @@ import msgspec
 
 from domain.account.plan_terms import PlanTerms
 from domain.account.subscription import ConfirmSubscription
-from domain.instant import DAY, HOUR, Instant
+from domain.instant import DAY, HOUR, SECOND, Instant
 from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from projections.postgres import PostgresDocuments
@@ -15,6 +15,9 @@ from tests.worker.operator.yard import Yard, grant, register, role
 from worker.audit_export import AuditExport, day_name
 from worker.heads import begun_name
 from worker.verify import verify
+
+NOON: Instant = 1_800_014_400 * SECOND
+"""2027-01-15T12:00:00Z: at a real clock's midnight a test would end on another day than it began."""
 
 
 def confirm(*features: str, status: str = "active") -> ConfirmSubscription:
@@ -39,8 +42,8 @@ def exporting(yard: Yard, folder: Path, at: Instant) -> AuditExport:
 
 async def test_each_day_is_exported_once(yard: Yard, tmp_path: Path) -> None:
     """Heads of today; of the day before, the trail of who has the feature, refusals included, and of nobody else."""
-    today = system_clock()
-    async with yard.working():
+    today = NOON
+    async with yard.working(lambda: NOON):
         for user, features in (("user_1", ("audit_logs", "sso")), ("user_2", ("sso",)), ("user_3", ("audit_logs",))):
             await yard.apply(f"user:{user}", register(user))
             await yard.apply(f"account:{user}", confirm(*features))
@@ -72,8 +75,8 @@ async def test_each_day_is_exported_once(yard: Yard, tmp_path: Path) -> None:
 
 async def test_workers_of_one_pid_share_a_folder(yard: Yard, tmp_path: Path) -> None:
     """In containers each worker is process 1: two that export at once leave one whole file."""
-    tomorrow = system_clock() + DAY + HOUR
-    async with yard.working():
+    tomorrow = NOON + DAY + HOUR
+    async with yard.working(lambda: NOON):
         await yard.apply("user:user_1", register("user_1"))
         await yard.apply("account:user_1", confirm("audit_logs"))
     await asyncio.gather(*(exporting(yard, tmp_path, tomorrow).catch_up() for _ in range(2)))

@@ -138,13 +138,14 @@ class Yard:
         return [self.envelope(stream, body) for body in self.rng.choice(kinds)]
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """A worker for the length of the block."""
+    async def working(self, clock: Callable[[], Instant] = system_clock) -> AsyncIterator[None]:
+        """A worker for the length of the block, and what it takes the time to be."""
         worker = await build_worker(
             store=self.store,
             documents=PostgresDocuments(self.store.pool),
             source=self.source,
             sink=self.sink,
+            clock=clock,
             idle_s=IDLE_S,
             macs=codec.MacChain(dict(MAC_KEYS)),
         )
@@ -242,8 +243,7 @@ def settings_for(database_url: str, *, kafka: str = "127.0.0.1:1", topic: str = 
 
 @asynccontextmanager
 async def memory_yard(database_url: str) -> AsyncIterator[Yard]:
-    """A yard whose log is in memory."""
-    await migrated(database_url)
+    """A yard whose log is in memory, on a database that has its tables."""
     store = await PostgresStore.open(database_url, WORKER)
     log = MemoryLog(SHARDS)
     try:
@@ -254,8 +254,7 @@ async def memory_yard(database_url: str) -> AsyncIterator[Yard]:
 
 @asynccontextmanager
 async def kafka_yard(database_url: str, kafka: str, topic: str) -> AsyncIterator[Yard]:
-    """A yard whose log is a topic in a real Kafka."""
-    await migrated(database_url)
+    """A yard whose log is a topic in a real Kafka, on a database that has its tables."""
     await create_topic((kafka,), topic, SHARDS)
     store = await PostgresStore.open(database_url, WORKER)
     sink = KafkaSink((kafka,), topic)

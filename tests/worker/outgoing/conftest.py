@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.eventstore.conftest import store
+from tests.eventstore.conftest import prepare, store
 
-__all__ = ["store"]
+__all__ = ["prepare", "store"]
 
 
 @pytest.fixture
