@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from api.billing import svix
 from api.billing.autumn_client import AutumnClient, AutumnGone
-from api.billing.autumn_facts import credits_of, in_force, purchase_facts, sold_at, standing, subscription_fact
+from api.billing.autumn_facts import credits_of, in_force, is_ours, purchase_facts, sold_at, standing, subscription_fact
 from api.billing.autumn_webhooks import customer_of
 from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
 from api.errors import ApiError
@@ -156,9 +156,12 @@ class AutumnProvider:
             customer = await self._autumn.customer(account_id)
         except AutumnGone:
             customer = None
+        granted = is_ours(known) or (customer is not None and in_force(customer.subscriptions) is not None)
         told: list[Told] = []
         for invoice in reversed(await self._autumn.invoices(account_id)):
-            if sold_at(invoice) >= asked_at - RECENT or invoice.refunded_amount:
+            # A plan that was over before anybody heard of it has granted nothing that could be taken back.
+            counts = granted or credits_of(invoice, self._plans)
+            if counts and (sold_at(invoice) >= asked_at - RECENT or invoice.refunded_amount):
                 told += purchase_facts(invoice, account_id, self._plans, asked_at=asked_at)
         plan = subscription_fact(
             customer, account_id, known, self._plans, self._seats_feature, asked_at=asked_at, news=news

@@ -106,8 +106,7 @@ def standing(
 
 def _ended(account: str, known: SubscriptionView, asked_at: Instant, news: str) -> Sequence[Told]:
     """Autumn shows what a customer has: what it has told of before and does not show any more is over."""
-    ours = known.reference is not None and known.reference.startswith(REFERENCE)
-    if known.plan_in_force == FREE or known.terms is None or not ours:
+    if known.plan_in_force == FREE or known.terms is None or not is_ours(known):
         return ()
     ended = ConfirmSubscription(
         plan=known.plan,
@@ -119,6 +118,11 @@ def _ended(account: str, known: SubscriptionView, asked_at: Instant, news: str) 
         renews_by_itself=False,
     )
     return [_told(account, ended)]
+
+
+def is_ours(known: SubscriptionView) -> bool:
+    """Whether the latest that is known of the subscription is Autumn's."""
+    return known.reference is not None and known.reference.startswith(REFERENCE)
 
 
 def _told(account: str, command: ConfirmSubscription) -> Told:

@@ -28,6 +28,21 @@ NOW_S = 1_800_000_000
 BODY = b'{"type":"billing.updated","data":{"customer_id":"user_1"}}'
 
 
+LINE: dict[str, Any] = {
+    "id": "line",
+    "description": "Pro",
+    "plan_id": "pro",
+    "amount": 20,
+    "quantity": None,
+    "feature_id": None,
+    "feature_name": None,
+    "period_start": 1_800_000_000_000,
+    "period_end": 1_802_592_000_000,
+    "entities": [],
+}
+"""A month of pro on an invoice."""
+
+
 class Shop:
     """The application and Autumn."""
 
@@ -215,22 +230,22 @@ async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
     """A part of the month's payment takes that part of the month's credits."""
     person = await shop.app.register()
     shop.autumn.customers[person.id] = [subscription("pro")]
-    line: dict[str, Any] = {
-        "id": "l",
-        "description": "Pro",
-        "feature_id": None,
-        "feature_name": None,
-        "quantity": None,
-        "entities": [],
-    }
-    period = {"period_start": 1_800_000_000_000, "period_end": 1_802_592_000_000}
-    paid = shop.autumn.pay(person.id, "pro", dollars=20, items=[line | period | {"plan_id": "pro", "amount": 20}])
+    paid = shop.autumn.pay(person.id, "pro", dollars=20, items=[LINE])
     await shop.tell(person.id)
     assert await shop.balance(person) == ("20.000000", "0.000000")
     paid["refunded_amount"] = 5
     await shop.tell(person.id)
     await shop.tell(person.id)
     assert await shop.balance(person) == ("15.000000", "0.000000")
+
+
+async def test_a_plan_that_was_over_before_anybody_heard(shop: Shop) -> None:
+    """Bought, refunded and ended while nothing could be told: it granted nothing, and makes no debt."""
+    person = await shop.app.register()
+    shop.autumn.customers[person.id] = []
+    shop.autumn.pay(person.id, "pro", dollars=20, items=[LINE], refunded_amount=20)
+    assert (await shop.tell(person.id)).json["told"] == 0
+    assert await shop.balance(person) == ("0.000000", "0.000000")
 
 
 @pytest.mark.parametrize("seed", range(2))
