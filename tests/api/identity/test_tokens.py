@@ -46,6 +46,20 @@ def test_same_instant_same_token() -> None:
     assert Tokens(OLD).issue("user_1", 1, AT) == Tokens(OLD).issue("user_1", 1, AT)
 
 
+@given(st.data())
+def test_one_text_for_one_token(data: st.DataObject) -> None:
+    """Padded, or spelled another way that decodes alike (RFC 4648, 3.5), it is none."""
+    tokens = Tokens(OLD)
+    parts = tokens.issue("user_1", 1, AT).text.split(".")
+    number = data.draw(st.integers(0, 2))
+    last = data.draw(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
+    other = data.draw(st.sampled_from([parts[number] + "=", parts[number] + "==", parts[number][:-1] + last]))
+    if other != parts[number]:
+        parts[number] = other
+        with pytest.raises(TokenRefused):
+            tokens.verify(".".join(parts), AT)
+
+
 def test_rotation() -> None:
     """The first secret signs, all verify; a secret that was taken out ends its tokens."""
     before, after = Tokens(OLD), Tokens(NEW | OLD)
