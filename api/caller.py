@@ -1,6 +1,6 @@
 """Who is asking, and the one thing that finds it out."""
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -63,23 +63,3 @@ class Caller(Struct, frozen=True, kw_only=True):
     def actor(self, origin: str | None = None) -> Actor:
         """Who asked, as commands carry it; `origin` is the sealed address and user agent."""
         return Actor(kind=self.kind, id=self.user_id, key_id=self.key_id, origin=origin)
-
-
-class Authenticator(Protocol):
-    """What the endpoint asks of `api.identity.identities.Identities`."""
-
-    async def authenticate(
-        self,
-        authorization: str | None,
-        api_key: str | None,
-        *,
-        address: str,
-        user_agent: str,
-        organization: str | None = None,
-    ) -> Caller:
-        """The caller of the `Authorization` and `X-API-Key` headers, acting for what `X-Organization` names.
-
-        `ApiError` `missing_credentials`, `invalid_api_key`, `invalid_token`, …: 401 with `WWW-Authenticate`, or 503
-        `auth_unavailable` where the caches cannot be confirmed; 404 `organization_not_found`, 403 `key_bound`.
-        """
-        ...

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.billing.settings import BillingSettings, read_billing
+from eventstore.settings import TOPIC, read_places
 from telemetry.environment import SHOWN_FOR_SECRETS, Environment
-
-TOPIC = "formstate.commands"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,19 +53,7 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
     """The settings of a production process. `SettingsError` lists every variable that is missing or unusable."""
     env = Environment(variables)
     settings = ApiSettings(
-        database_url=env.url(
-            "DATABASE_URL",
-            ("postgresql", "postgres"),
-            example="postgresql://formstate:password@localhost:5432/formstate",
-        ),
-        kafka_bootstrap_servers=env.servers("KAFKA_BOOTSTRAP_SERVERS", example="localhost:9092"),
-        kafka_topic=env.text(
-            "KAFKA_TOPIC",
-            default=TOPIC,
-            expected="the name of a topic",
-            example=TOPIC,
-            pattern=r"[A-Za-z0-9._-]{1,200}",
-        ),
+        **read_places(env),
         jwt_secrets=env.secrets("JWT_SECRETS"),
         api_key_peppers=env.secrets("API_KEY_PEPPERS"),
         master_keys=env.secrets("MASTER_KEYS"),

@@ -9,7 +9,7 @@ from api.call import Call, Reply
 from api.csv_answer import csv_reply, json_reply, prefers_csv
 from api.errors import ApiError, declare
 from api.rfc3339 import format_instant
-from api.usage_times import Stretches, Unit, period, stretches, zone_of
+from api.usage_times import PeriodQuery, Stretches, Unit, period, stretches, zone_of
 from domain.instant import Instant
 from domain.money import format_credits
 from projections.usage import FIGURES
@@ -106,19 +106,11 @@ class Asked(Struct, frozen=True, kw_only=True):
         return tuple(sorted((each for each in DIMENSIONS if each in self.words), key=self.words.index))
 
 
-async def asked(
-    call: Call[Any, Any],
-    *,
-    from_: str | None,
-    to: str | None,
-    group_by: str,
-    time_zone: str | None,
-    account_id: str,
-    key_id: str | None = None,
-) -> Asked:
+async def asked(call: Call[Any, Any], group_by: str, account_id: str, *, key_id: str | None = None) -> Asked:
     """The question in a query. 400 `invalid_period`, `invalid_time_zone` or `invalid_parameter`."""
-    zone = await zone_of(call.services, account_id, time_zone)
-    start, end = period(from_, to, call.services.clock(), zone)
+    query: PeriodQuery = call.query
+    zone = await zone_of(call.services, account_id, query.time_zone)
+    start, end = period(query.from_, query.to, call.services.clock(), zone)
     words = tuple(group_by.split(","))
     units = [unit for unit in UNITS if unit in words]
     known = DIMENSIONS if key_id is None else DIMENSIONS_OF_KEY

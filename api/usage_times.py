@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from api.errors import ApiError, declare
 from api.parts import Services
@@ -49,6 +49,14 @@ ZoneName = Annotated[
         description="A name of the IANA database, such as Europe/Berlin; the account's own zone unless it is given.",
     ),
 ]
+
+
+class PeriodQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`from` is included, `to` is not; without them the last 30 days up to now."""
+
+    from_: Moment | None = field(name="from", default=None)
+    to: Moment | None = None
+    time_zone: ZoneName | None = None
 
 
 class Stretches(Struct, frozen=True, kw_only=True):

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eventstore.settings import TOPIC, read_places
 from telemetry.environment import Environment
 from worker.outgoing.settings import OutgoingSettings, read_outgoing
-
-TOPIC = "formstate.commands"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,19 +31,7 @@ def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
     """The settings of a worker. `SettingsError` lists every variable that is missing or unusable."""
     env = Environment(variables)
     settings = WorkerSettings(
-        database_url=env.url(
-            "DATABASE_URL",
-            ("postgresql", "postgres"),
-            example="postgresql://formstate:password@localhost:5432/formstate",
-        ),
-        kafka_bootstrap_servers=env.servers("KAFKA_BOOTSTRAP_SERVERS", example="localhost:9092"),
-        kafka_topic=env.text(
-            "KAFKA_TOPIC",
-            default=TOPIC,
-            expected="the name of a topic",
-            example=TOPIC,
-            pattern=r"[A-Za-z0-9._-]{1,200}",
-        ),
+        **read_places(env),
         log_mac_keys=env.secrets("LOG_MAC_KEYS"),
         lanes=env.number("WORKER_LANES", default=2, low=1, high=8) or 2,
         metrics_port=env.number("WORKER_METRICS_PORT", default=None, low=1, high=65535),

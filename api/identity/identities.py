@@ -63,7 +63,7 @@ declare(
 
 
 class Identities:
-    """See `api.caller.Authenticator`. `start` before the first request, `stop` after the last.
+    """Who asks. `start` before the first request, `stop` after the last.
 
     `clock` is the time of expiry, `now_s` monotonic seconds.
     """
@@ -116,7 +116,12 @@ class Identities:
         user_agent: str,
         organization: str | None = None,
     ) -> Caller:
-        """See `api.caller.Authenticator`. Microseconds when the credentials were seen lately."""
+        """The caller of the `Authorization` and `X-API-Key` headers, acting for what `X-Organization` names.
+
+        Microseconds when the credentials were seen lately. `ApiError` `missing_credentials`, `invalid_api_key`,
+        `invalid_token`, …: 401 with `WWW-Authenticate`, or 503 `auth_unavailable` where the caches cannot be
+        confirmed; 404 `organization_not_found`, 403 `key_bound`.
+        """
         credential = _credential(authorization, api_key)
         if api_key and api_key.strip() and not self.keys.looks_like_key(credential):
             _refuse("invalid_api_key", "X-API-Key carries no API key.")

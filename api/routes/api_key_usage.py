@@ -1,38 +1,23 @@
 """What one API key has used: `GET /api-keys/{id}/usage`, the account's usage narrowed to the key."""
 
-from msgspec import Struct, field
-
 from api.call import Call, Reply
 from api.route import Route, needs
 from api.routes.api_keys import own_key
 from api.routes.usage import CSV
 from api.usage_report import GroupByOfKey, UsageReport, answer, asked
-from api.usage_times import Moment, ZoneName
+from api.usage_times import PeriodQuery
 
 
-class ApiKeyUsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`from` is included, `to` is not; without them the last 30 days up to now."""
+class ApiKeyUsageQuery(PeriodQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A period of the key's usage, and what to tell apart in it."""
 
-    from_: Moment | None = field(name="from", default=None)
-    to: Moment | None = None
     group_by: GroupByOfKey = "model"
-    time_zone: ZoneName | None = None
 
 
 async def show_usage(call: Call[None, ApiKeyUsageQuery]) -> Reply:
     """Totals and groups of the key's usage, of a revoked key too."""
-    query = call.query
     view = await own_key(call)
-    wanted = await asked(
-        call,
-        from_=query.from_,
-        to=query.to,
-        group_by=query.group_by,
-        time_zone=query.time_zone,
-        account_id=view.account_id,
-        key_id=view.id,
-    )
-    return await answer(call, wanted)
+    return await answer(call, await asked(call, call.query.group_by, view.account_id, key_id=view.id))
 
 
 ROUTES = (

@@ -1,36 +1,22 @@
 """What an account has used: totals of a period, and groups of them."""
 
-from msgspec import Struct, field
-
 from api.call import Call, Reply
 from api.route import Route, Stream, needs
 from api.usage_report import GroupBy, UsageReport, answer, asked
-from api.usage_times import Moment, ZoneName
+from api.usage_times import PeriodQuery
 
 CSV = Stream(media_type="text/csv", description="One line for each group.")
 
 
-class UsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`from` is included, `to` is not; without them the last 30 days up to now."""
+class UsageQuery(PeriodQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A period of the account's usage, and what to tell apart in it."""
 
-    from_: Moment | None = field(name="from", default=None)
-    to: Moment | None = None
     group_by: GroupBy = "model"
-    time_zone: ZoneName | None = None
 
 
 async def show_usage(call: Call[None, UsageQuery]) -> Reply:
     """Totals and groups of the account's usage."""
-    query = call.query
-    wanted = await asked(
-        call,
-        from_=query.from_,
-        to=query.to,
-        group_by=query.group_by,
-        time_zone=query.time_zone,
-        account_id=call.caller.account_id,
-    )
-    return await answer(call, wanted)
+    return await answer(call, await asked(call, call.query.group_by, call.caller.account_id))
 
 
 ROUTES = (

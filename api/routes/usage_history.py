@@ -10,19 +10,11 @@ from api.csv_answer import csv_reply, json_reply, prefers_csv
 from api.errors import ApiError
 from api.rfc3339 import format_instant
 from api.route import Route, Stream, needs
-from api.usage_times import Moment, Stretches, ZoneName, period, stretches, zone_of
+from api.usage_times import PeriodQuery, Stretches, period, stretches, zone_of
 from domain.instant import Instant
 from domain.money import MicroCredits, format_credits
 from projections.credit_days import FLOWS, Flow, list_flows
 from projections.usage_sums import Question, TooMuchUsage, UsageSum, sum_usage
-
-
-class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`from` is included, `to` is not; without them the last 30 days up to now."""
-
-    from_: Moment | None = field(name="from", default=None)
-    to: Moment | None = None
-    time_zone: ZoneName | None = None
 
 
 class CreditsOfDay(Struct, frozen=True, kw_only=True):
@@ -46,7 +38,7 @@ class HistoryReport(Struct, frozen=True, kw_only=True):
     data: list[CreditsOfDay]
 
 
-async def show(call: Call[None, HistoryQuery]) -> Reply:
+async def show(call: Call[None, PeriodQuery]) -> Reply:
     """The account's credits by day."""
     services, query, account_id = call.services, call.query, call.caller.account_id
     zone = await zone_of(services, account_id, query.time_zone)
@@ -101,7 +93,7 @@ ROUTES = (
         ),
         tag="billing",
         access=needs("billing:read"),
-        query=HistoryQuery,
+        query=PeriodQuery,
         answers={200: (HistoryReport, Stream(media_type="text/csv", description="One line for each day."))},
         errors=("invalid_period", "invalid_time_zone", "usage_too_large"),
     ),

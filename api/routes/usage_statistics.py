@@ -10,7 +10,7 @@ from api.errors import ApiError
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.usage_report import UsageSums, figures
-from api.usage_times import LAST, Moment, ZoneName, period, zone_of
+from api.usage_times import LAST, PeriodQuery, period, zone_of
 from domain.instant import DAY, Instant
 from domain.money import MicroCredits, format_credits
 from projections.usage import BLOCK, FIGURES, NO_FIGURES, Figures
@@ -19,14 +19,6 @@ from projections.usage_histogram import ERROR_PERCENT, add_parts, percentiles
 from projections.usage_sums import Question, TooMuchUsage, read_days, sum_usage
 
 PERCENTS = (50, 95, 99)
-
-
-class StatisticsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`from` is included, `to` is not; without them the last 30 days up to now."""
-
-    from_: Moment | None = field(name="from", default=None)
-    to: Moment | None = None
-    time_zone: ZoneName | None = None
 
 
 class Percentiles(Struct, frozen=True, kw_only=True):
@@ -97,7 +89,7 @@ class _Counts(Struct, kw_only=True):
         add_parts(self.tokens, day.tokens, parts)
 
 
-async def show(call: Call[None, StatisticsQuery]) -> StatisticsReport:
+async def show(call: Call[None, PeriodQuery]) -> StatisticsReport:
     """Statistics of the account's requests."""
     services, query, account_id = call.services, call.query, call.caller.account_id
     zone = await zone_of(services, account_id, query.time_zone)
@@ -185,7 +177,7 @@ ROUTES = (
         ),
         tag="billing",
         access=needs("billing:read"),
-        query=StatisticsQuery,
+        query=PeriodQuery,
         answers={200: StatisticsReport},
         errors=("invalid_period", "invalid_time_zone", "usage_too_large"),
     ),

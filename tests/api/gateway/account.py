@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from openai import AsyncOpenAI
 
+from api.ids import random_hex, uuid7
+from domain.envelope import Actor, Envelope, Header
+from domain.message import Command
+from eventstore.clock import system_clock
 from eventstore.shards import SHARDS_DEFAULT
 from projections.credits import CreditsView, get_credits
 from projections.holds import HoldView, list_holds
@@ -63,6 +67,22 @@ class Account:
 
         await until(over)
         return await self.holds()
+
+    async def tell(self, command: Command) -> None:
+        """A command to the account, as an admin or the payment side would send it."""
+        commands = self.place.services.commands
+        header = Header(
+            id=uuid7(),
+            attempt=random_hex(),
+            stream=f"account:{self.id}",
+            account=self.id,
+            actor=Actor(kind="system", id="test"),
+            issued_at=system_clock(),
+        )
+        ack = await commands.send(Envelope(header=header, body=command))
+        outcome = await commands.outcome(ack.shard, header.id, header.attempt, BOUND_S)
+        assert outcome is not None
+        assert outcome.status == "applied", outcome
 
 
 class Answer:

@@ -1,30 +1,10 @@
 """Debt at the gateway: shown apart, paid use refused meanwhile, and repaid first by what comes in."""
 
 from domain.account.payments import ConfirmPayment, DisputePayment
-from domain.envelope import Actor, Envelope, Header
-from domain.message import Command
 from eventstore.clock import system_clock
-from tests.api.gateway.account import BOUND_S, Account
 from tests.api.gateway.place import Place
 
 BOUGHT = 1_000_000
-
-
-async def _told(account: Account, name: str, command: Command) -> None:
-    """News of the payment side."""
-    commands = account.place.services.commands
-    header = Header(
-        id=f"{account.id}-{name}",
-        attempt="a",
-        stream=f"account:{account.id}",
-        account=account.id,
-        actor=Actor(kind="system", id="test"),
-        issued_at=system_clock(),
-    )
-    ack = await commands.send(Envelope(header=header, body=command))
-    outcome = await commands.outcome(ack.shard, header.id, header.attempt, BOUND_S)
-    assert outcome is not None
-    assert outcome.status == "applied", outcome
 
 
 async def test_spent_credits_that_are_disputed(place: Place) -> None:
@@ -34,13 +14,13 @@ async def test_spent_credits_that_are_disputed(place: Place) -> None:
     bought = ConfirmPayment(
         payment_id=payment, grant_id=f"grant_{payment}", credits=BOUGHT, paid_cents=100, occurred_at=system_clock()
     )
-    await _told(account, "bought", bought)
+    await account.tell(bought)
     assert (await account.chat("Hello")).status == 200
     (spent,) = [hold.cost for hold in await account.ended()]
     disputed = DisputePayment(
         payment_id=payment, dispute_id="d", status="open", amount_cents=100, occurred_at=system_clock()
     )
-    await _told(account, "disputed", disputed)
+    await account.tell(disputed)
     credits = await account.credits()
     assert (credits.balance, credits.debt) == (0, spent)
 
@@ -66,7 +46,7 @@ async def test_a_dispute_that_is_won_lets_paid_use_go_on(place: Place) -> None:
     bought = ConfirmPayment(
         payment_id=payment, grant_id=f"grant_{payment}", credits=BOUGHT, paid_cents=100, occurred_at=at
     )
-    await _told(account, "bought", bought)
+    await account.tell(bought)
     assert (await account.chat("Hello")).status == 200
     (spent,) = [hold.cost for hold in await account.ended()]
     for number, status in enumerate(("open", "won")):
@@ -77,7 +57,7 @@ async def test_a_dispute_that_is_won_lets_paid_use_go_on(place: Place) -> None:
             amount_cents=100,
             occurred_at=at + number,
         )
-        await _told(account, status, news)
+        await account.tell(news)
     credits = await account.credits()
     assert (credits.balance, credits.debt) == (BOUGHT - spent, 0)
     assert (await account.chat("Hello")).status == 200

@@ -1,31 +1,10 @@
 """A suspended account: what runs is settled, nothing new begins, not even where the suspension is not known yet."""
 
-from api.ids import random_hex, uuid7
 from domain.account.standing import ResumeAccount, SuspendAccount
-from domain.envelope import Actor, Envelope, Header
-from domain.message import Command
-from eventstore.clock import system_clock
-from tests.api.gateway.account import BOUND_S, Account, until
+from tests.api.gateway.account import until
 from tests.api.gateway.place import Place
 
 SUSPEND = SuspendAccount(reason_sealed="r")
-
-
-async def tell(account: Account, command: Command) -> None:
-    """A command to the account, as an admin would send it."""
-    commands = account.place.services.commands
-    header = Header(
-        id=uuid7(),
-        attempt=random_hex(),
-        stream=f"account:{account.id}",
-        account=account.id,
-        actor=Actor(kind="system", id="test"),
-        issued_at=system_clock(),
-    )
-    ack = await commands.send(Envelope(header=header, body=command))
-    outcome = await commands.outcome(ack.shard, header.id, header.attempt, BOUND_S)
-    assert outcome is not None
-    assert outcome.status == "applied", outcome
 
 
 async def test_a_stream_under_way_is_delivered_and_settled(place: Place) -> None:
@@ -37,7 +16,7 @@ async def test_a_stream_under_way_is_delivered_and_settled(place: Place) -> None
     async with place.http.post(f"{place.url}/v1/chat/completions", json=body, headers=headers) as response:
         assert response.status == 200
         first = await response.content.readany()
-        await tell(account, SUSPEND)
+        await account.tell(SUSPEND)
         rest = await response.content.read()
     assert b"data: [DONE]" in first + rest
     [hold] = await account.ended()
@@ -60,12 +39,12 @@ async def test_no_hold_is_placed_where_the_suspension_is_not_known_yet(place: Pl
     [before] = await account.ended()
     await place.services.identities.stop()  # it goes on trusting what it has cached, for 30 s
     try:
-        await tell(account, SUSPEND)
+        await account.tell(SUSPEND)
         refused = await account.chat("Again", headers={"Idempotency-Key": "k"})
         assert (refused.status, refused.error["code"]) == (403, "account_suspended")
         assert await account.holds() == [before]
         await place.left()
-        await tell(account, ResumeAccount())
+        await account.tell(ResumeAccount())
         assert (await account.chat("Again", headers={"Idempotency-Key": "k"})).status == 200
     finally:
         await place.services.identities.start()
