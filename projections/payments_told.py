@@ -28,6 +28,7 @@ PROJECTION = Projection(
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
     owner=lambda view: view.account_id,
+    listed=False,
 )
 
 
