@@ -18,6 +18,8 @@ from devnet.scratch import free_port
 from devnet.servers import unique_topic
 from tests.api.test_settings import GOOD, secret
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 60.0
 STOPS_S = 20.0

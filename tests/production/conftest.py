@@ -11,11 +11,12 @@ from tests.crash.conftest import _run, _running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests of the deployment by the servers that it runs on."""
+    """Mark tests of the deployment by the servers that it runs on; it takes long to start."""
     for item in items:
         if "shop" in getattr(item, "fixturenames", ()):
             item.add_marker("postgres")
             item.add_marker("kafka")
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="package")

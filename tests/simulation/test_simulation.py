@@ -8,6 +8,8 @@ import pytest
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import quiet, run_seed
 
+pytestmark = pytest.mark.slow
+
 SEEDS = int(os.environ.get("FORMSTATE_SIMULATION_SEEDS", "2000"))
 SLICES = 10
 SEEDS_TO_BITE = 1_000

@@ -20,6 +20,8 @@ from tests.worker.operator.yard import SHARDS, Yard, grant, kafka_yard
 from worker.adopt_log import adopt_log
 from worker.verify import verify
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS = [f"account:user_{number}" for number in range(8)]
 """On every shard there is one of them at least."""
 

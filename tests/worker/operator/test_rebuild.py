@@ -16,6 +16,8 @@ from worker.operating import NotDone
 from worker.rebuild import rebuild
 from worker.verify import verify
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_rebuild_makes_every_document_again(yard: Yard) -> None:
     """I5: owner, sort and document of all collections are what the worker had written."""

@@ -11,6 +11,8 @@ from tests.worker.operator.yard import PRICE, SHARDS, Yard, grant, register, rol
 from worker.operating import NotDone
 from worker.verify import verify
 
+pytestmark = pytest.mark.slow
+
 HOME = shard_of("account:user_1", SHARDS)
 
 # What was done to the database, and what `verify` calls it.

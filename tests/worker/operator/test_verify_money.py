@@ -7,6 +7,8 @@ from tests.worker.operator.yard import SHARDS, Yard, grant
 from worker.operating import NotDone
 from worker.verify import verify
 
+pytestmark = pytest.mark.slow
+
 HOME = shard_of("account:user_0", SHARDS)
 
 # What was done to which table, and what `verify` says of it.
