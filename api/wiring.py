@@ -8,6 +8,7 @@ import aiohttp
 
 from api.api_key_use import record_key_use
 from api.billing.choose import choose_provider
+from api.billing.looks import BillingLooks
 from api.billing.provider import BillingProvider
 from api.billing.telling import Teller
 from api.command_log.bus import CommandBus
@@ -144,6 +145,9 @@ def _beside(stack: AsyncExitStack, services: Services) -> None:
     erasures = UnfinishedErasures(services)
     erasures.start()
     stack.push_async_callback(erasures.stop)
+    looks = BillingLooks(services)
+    looks.start()
+    stack.push_async_callback(looks.stop)
 
 
 def _billing(

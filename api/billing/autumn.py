@@ -6,17 +6,29 @@ asked. What was used is told to it by the workers (`worker/outgoing/autumn.py`),
 is erased; nothing is asked of it to serve a request.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
 
 from api.billing import svix
 from api.billing.autumn_client import AutumnClient, AutumnGone
-from api.billing.autumn_facts import credits_of, in_force, is_ours, purchase_facts, sold_at, standing, subscription_fact
+from api.billing.autumn_facts import (
+    credits_of,
+    in_force,
+    is_known,
+    is_ours,
+    purchase_facts,
+    sold_at,
+    standing,
+    subscription_fact,
+)
 from api.billing.autumn_webhooks import customer_of
 from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
 from api.errors import ApiError
 from api.plans import Plan, Plans, TopUp
 from domain.account.plan_terms import FREE
-from domain.instant import DAY, MINUTE, SECOND, Instant
+from domain.errors import DomainError
+from domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
 from projections.documents import DocumentReader
 from projections.subscriptions import get_subscription
 from telemetry.billing import ProviderName
@@ -25,8 +37,13 @@ SESSION = "autumn_"
 """Before the plan's id, or the top-up's and when its page was opened: Autumn has no name for a checkout."""
 RECENT: Instant = 35 * DAY
 """Payments older than this were told of before; what is refunded of them still is."""
+LOOKED_BACK: Instant = 2 * DAY
+"""A look tells of payments as old as this again, in case that their webhooks were lost."""
+LOOKED_MAX = 10_000
 SLACK: Instant = MINUTE
 """How far the payment processor's clock may be behind ours."""
+
+_log = structlog.get_logger()
 
 
 class AutumnProvider:
@@ -52,6 +69,8 @@ class AutumnProvider:
         self._clock = clock
         self._webhook_secrets = webhook_secrets
         self._seats_feature = seats_feature
+        self._looked: dict[str, None] = {}
+        """Invoices, with what was refunded of them, that a look has told of; the oldest first."""
 
     def changes_in_portal(self, reference: str) -> bool:
         """See `BillingProvider`: a page of Autumn's changes one plan for another."""
@@ -167,6 +186,31 @@ class AutumnProvider:
             customer, account_id, known, self._plans, self._seats_feature, asked_at=asked_at, news=news
         )
         return [*told, *plan]
+
+    async def look(self, tell: Callable[[Sequence[Told]], Awaitable[object]]) -> None:
+        """See `BillingProvider`: refunds, and what was paid while its webhooks did not arrive."""
+        asked_at = self._clock()
+        fresh: dict[str, set[str]] = {}
+        for invoice in await self._autumn.invoices():
+            mark = f"{invoice.stripe_id}/{invoice.refunded_amount}"
+            told_of = sold_at(invoice) < asked_at - LOOKED_BACK and not invoice.refunded_amount
+            if invoice.customer_id and not told_of and mark not in self._looked:
+                fresh.setdefault(invoice.customer_id, set()).add(mark)
+        for account_id, marks in fresh.items():
+            try:
+                await tell(await self._unheard(account_id, asked_at))
+            except (ApiError, DomainError) as error:
+                _log.warning("billing_look_failed", account_id=account_id[:100], error=str(error))
+                continue
+            self._looked.update(dict.fromkeys(marks))
+        while len(self._looked) > LOOKED_MAX:
+            del self._looked[next(iter(self._looked))]
+
+    async def _unheard(self, account_id: str, asked_at: Instant) -> Sequence[Told]:
+        """All but a subscription that is as it was: who listens to notices is told of changes."""
+        known = await get_subscription(self._documents, self._shards, account_id)
+        told = await self._how_it_stands(account_id, asked_at, f"look {asked_at // HOUR}")
+        return [each for each in told if not is_known(each.command, known)]
 
     async def end_seconds(self, account_id: str) -> None:
         """See `BillingProvider`: there a customer has one plan at a time."""

@@ -23,6 +23,7 @@ from domain.account.subscription_period import PLAN_PRIORITY
 from domain.account.subscription_period import SOURCE as PLAN
 from domain.errors import Invalid
 from domain.instant import Instant
+from domain.message import Command
 from domain.money import MICRO, MicroCredits, parse_credits
 from projections.subscriptions import SubscriptionView
 
@@ -123,6 +124,15 @@ def _ended(account: str, known: SubscriptionView, asked_at: Instant, news: str) 
 def is_ours(known: SubscriptionView) -> bool:
     """Whether the latest that is known of the subscription is Autumn's."""
     return known.reference is not None and known.reference.startswith(REFERENCE)
+
+
+def is_known(command: Command, known: SubscriptionView) -> bool:
+    """Whether it says of the subscription what is known of it."""
+    return isinstance(command, ConfirmSubscription) and (
+        (command.plan, command.status, command.seats) == (known.plan, known.status, known.seats)
+        and command.period_start in (None, known.period_start)
+        and command.period_end in (None, known.period_end)
+    )
 
 
 def _told(account: str, command: ConfirmSubscription) -> Told:

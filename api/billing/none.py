@@ -1,6 +1,6 @@
 """No provider: plans and credits come by `PUT /billing/subscription` and `POST /billing/credits/add` alone."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 from api.billing.provider import Checkout, Claim, Purchase, Told, Webhook
@@ -43,6 +43,10 @@ class NoProvider:
         """See `BillingProvider`."""
         del webhook
         _refuse()
+
+    async def look(self, tell: Callable[[Sequence[Told]], Awaitable[object]]) -> None:
+        """See `BillingProvider`: it knows nothing."""
+        del tell
 
     async def end_seconds(self, account_id: str) -> None:
         """See `BillingProvider`: it bills nobody."""

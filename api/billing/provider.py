@@ -3,7 +3,7 @@
 None of it lies in the path of a metered request: a provider that is away stops purchases, and nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -90,6 +90,10 @@ class BillingProvider(Protocol):
 
     async def news(self, webhook: Webhook) -> Sequence[Told]:
         """What a webhook was about, looked up; empty where it concerns nothing here. 400 `invalid_signature`."""
+        ...
+
+    async def look(self, tell: Callable[[Sequence[Told]], Awaitable[object]]) -> None:
+        """Tells what it does not tell by itself; what fails is told the next time. For who tells all: nothing."""
         ...
 
     async def end_seconds(self, account_id: str) -> None:

@@ -5,17 +5,12 @@ from collections.abc import Iterable
 import structlog
 from msgspec import Struct
 
-from api.accounts import require_account
 from api.billing import svix
 from api.billing.provider import Webhook
-from api.billing.recalling import reminded
-from api.billing.telling import Teller
+from api.billing.taking import take
 from api.call import Call
 from api.errors import ApiError
-from api.parts import Services
 from api.route import PUBLIC, Route
-from domain.account.subscription import ConfirmSubscription
-from domain.envelope import Actor
 from telemetry.billing import ProviderName
 
 WEBHOOK_BYTES_MAX = 512 * 1024
@@ -45,24 +40,7 @@ async def _taken(call: Call[None, None], provider: ProviderName, headers: Iterab
     if billing.name != provider:
         raise ApiError("not_configured")
     told = await billing.news(Webhook(body=call.raw_body, headers={name: call.header(name) or "" for name in headers}))
-    if not await _all_known(services, {each.account_id for each in told}):
-        return Received()
-    told = await reminded(services.documents, services.shards, told)
-    await Teller(services.commands, services.clock).tell(told, Actor(kind="system", id=provider))
-    for account_id in {each.account_id for each in told if isinstance(each.command, ConfirmSubscription)}:
-        await billing.end_seconds(account_id)
-    return Received(told=len(told))
-
-
-async def _all_known(services: Services, account_ids: Iterable[str]) -> bool:
-    """Whether there are such accounts: those of another installation on the same Stripe account are its business."""
-    for account_id in account_ids:
-        try:
-            await require_account(services, account_id)
-        except ApiError:
-            _log.warning("payment_of_unknown_account", account_id=account_id[:100])
-            return False
-    return True
+    return Received(told=await take(services, told))
 
 
 _ERRORS = (

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.billing.autumn_webhooks import customer_of
+from api.billing.looks import BillingLooks
 from api.billing.settings import BillingSettings
 from api.billing.svix import TOLERANCE_S, is_secret, verify
 from api.errors import ApiError
@@ -237,6 +238,35 @@ async def test_a_plan_that_is_refunded_loses_its_credits(shop: Shop) -> None:
     await shop.tell(person.id)
     await shop.tell(person.id)
     assert await shop.balance(person) == ("15.000000", "0.000000")
+
+
+async def test_what_nobody_tells_is_looked_for(shop: Shop) -> None:
+    """A purchase and a renewal whose messages were lost, and refunds, for which Autumn sends none: once each."""
+    looks, autumn = BillingLooks(shop.app.services), shop.autumn
+    autumn.invoices.clear()
+    buyer, tenant, other = [await shop.app.register() for _ in range(3)]
+    for person in (buyer, tenant, other):
+        autumn.customers[person.id] = []
+    bought = autumn.pay(buyer.id, "bonus")
+    autumn.pay("somebody", "bonus")
+    autumn.customers[tenant.id] = [subscription("pro")]
+    autumn.pay(tenant.id, "pro", dollars=20, items=[LINE])
+    for _ in range(2):
+        await looks.step()
+        assert await shop.balance(buyer) == ("110.000000", "0.000000")
+        assert (await shop.plan(tenant))[:2] == ("pro", "active")
+    asked = autumn.asked["/v1/customers.get"]
+    await looks.step()
+    assert autumn.asked["/v1/customers.get"] == asked, "only what is new is asked about"
+    bought["refunded_amount"] = 50
+    autumn.down = True
+    with pytest.raises(ApiError):
+        await looks.step()
+    autumn.down = False
+    for _ in range(2):
+        await looks.step()
+        assert await shop.balance(buyer) == ("55.000000", "0.000000")
+    assert await shop.balance(tenant) == ("20.000000", "0.000000")
 
 
 async def test_a_plan_that_was_over_before_anybody_heard(shop: Shop) -> None:
