@@ -53,7 +53,7 @@ def test_variables_are_all_that_the_process_needs(service: str) -> None:
     """A process gets by with what the file gives it, and every variable is one that it reads."""
     read = read_api_settings if service == "api" else read_worker_settings
     read(_environment(service))
-    code = "".join(path.read_text("utf-8") for path in ROOT.glob("[atw]*/**/*.py"))
+    code = "".join(path.read_text("utf-8") for path in ROOT.glob("[aetw]*/**/*.py"))
     for name in _environment(service):
         assert f'"{name.removeprefix("FORMSTATE_")}"' in code, name
 
