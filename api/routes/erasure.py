@@ -49,7 +49,8 @@ async def erase_me(call: Call[Erasing | None, None]) -> ErasedUser:
     leaver = by_request(call)
     erasure_id = await begin_leaving(leaver)
     await end_subscription(leaver)
-    outcome = await call.draft(f"user:{user_id}").submit(EraseUser(erasure_id=erasure_id))
+    # Waited for in any case: who is gone has no credentials to ask with what became of it.
+    outcome = await call.draft(f"user:{user_id}").remember(EraseUser(erasure_id=erasure_id))
     # Other processes see the stamp within a second, and drop the data key within 60; this one forgets both now.
     services.identities.cache.stamped((user_id,))
     services.sealer.forget(f"user:{user_id}", f"account:{user_id}")

@@ -102,6 +102,13 @@ async def test_erase_200_ends_tokens_and_keys(app: Running) -> None:
     assert (login.status, login.code) == (401, "invalid_credentials")
 
 
+async def test_erase_200_is_waited_for(app: Running) -> None:
+    """Who is gone could not ask what became of a command: the preference not to wait is not heeded."""
+    person = await app.register()
+    answer = await app.ask("DELETE", "/users/me", token=person.token, headers={"Prefer": "respond-async"})
+    assert (answer.status, answer.json["user_id"]) == (200, person.id)
+
+
 async def test_erase_by_another_process_ends_what_is_cached_here(app: Running) -> None:
     """C5: an erasure that this process has only read about by its stamp ends warm tokens and keys."""
     person = await lived(app)
