@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from domain.instant import MINUTE, Instant
-from tests.domain.account.naive_plan import NaivePlan, day
+from tests.domain.account.naive_plan import NaivePlan, Offer, day
 
 
 @dataclass
@@ -23,7 +23,10 @@ class Reserve:
 
     amount: int
     expires_at: Instant
+    price: int = 1
+    """Of a token, whatever a token costs later."""
     progress: int | None = None
+    """What it has come to."""
     day: date | None = None
     """In which it counts as a message, if it does."""
     delivered: bool = True
@@ -116,9 +119,9 @@ class Naive:
         self._give(name, amount, priority, expires_at)
         return None
 
-    def subscribe(self, monthly: int, renews: bool, status: str) -> None:
+    def subscribe(self, offer: Offer, seats: int | None, renews: bool, status: str, trial_days: int) -> None:
         """News of the subscription, and the credits of its period."""
-        self._plan_grants(self.plan.told(self.at, monthly, renews, status))
+        self._plan_grants(self.plan.told(self.at, offer, seats, renews, status, trial_days))
 
     def _plan_grants(self, amount: int) -> None:
         if amount:
@@ -131,7 +134,9 @@ class Naive:
         today = [each for each in self.reserves.values() if each.day == day(self.at)]
         return sum(each.how is None or each.delivered for each in today)
 
-    def place(self, name: str, amount: int, least: int, expires_at: Instant, messages: int | None) -> str | None:
+    def place(
+        self, name: str, amount: int, least: int, expires_at: Instant, messages: int | None, price: int
+    ) -> str | None:
         """Holds what is there, if it is enough; with `messages` as one of so many a day."""
         if amount > 0 and self.debt > 0:
             return "debt_outstanding"
@@ -140,7 +145,8 @@ class Naive:
         if messages is not None and self.messages_today() >= messages:
             return "messages_quota_exceeded"
         today = None if messages is None else day(self.at)
-        self.reserves[name] = Reserve(amount=min(amount, self.available()), expires_at=expires_at, day=today)
+        amount = min(amount, self.available())
+        self.reserves[name] = Reserve(amount=amount, expires_at=expires_at, price=price, day=today)
         return None
 
     def report(self, name: str, tokens: int) -> str | None:
@@ -148,7 +154,7 @@ class Naive:
         if self._forgotten(name):
             return "hold_not_found"
         if self.reserves[name].how is None:
-            self.reserves[name].progress = tokens
+            self.reserves[name].progress = tokens * self.reserves[name].price
         return None
 
     def settle(self, name: str, tokens: int) -> str | None:
@@ -156,11 +162,12 @@ class Naive:
         if self._forgotten(name):
             return "hold_not_found"
         hold = self.reserves[name]
+        cost = tokens * hold.price
         if hold.how is None:
-            self._close(name, "settled", tokens)
+            self._close(name, "settled", cost)
         elif hold.how == "expired":
-            self._correct(name, tokens, delivered=True)
-        elif (hold.how, hold.cost) != ("settled", tokens):
+            self._correct(name, cost, delivered=True)
+        elif (hold.how, hold.cost) != ("settled", cost):
             return "hold_closed"
         return None
 

@@ -14,13 +14,16 @@ from domain.account.credits import AddCredits, CreditsGranted, DebtRepaid, Grant
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.account.payment import DisputeStatus
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
+from domain.account.plan_terms import PlanTerms
 from domain.account.quota_windows import Asked
 from domain.account.subscription_change import ChangeSubscription
+from domain.account.usage import Price
 from domain.errors import DomainError
 from domain.instant import DAY, MINUTE, SECOND, Instant
 from domain.message import Command
-from tests.domain.account.asking import account, add, place, progress, release, settle
+from tests.domain.account.asking import ONE_EACH, account, add, place, progress, release, settle
 from tests.domain.account.naive import Naive
+from tests.domain.account.naive_plan import Offer
 from tests.domain.account.subscribing import news, terms
 from tests.domain.scenario import T0, Scenario
 
@@ -30,6 +33,13 @@ STEPS: st.SearchStrategy[Instant] = st.sampled_from([0, 1, SECOND, MINUTE, 16 * 
 NAMES = st.integers(0, 5)
 PAYMENTS = st.sampled_from(["p0", "p1"])
 WHEN = st.integers(0, 3)
+PRICES = {
+    1: ONE_EACH,
+    2: Price(input=2_000_000, cached_input=2_000_000, output=2_000_000, version="v2"),
+}
+"""Of a token in micro-credits: what was held at one price is settled at it, whatever others are held at."""
+OFFERS = st.builds(Offer, st.integers(0, 40), st.booleans())
+SEATS = st.sampled_from([None, None, 1, 2, 3])
 EXAMPLES = int(os.environ.get("FORMSTATE_MONEY_EXAMPLES", "400"))
 """Histories of up to 60 steps: some twenty thousand steps in a normal run, more where somebody asks for them."""
 STATUSES: tuple[DisputeStatus, ...] = ("open", "lost", "won")
@@ -89,17 +99,18 @@ class Accounts(RuleBasedStateMachine):
         least=st.integers(0, 40),
         lasts=st.sampled_from([1, SECOND, MINUTE, DAY]),
         messages=st.sampled_from([None, None, 2, 3]),
+        each=st.sampled_from([1, 2]),
     )
-    def places(self, amount: int, least: int, lasts: int, messages: int | None) -> None:
-        """Credits are held, for a message of a quota or not."""
+    def places(self, amount: int, least: int, lasts: int, messages: int | None, each: int) -> None:
+        """Credits are held, for a message of a quota or not, at the price of the moment."""
         self.count += 1
         name, least, expires_at = f"h{self.count}", min(least, amount), self.real.at + lasts
-        command = place(name, amount, amount_min=least, expires_at=expires_at)
+        command = place(name, amount, amount_min=least, expires_at=expires_at, price=PRICES[each])
         if messages is not None:
             midnight = self.real.at - self.real.at % DAY
             window = Asked(limit=messages, starts_at=midnight, ends_at=midnight + DAY, next_ends_at=midnight + 2 * DAY)
             command = structs.replace(command, messages=window)
-        self._both(command, self.naive.place(name, amount, least, expires_at, messages))
+        self._both(command, self.naive.place(name, amount, least, expires_at, messages, each))
 
     @rule(name=NAMES, tokens=TOKENS)
     def reports(self, name: int, tokens: int) -> None:
@@ -124,7 +135,7 @@ class Accounts(RuleBasedStateMachine):
     def _same_cost_of_another_source(self, hold_id: str, tokens: int) -> bool:
         """Then only the record of the usage is corrected, not the money; the naive account knows no records."""
         hold = self.naive.reserves.get(hold_id)
-        return hold is not None and hold.how is not None and hold.cost == tokens
+        return hold is not None and hold.how is not None and hold.cost == tokens * hold.price
 
     @rule(step=STEPS)
     def waits(self, step: int) -> None:
@@ -177,35 +188,45 @@ class Accounts(RuleBasedStateMachine):
         self._both(command, None)
 
     @rule(
-        monthly=st.integers(0, 40),
+        offer=OFFERS,
+        seats=SEATS,
         renews=st.booleans(),
-        status=st.sampled_from(["active", "active", "active", "past_due", "canceled"]),
+        status=st.sampled_from(["active", "active", "active", "trialing", "past_due", "canceled"]),
+        trial_days=st.sampled_from([0, 3, 30]),
     )
-    def subscribes(self, monthly: int, renews: bool, status: Any) -> None:
-        """A plan is paid for, or is not any more."""
+    def subscribes(self, offer: Offer, seats: int | None, renews: bool, status: Any, trial_days: int) -> None:
+        """A plan is tried or paid for, or is not any more."""
         self.count += 1
-        self.naive.subscribe(monthly, renews, status)
+        self.naive.subscribe(offer, seats, renews, status, trial_days)
         command = news(
             f"r{self.count}",
             self.real.at + self.count,
-            plan=f"plan {monthly}",
+            plan=_name(offer),
             status=status,
-            terms=terms(monthly),
+            terms=_terms(offer, trial_days=trial_days),
             renews_by_itself=renews,
+            seats=seats,
         )
         self._both(command, None)
 
-    @rule(wanted=st.one_of(st.integers(0, 20), st.just("cancel")), now=st.booleans())
-    def wants_less(self, wanted: int | str, now: bool) -> None:
-        """Its owner takes a smaller plan, or none."""
-        changes: dict[str, Any] = {"cancel": True}
-        if isinstance(wanted, int):
-            changes = {"plan": f"plan {wanted}", "terms": terms(wanted)}
-        expected = self.naive.plan.owner_wants(wanted, now)
+    @rule(wanted=st.one_of(st.none(), OFFERS), seats=SEATS, now=st.booleans())
+    def wants_less(self, wanted: Offer | None, seats: int | None, now: bool) -> None:
+        """Its owner takes a smaller plan, or fewer seats."""
+        if wanted is None and seats is None:
+            return
+        expected = self.naive.plan.owner_wants(wanted, seats, now)
+        changes: dict[str, Any] = {} if wanted is None else {"plan": _name(wanted), "terms": _terms(wanted)}
+        self._both(ChangeSubscription(at_period_end=not now, seats=seats, **changes), expected)
+
+    @rule(now=st.booleans())
+    def cancels(self, now: bool) -> None:
+        """Its owner has enough."""
+        expected = self.naive.plan.owner_cancels(now)
+        command = ChangeSubscription(at_period_end=not now, cancel=True)
         if expected is None and self.naive.plan.status == "canceled":
-            self._once(ChangeSubscription(at_period_end=not now, **changes), None)
+            self._once(command, None)
         else:
-            self._both(ChangeSubscription(at_period_end=not now, **changes), expected)
+            self._both(command, expected)
 
     def _recent(self, name: int) -> str:
         names = list(self.naive.reserves)[-6:]
@@ -225,7 +246,8 @@ class Accounts(RuleBasedStateMachine):
         real, plan = self.real.state.subscription, self.naive.plan
         if plan.status != "none":
             counted = real.period_credits
-            assert (real.status, real.period_start, real.period_end, real.grace_until) == (
+            assert (real.seats, real.status, real.period_start, real.period_end, real.grace_until) == (
+                plan.seats,
                 plan.status,
                 plan.start,
                 plan.end,
@@ -267,6 +289,14 @@ class Accounts(RuleBasedStateMachine):
                 ends.setdefault(event.hold_id, []).append(type(event).__name__)
         order = ["HoldPlaced", "HoldClosed", "HoldCorrected"]
         assert all(events == order[: len(events)] for events in ends.values())
+
+
+def _name(offer: Offer) -> str:
+    return f"plan {offer.monthly}{' by seat' if offer.by_seat else ''}"
+
+
+def _terms(offer: Offer, **changed: Any) -> PlanTerms:
+    return terms(offer.monthly, per_seat=offer.by_seat, **changed)
 
 
 def _moved(event: Any) -> int:
