@@ -1,7 +1,7 @@
 """What an operator sells: plans, features, top-ups, from `plans.toml` or the file that `FORMSTATE_PLANS_FILE` names."""
 
 import re
-from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
@@ -41,6 +41,7 @@ class _PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trial_days: Annotated[int, Meta(ge=0, le=365)] = 0
     grace_days: Annotated[int, Meta(ge=0, le=90)] = 7
     stripe_price: ProviderId | None = None
+    closed: bool = False
     feature_limits: Mapping[str, Any] = {}  # msgspec copies the defaults
     scope_requests_per_minute: Mapping[str, int] = {}
 
@@ -61,6 +62,8 @@ class Plan(PlanTerms, frozen=True, kw_only=True):
     title: str
     stripe_price: str | None = None
     """The id of its price at Stripe; without one it is not sold there."""
+    closed: bool = False
+    """Who is on it keeps it as it is here; nobody else is shown or sold it."""
     scope_requests_per_minute: Mapping[str, int] = {}  # msgspec copies the default
     """Further limits for requests that need a scope, such as `models:invoke`; other scopes have none."""
 
@@ -86,6 +89,7 @@ class Plans(Mapping[str, Plan]):
         top_ups: Mapping[str, TopUp] | None = None,
     ) -> None:
         self._plans = dict(plans)
+        self._on_offer = tuple(plan for plan in self._plans.values() if not plan.closed)
         self.features: Mapping[str, Feature] = MappingProxyType(dict(features or {}))
         self.top_ups: Mapping[str, TopUp] = MappingProxyType(dict(top_ups or {}))
 
@@ -101,6 +105,11 @@ class Plans(Mapping[str, Plan]):
     def values(self) -> ValuesView[Plan]:
         """See `Mapping`, whose own asks for each by its id: every refusal that sells looks through all."""
         return self._plans.values()
+
+    @property
+    def on_offer(self) -> Sequence[Plan]:
+        """Those that are not closed, in the file's order."""
+        return self._on_offer
 
     @property
     def free(self) -> Plan:
@@ -124,6 +133,8 @@ def _check_free(file: TomlFile, plans: Mapping[str, Plan]) -> None:
     """Nobody pays for it, and it has no periods: an account is on it that was never written."""
     if FREE not in plans:
         raise file.wrong(("plans", FREE), "missing; every account begins with it")
+    if plans[FREE].closed:
+        raise file.wrong(("plans", FREE, "closed"), "expected false; every account begins with it")
     if plans[FREE].price != 0:
         raise file.wrong(("plans", FREE, "price"), 'expected "0"; accounts are on it without paying')
     if plans[FREE].monthly_credits != 0:
@@ -156,6 +167,7 @@ def _plan(file: TomlFile, name: str, table: _PlanTable, features: Mapping[str, F
         features=plan_features(file, name, table.features, features),
         feature_limits=feature_limits(file, name, table.features, table.feature_limits, features),
         stripe_price=table.stripe_price,
+        closed=table.closed,
         scope_requests_per_minute=table.scope_requests_per_minute,
         **{limit: _limit(file, (*place, limit), getattr(table, limit)) for limit in LIMITS},
     )

@@ -75,7 +75,7 @@ def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans, se
         return {}
     missing, wanted = found(detail, subscription)
     fitting = _cheapest_first(
-        [plan for plan in plans.values() if plan.id != subscription.plan.id and wanted(plan)], _seats(subscription)
+        [plan for plan in plans.on_offer if plan.id != subscription.plan.id and wanted(plan)], _seats(subscription)
     )
     packs = [each for each in plans.top_ups.values() if seller.sells(each)] if code in _BY_CREDITS else []
     sold = [plan for plan in fitting if plan.price and seller.sells(plan)]

@@ -90,6 +90,8 @@ async def begin(call: Call[NewCheckout, None]) -> CheckoutShown:
     plan = None if body.plan is None else services.plans.get(body.plan)
     if body.plan is not None and plan is None:
         raise ApiError("unknown_plan", param="plan")
+    if plan is not None and plan.closed:
+        raise ApiError("not_for_sale", param="plan")
     most = 1 if plan is None or not plan.per_seat else (plan.seats or SEATS_MAX)
     if body.seats > most:
         raise ApiError("invalid_subscription", f"seats must be 1 to {most}.", param="seats")

@@ -106,7 +106,7 @@ async def list_all(call: Call[None, None]) -> FeatureList:
                 remaining=found.remaining,
                 per_day=window_shown(found.day) if feature.metered else None,
                 per_month=window_shown(found.month) if feature.metered else None,
-                upgrade=[] if found.included else [p.id for p in services.plans.values() if feature.id in p.features],
+                upgrade=[] if found.included else [p.id for p in services.plans.on_offer if feature.id in p.features],
             )
         )
     limit = subscription.plan.messages_per_day if enforced else None

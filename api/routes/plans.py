@@ -89,9 +89,9 @@ class PlanList(Struct, frozen=True, kw_only=True):
 async def list_plans(call: Call[None, None]) -> PlanList:
     """All plans on offer."""
     plans = call.services.plans
-    named = {name for plan in plans.values() for name in plan.features}
+    named = {name for plan in plans.on_offer for name in plan.features}
     return PlanList(
-        data=[plan_shown(plan) for plan in plans.values()],
+        data=[plan_shown(plan) for plan in plans.on_offer],
         features=[
             FeatureShown(id=each.id, title=each.title, metered=each.metered)
             for each in plans.features.values()

@@ -68,7 +68,10 @@ def _command(call: Call[SubscriptionChange, None]) -> ChangeSubscription:
         raise ApiError("invalid_subscription", "Send either plan and seats, or cancel.", param="cancel")
     plan = None if body.plan is None else plans.get(body.plan)
     if body.plan is not None and plan is None:
-        raise ApiError("unknown_plan", f"There is no such plan; there are: {', '.join(plans)}.", param="plan")
+        named = ", ".join(each.id for each in plans.on_offer)
+        raise ApiError("unknown_plan", f"There is no such plan; there are: {named}.", param="plan")
+    if plan is not None and plan.closed and not _is_on(call, plan.id):
+        raise ApiError("not_for_sale", param="plan")
     return ChangeSubscription(
         plan=body.plan,
         terms=None if plan is None else terms_of(plan),
@@ -76,6 +79,11 @@ def _command(call: Call[SubscriptionChange, None]) -> ChangeSubscription:
         cancel=body.cancel is True,
         at_period_end=body.when == "period_end",
     )
+
+
+def _is_on(call: Call[SubscriptionChange, None], plan_id: str) -> bool:
+    subscription = call.caller.subscription
+    return subscription is not None and subscription.plan.id == plan_id
 
 
 def _upgrade(call: Call[SubscriptionChange, None], plan: str) -> ApiError:
@@ -105,6 +113,7 @@ ROUTES = (
         answers={200: SubscriptionShown},
         errors=(
             "unknown_plan",
+            "not_for_sale",
             "invalid_subscription",
             "live_key_required",
             "missing_level",

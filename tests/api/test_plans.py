@@ -132,6 +132,7 @@ def test_wrong_models(tmp_path: Path, more: str, told: str) -> None:
         ("[plans.pro]", '[plans."Pro Plan"]', "plans.Pro Plan: expected an id of at most 50"),
         ('price = "0"', 'price = "1"', 'plans.free.price: expected "0"'),
         ('monthly_credits = "0"', 'monthly_credits = "1"', 'plans.free.monthly_credits: expected "0"'),
+        ('price = "0"', 'price = "0"\nclosed = true', "plans.free.closed: expected false"),
         ('price = "20"', 'price = "-20"', "plans.pro.price: expected dollars"),
         ('price = "20"', 'price = "0.0000001"', "plans.pro.price: expected dollars"),
         ('price = "20"', 'price = "1000000001"', "plans.pro.price: expected dollars from 0 to 1000000000"),

@@ -283,6 +283,30 @@ async def test_a_change_of_the_file_changes_nothing_that_was_decided(
         object.__setattr__(app.services, "plans", kept)
 
 
+async def test_a_closed_plan_is_kept_and_sold_to_nobody(app: Running, admin: Person, tmp_path: Path) -> None:
+    """Its limits stay for who is on it, fewer seats of it too; nobody else sees it or can take it."""
+    person, other = await app.register(), await app.register()
+    path = tmp_path / "closed.toml"
+    path.write_text(PLANS.replace('[plans.lite]\ntitle = "Lite"', '[plans.lite]\ntitle = "Lite"\nclosed = true'))
+    await subscribed(app, admin, person, plan="lite", seats=1)
+    await subscribed(app, admin, other, reference="other")
+    kept = app.services.plans
+    try:
+        object.__setattr__(app.services, "plans", load_plans(path))
+        listed = (await app.ask("GET", "/billing/plans")).json["data"]
+        assert [plan["id"] for plan in listed] == ["free", "team"]
+        shown = (await app.ask("GET", "/billing/subscription", token=person.token)).json
+        assert (shown["plan"], shown["limits"]["requests_per_minute"]) == ("lite", 20)
+        assert (await change(app, person, {"plan": "lite", "when": "period_end"})).status == 200
+        assert (await change(app, other, {"plan": "lite"})).code == "not_for_sale"
+        pages = {"success_url": "https://a.example/", "cancel_url": "https://a.example/"}
+        bought = await app.ask("POST", "/billing/checkout", pages | {"plan": "lite"}, token=other.token)
+        assert (bought.status, bought.code) == (400, "not_for_sale")
+        assert (await subscribed(app, admin, other, plan="lite", seats=1, reference="by hand"))["plan"] == "lite"
+    finally:
+        object.__setattr__(app.services, "plans", kept)
+
+
 async def test_what_a_provider_bills_ends_without_its_news(clock: Clock) -> None:
     """Past due with the period, which billable answers say; the plan goes on in its grace, and then it is canceled."""
     billing = BillingSettings(provider="stripe", stripe_secret_key="sk_test_none")

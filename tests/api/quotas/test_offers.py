@@ -127,6 +127,13 @@ def test_a_top_up_covers_the_debt_and_what_is_missing(debt: int, required: int, 
     assert found["checkout"]["body"] == {"top_up": top_up}
 
 
+def test_a_closed_plan_is_offered_to_nobody() -> None:
+    """Who is on it keeps it."""
+    plans = Plans({**PLANS, "team": replace(PLANS["team"], closed=True)})
+    found = offer("messages_quota_exceeded", {"used": 100}, FREE, plans, ALL)
+    assert (found["upgrade"], found["checkout"]["body"]) == (["pro", "enterprise"], {"plan": "pro"})
+
+
 def test_no_call_is_named_that_would_be_refused() -> None:
     """Where nobody takes the money here, the operator is asked: what it costs and where is told all the same."""
     detail = {"required": 5, "available": 0}
