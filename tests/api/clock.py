@@ -1,9 +1,9 @@
-"""A clock for API and worker that a test can move."""
+"""Clocks for API and worker: one that a test can move, one that stands."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from domain.instant import Instant
+from domain.instant import DAY, Instant
 from eventstore.clock import system_clock
 
 
@@ -25,3 +25,10 @@ class Clock:
             yield
         finally:
             self.ahead -= ahead
+
+
+def noon() -> Callable[[], Instant]:
+    """Stands at today's noon (UTC): minute, day and month are the same at a test's beginning and end."""
+    now = system_clock()
+    at = now - now % DAY + DAY // 2
+    return lambda: at

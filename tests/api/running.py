@@ -158,7 +158,7 @@ class Running:
         assert outcome.status == "applied", outcome
         return outcome
 
-    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
         """Waits for a condition, with a bound."""
         async with asyncio.timeout(timeout_s):
             while not condition():

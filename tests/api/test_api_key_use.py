@@ -9,6 +9,7 @@ import pytest_asyncio
 from api.api_key_use import KeyUse, record_key_use
 from api.rfc3339 import format_instant
 from domain.instant import MINUTE, SECOND
+from tests.api.clock import noon
 from tests.api.gateway.place import running_place
 from tests.api.running import SHARDS, Person, Running, application
 
@@ -18,7 +19,7 @@ ADDRESS, AGENT = "192.0.2.7", "agent/1.0"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app() -> AsyncIterator[Running]:
     """One application for this module's tests."""
-    async with application() as running:
+    async with application(clock=noon()) as running:
         yield running
 
 

@@ -13,6 +13,7 @@ from api.routes.usage_forecast import parts_ahead
 from domain.account.usage import Usage
 from domain.instant import DAY, HOUR, SECOND
 from domain.money import format_credits, parse_credits
+from tests.api.clock import noon
 from tests.api.running import Person, Running, application
 from tests.api.usage_put_down import put_down
 from tests.projections.usage_world import closed
@@ -26,7 +27,7 @@ EACH_DAY = 1_000_000
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app() -> AsyncIterator[Running]:
     """One application for this module's tests."""
-    async with application() as running:
+    async with application(clock=noon()) as running:
         yield running
 
 

@@ -20,7 +20,7 @@ from tests.crash.load import Load
 from tests.crash.observer import Observer, Transaction, even_shares
 from tests.crash.waiting import until, until_true
 
-START_S = 30.0
+START_S = 90.0
 CATCH_S = 0.003
 """How often one looks for a round: most last some milliseconds."""
 SETTLE_S = 60.0

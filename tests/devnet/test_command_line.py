@@ -24,7 +24,7 @@ from devnet.one_process import Devnet, WorkerEnded, devnet_settings
 from devnet.provider import ProviderOptions, running
 
 ROOT = Path(__file__).parent.parent.parent
-UP_S = 30.0
+UP_S = 90.0
 SECRET = "a secret of at least thirty-two bytes"
 PROMISED = {"mode", "urls", "account_id", "user_token", "admin_token", "api_key", "models", "pids"}
 BODY = {"model": "fs-basic", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
@@ -44,7 +44,7 @@ async def _devnet(log: Path, *argv: str) -> AsyncIterator[Any]:
         assert line, log.read_text("utf-8")
         yield json.loads(line)
         os.killpg(process.pid, signal.SIGINT)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(UP_S):
             out, _ = await process.communicate()
         assert out == b""
         assert process.returncode == 0 or argv[0] == "make", log.read_text("utf-8")

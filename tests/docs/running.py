@@ -15,7 +15,7 @@ from devnet.child import kill_tree, spawn, wait_until
 from tests.docs.markdown import ROOT, Example
 
 SHOWN_URL = "http://127.0.0.1:8000"
-UP_S = 60.0
+UP_S = 90.0
 RUN_S = 120.0
 _BOUNDARY = "=== example "
 _PRELUDE = """\

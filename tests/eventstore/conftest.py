@@ -14,7 +14,7 @@ from tests.conftest import Prepare
 from tests.eventstore.rows import now
 
 SHARDS = 4
-WAIT_S_MAX = 10.0
+WAIT_S_MAX = 60.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from projections.holds import HoldView, list_holds
 if TYPE_CHECKING:
     from tests.api.gateway.place import Place
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 class Account:

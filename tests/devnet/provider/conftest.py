@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 
 from devnet.provider import ProviderOptions, Running, running
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = BOUND_S) -> None:

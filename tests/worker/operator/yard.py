@@ -88,7 +88,7 @@ class Yard:
             outcomes = (await self.store.read_outcomes([place])).values()
             return [outcome for outcome in outcomes if status in (None, outcome.status)]
 
-        return (await until(found, 20, f"outcome {status or ''} of {header.id}"))[0]
+        return (await until(found, 60, f"outcome {status or ''} of {header.id}"))[0]
 
     async def apply(self, stream: str, body: Command) -> Outcome:
         """Sends a command and waits until it was applied."""
