@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+import api.billing.refusals  # noqa: F401  # declares what is refused
 from api.errors import ApiError
 
 PREFIXES = ("billing.", "customer.", "invoice.")

@@ -5,6 +5,7 @@ import binascii
 import hmac
 from collections.abc import Mapping, Sequence
 
+import api.billing.refusals  # noqa: F401  # declares what is refused
 from api.errors import ApiError
 
 HEADERS = ("svix-id", "svix-timestamp", "svix-signature")
