@@ -110,11 +110,15 @@ class MemoryDocuments:
             documents = self._documents.setdefault(collection, {})
             owned = self._owned.setdefault(collection, {})
             for change in changed:
-                before = documents.pop(change.key, None)
-                if before is not None:
-                    owned[before.owner].discard(before.key)
-                if change.doc is not None:
-                    documents[change.key] = change
+                before = documents.get(change.key)
+                same = before is not None and change.doc is not None and before.owner == change.owner
+                if before is not None and not same:
+                    owned[before.owner].discard(change.key)
+                if change.doc is None:
+                    documents.pop(change.key, None)
+                    continue
+                documents[change.key] = change
+                if not same:
                     owned.setdefault(change.owner, set()).add(change.key)
 
 

@@ -184,9 +184,10 @@ def _row(row: Any) -> Row:
 def _table_changes(collection: str, changed: Sequence[Change]) -> list[TableChange]:
     """An upsert of what is kept and a deletion of what is removed; of several changes of a key the last stays."""
     table = table_of(collection)
-    last = {(change.shard, change.key): change for change in changed}.values()
-    kept = [change for change in last if change.doc is not None]
-    removed = [change for change in last if change.doc is None]
+    if len({change.key for change in changed}) < len(changed):
+        changed = list({(change.shard, change.key): change for change in changed}.values())
+    kept = [change for change in changed if change.doc is not None]
+    removed = [change for change in changed if change.doc is None] if len(kept) < len(changed) else ()
     written = []
     if kept:
         columns = [

@@ -27,13 +27,22 @@ class Touch(Struct, kw_only=True, gc=False):
     """One document, and the events of the round that change it."""
 
     projection: AnyProjection
-    place: Place
-    shard: int
+    key: str
     events: list[Recorded]
     document: Any = None
     """As it was before the round, then as it is after it; `None` where there is none."""
     size_bytes: int = 0
     """As it is stored."""
+
+    @property
+    def place(self) -> Place:
+        """Where the document is."""
+        return self.projection.collection, self.key
+
+    @property
+    def shard(self) -> int:
+        """That of its stream."""
+        return self.events[0].shard
 
 
 class Touched:
@@ -50,13 +59,12 @@ class Touched:
                 key = projection.key(each)
                 if key is None:
                     continue
-                known = touches[projection].get(key)
+                by_key = touches[projection]
+                known = by_key.get(key)
                 if known is not None:
                     known.events.append(each)
                     continue
-                place = (projection.collection, key)
-                made = Touch(projection=projection, place=place, shard=each.shard, events=[each])
-                touches[projection][key] = made
+                by_key[key] = made = Touch(projection=projection, key=key, events=[each])
                 if kind not in projection.begun_by:
                     self._continued.append(made)
         self._touches = {projection: list(by_key.values()) for projection, by_key in touches.items()}
@@ -77,8 +85,7 @@ class Touched:
             kept = cache.get(touch.place)
             if kept is None:
                 self._missing.append(touch)
-                collection, key = touch.place
-                wanted.setdefault(collection, []).append((touch.shard, key))
+                wanted.setdefault(touch.projection.collection, []).append((touch.shard, touch.key))
             else:
                 touch.document = kept.document
         return wanted
@@ -107,12 +114,12 @@ class Touched:
 def _change(projection: AnyProjection, touch: Touch) -> Change:
     document = touch.document
     if document is None:
-        return Change(shard=touch.shard, key=touch.place[1], owner="", sort="", doc=None)
+        return Change(shard=touch.shard, key=touch.key, owner="", sort="", doc=None)
     doc = projection.encode(document)
     touch.size_bytes = len(doc)
     return Change(
         shard=touch.shard,
-        key=touch.place[1],
+        key=touch.key,
         owner=projection.owner(document),
         sort=projection.sort(document),
         doc=doc,

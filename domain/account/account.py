@@ -115,7 +115,8 @@ def due(account: Account, at: Instant) -> Sequence[Event]:
 
     And last what is true now and was not told yet: that the balance is low.
     """
-    if account.credits.debt == 0 and not account.credits.wakes_by(at) and not account.subscription.wakes_by(at):
+    wake_at = next_due(account)
+    if account.credits.debt == 0 and (wake_at is None or wake_at > at):
         return quotas.low(account, at)
     expired = holds.due(account.credits, at)
     if expired:

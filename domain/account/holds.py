@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from domain.account import ledger
 from domain.account.admission import admit
 from domain.account.credits import balance_answer
-from domain.account.ledger import Burn, ClosedHold, Grant, HeldFor, Hold, Ledger, burn_plan, held_for
+from domain.account.ledger import Burn, ClosedHold, Grant, HeldFor, Hold, Ledger, burn_plan
 from domain.account.quota_windows import Asked, Counted
 from domain.account.quotas import MESSAGES, QuotaReached, reached
 from domain.account.usage import Price, Usage, cost, require_usage
@@ -192,7 +192,10 @@ def _place(account: "Account", command: PlaceHold, at: Instant) -> Sequence[Hold
             expires_at=command.expires_at,
             key_id=command.key_id,
             messages=admitted.messages,
-            **held_for(command),
+            user_id=command.user_id,
+            project_id=command.project_id,
+            operation=command.operation,
+            agent_id=command.agent_id,
         )
     ]
     if admitted.messages is not None:
@@ -272,7 +275,10 @@ def _closing(
         balance=credits.balance - charged,
         debt=credits.debt + total - charged,
         message_day=hold.message_day,
-        **held_for(hold),
+        user_id=hold.user_id,
+        project_id=hold.project_id,
+        operation=hold.operation,
+        agent_id=hold.agent_id,
     )
 
 
@@ -307,7 +313,10 @@ def _correction(
             debt=credits.debt + owed - repaid,
             latency_ms=latency_ms,
             message_day=closed.hold.message_day,
-            **held_for(closed.hold),
+            user_id=closed.hold.user_id,
+            project_id=closed.hold.project_id,
+            operation=closed.hold.operation,
+            agent_id=closed.hold.agent_id,
         )
     ]
 
@@ -348,7 +357,10 @@ def _hold(event: HoldPlaced) -> Hold:
         expires_at=event.expires_at,
         key_id=event.key_id,
         message_day=None if event.messages is None else event.messages.starts_at,
-        **held_for(event),
+        user_id=event.user_id,
+        project_id=event.project_id,
+        operation=event.operation,
+        agent_id=event.agent_id,
     )
 
 

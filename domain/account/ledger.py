@@ -5,7 +5,7 @@ Owned by the fold of the account: the functions here that change a ledger say so
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -74,23 +74,6 @@ class Hold(Struct, kw_only=True, omit_defaults=True, gc=False):
     agent_id: str | None = None
 
 
-class _HeldFor(TypedDict):
-    user_id: str | None
-    project_id: str | None
-    operation: str
-    agent_id: str | None
-
-
-def held_for(it: HeldFor | Hold) -> _HeldFor:
-    """The same, for what comes next in the hold's life."""
-    return {
-        "user_id": it.user_id,
-        "project_id": it.project_id,
-        "operation": it.operation,
-        "agent_id": it.agent_id,
-    }
-
-
 class ClosedHold(Struct, kw_only=True, gc=False):
     """How a hold ended; remembered for a while so that the one late correction can be booked."""
 
@@ -126,10 +109,6 @@ class Ledger(Struct, kw_only=True):
     """By id, oldest first."""
     wake_at: Instant | None = None
     """When the first hold or grant is due."""
-
-    def wakes_by(self, at: Instant) -> bool:
-        """Tells whether a hold or a grant is due by `at`."""
-        return self.wake_at is not None and self.wake_at <= at
 
     @property
     def available(self) -> MicroCredits:
@@ -208,7 +187,7 @@ def close_hold(ledger: Ledger, closed: ClosedHold) -> None:
 
 def _forget(kept: dict[str, ClosedHold], before: Instant) -> None:
     """Drops the oldest; of many, several at a time: a dict's first entry is found behind all that was removed."""
-    if len(kept) > MANY and len(kept) % FORGOTTEN_EVERY:
+    if not kept or (len(kept) > MANY and len(kept) % FORGOTTEN_EVERY):
         return
     past: list[str] = []
     for closed in kept.values():

@@ -26,12 +26,12 @@ def evolve(quotas: Quotas, event: Followed) -> None:
         case HoldClosed():
             if event.message_day == quotas.messages.starts_at:
                 quotas.messages.used += given_back(None, event.usage)
+        case CreditsGranted() | CreditsGivenBack():
+            quotas.balance_peak = max(quotas.balance_peak, event.balance)
         case HoldCorrected():
             quotas.balance_peak = max(quotas.balance_peak, event.balance)
             if event.message_day == quotas.messages.starts_at:
                 quotas.messages.used += given_back(event.replaced, event.usage)
-        case CreditsGranted() | CreditsGivenBack():
-            quotas.balance_peak = max(quotas.balance_peak, event.balance)
 
 
 def given_back(before: Usage | None, now: Usage) -> int:

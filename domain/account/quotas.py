@@ -156,7 +156,7 @@ def _used_up(code: str, what: str, quota: str, counted: Counted, amount: int) ->
 def low(account: "Account", at: Instant) -> Sequence[CreditsLow]:
     """The notice of a balance that has fallen below what the account's owner has set, if it is to be told."""
     balance, low_balance = account.credits.balance, account.preferences.low_balance
-    if not balance < low_balance <= account.quotas.balance_peak:
+    if balance >= low_balance or low_balance > account.quotas.balance_peak:
         return ()
     return (CreditsLow(balance=balance, low_balance=low_balance, low_at=at),)
 

@@ -3,7 +3,7 @@
 from msgspec import json, structs
 
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced, SettleHold
-from domain.account.ledger import CHAT, HeldFor, held_for
+from domain.account.ledger import CHAT, HeldFor
 from domain.instant import MINUTE, SECOND
 from tests.domain.account.asking import account_with, place, release, settle, used
 from tests.domain.scenario import T0, of_type
@@ -11,14 +11,18 @@ from tests.domain.scenario import T0, of_type
 SOMEBODY = HeldFor(user_id="user_2", project_id="project_1", operation="agent.run", agent_id="agent_1")
 
 
+def _held_for(it: HeldFor) -> dict[str, str | None]:
+    return {name: getattr(it, name) for name in HeldFor.__struct_fields__}
+
+
 def test_it_is_kept_to_the_end() -> None:
     """Placed, charged, and given back by a late release: every event says it, and so does a replay."""
     scenario = account_with(10)
-    asked = structs.replace(place("h", 4), **held_for(SOMEBODY))
+    asked = structs.replace(place("h", 4), **_held_for(SOMEBODY))
     [placed] = of_type(scenario.when(asked), HoldPlaced)
     [closed] = of_type(scenario.when(settle("h", 3)), HoldClosed)
     [corrected] = of_type(scenario.when(release("h")), HoldCorrected)
-    assert held_for(placed) == held_for(closed) == held_for(corrected) == held_for(SOMEBODY)
+    assert _held_for(placed) == _held_for(closed) == _held_for(corrected) == _held_for(SOMEBODY)
     assert scenario.replayed() == scenario.state == scenario.snapshot()
 
 
