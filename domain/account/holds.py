@@ -340,7 +340,9 @@ def evolve(credits: Ledger, event: HoldEvent) -> None:
         case HoldClosed():
             credits.debt += event.owed
             ledger.burn(credits, event.burns)
-            ledger.close_hold(credits, _closed(credits.holds[event.hold_id], event))
+            hold = credits.holds[event.hold_id]
+            closed = ClosedHold(hold=hold, how=event.how, cost=event.cost, usage=event.usage, closed_at=event.closed_at)
+            ledger.close_hold(credits, closed)
         case HoldProgressed():
             credits.holds[event.hold_id].progress = event.usage
         case HoldCorrected():
@@ -362,10 +364,6 @@ def _hold(event: HoldPlaced) -> Hold:
         operation=event.operation,
         agent_id=event.agent_id,
     )
-
-
-def _closed(hold: Hold, event: HoldClosed) -> ClosedHold:
-    return ClosedHold(hold=hold, how=event.how, cost=event.cost, usage=event.usage, closed_at=event.closed_at)
 
 
 def _correct(credits: Ledger, event: HoldCorrected) -> None:
