@@ -74,9 +74,9 @@ class UnfinishedErasures:
     async def _go_on(self, view: ErasureView) -> None:
         user = f"user:{view.user_id}"
         leaver = Leaver(services=self._services, user_id=view.user_id, send=self._send)
-        if not view.erased:
+        if not view.erased:  # the address is free once that is done, and another's invitations are not looked for
             await go_on_leaving(leaver, view.erasure_id)
-        await forget_invited(leaver, view.email_hash)
+            await forget_invited(leaver, view.email_hash)
         told = await end_subscription(leaver)
         if not view.erased:
             await self._send(user, EraseUser(erasure_id=view.erasure_id))

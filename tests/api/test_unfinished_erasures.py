@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from api.errors import ApiError
 from api.unfinished_erasures import UnfinishedErasures
 from domain.erasing import BeginErasure
 from domain.instant import DAY
@@ -109,3 +110,25 @@ async def test_the_provider_is_told_when_it_is_back(shop: Shop, killed: Any) -> 
         assert shop.stripe.find(session["subscription"], "subscription")["status"] == status
         found = await unfinished(shop.app, person)
         assert (found is not None and found.erased) == (outage == "down")
+
+
+async def test_who_has_the_address_next_stays_invited(
+    app: Running, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the provider of somebody gone is away, nothing is taken from another who has registered the address."""
+
+    async def away(_account_id: str) -> None:
+        raise ApiError("billing_unavailable")
+
+    ada, bob = await founder(app), await app.register()
+    org_id = await organization(app, ada)
+    monkeypatch.setattr(app.services.billing, "end_subscriptions", away)
+    assert (await app.ask("DELETE", "/users/me", token=bob.token)).status == 200
+    await app.register(email=bob.email)
+    await invited(app, box, ada, org_id, bob.email, "read")
+    await go_on(app)
+    listed = (await app.ask("GET", f"/orgs/{org_id}/invitations", token=ada.token)).json["data"]
+    assert [each["email"] for each in listed] == [bob.email]
+    monkeypatch.undo()
+    await go_on(app)
+    assert await unfinished(app, bob) is None
