@@ -28,7 +28,7 @@ from api.errors import ApiError
 from api.plans import Plan, Plans, TopUp
 from domain.account.plan_terms import FREE
 from domain.errors import DomainError
-from domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
+from domain.instant import DAY, MINUTE, SECOND, Instant
 from projections.documents import DocumentReader
 from projections.subscriptions import get_subscription
 from telemetry.billing import ProviderName
@@ -136,7 +136,7 @@ class AutumnProvider:
         pack = self._plans.top_ups.get(pack_id)
         if pack is None or not (begun.isascii() and begun.isdigit() and len(begun) <= 12):  # noqa: PLR2004  # digits of a time in seconds
             raise ApiError("session_not_yours", param="session_id")
-        return await self._paid_pack(claim, pack, int(begun) * SECOND, asked_at)
+        return await self._paid_pack(claim, pack, int(begun) * SECOND)
 
     async def _paid_plan(self, claim: Claim, plan: Plan, asked_at: Instant) -> Told:
         if claim.amount is not None:
@@ -151,13 +151,13 @@ class AutumnProvider:
         news = str(asked_at)
         return standing(customer, found, claim.account_id, plan, self._seats_feature, asked_at=asked_at, news=news)
 
-    async def _paid_pack(self, claim: Claim, pack: TopUp, begun_at: Instant, asked_at: Instant) -> Sequence[Told]:
+    async def _paid_pack(self, claim: Claim, pack: TopUp, begun_at: Instant) -> Sequence[Told]:
         """The newest payment of the top-up since its page was opened."""
         for invoice in await self._autumn.invoices(claim.account_id):
             if pack.id in invoice.plan_ids and sold_at(invoice) >= begun_at - SLACK:
                 if claim.amount is not None and claim.amount != credits_of(invoice, self._plans):
                     raise ApiError("amount_mismatch", param="amount")
-                return purchase_facts(invoice, claim.account_id, self._plans, asked_at=asked_at)
+                return purchase_facts(invoice, claim.account_id, self._plans)
         raise ApiError("session_unpaid", param="session_id")
 
     async def news(self, webhook: Webhook) -> Sequence[Told]:
@@ -181,7 +181,7 @@ class AutumnProvider:
             # A plan that was over before anybody heard of it has granted nothing that could be taken back.
             counts = granted or credits_of(invoice, self._plans)
             if counts and (sold_at(invoice) >= asked_at - RECENT or invoice.refunded_amount):
-                told += purchase_facts(invoice, account_id, self._plans, asked_at=asked_at)
+                told += purchase_facts(invoice, account_id, self._plans)
         plan = subscription_fact(
             customer, account_id, known, self._plans, self._seats_feature, asked_at=asked_at, news=news
         )
@@ -198,7 +198,7 @@ class AutumnProvider:
                 fresh.setdefault(invoice.customer_id, set()).add(mark)
         for account_id, marks in fresh.items():
             try:
-                await tell(await self._unheard(account_id, asked_at))
+                await tell(await self._unheard(account_id))
             except (ApiError, DomainError) as error:
                 _log.warning("billing_look_failed", account_id=account_id[:100], error=str(error))
                 continue
@@ -206,10 +206,14 @@ class AutumnProvider:
         while len(self._looked) > LOOKED_MAX:
             del self._looked[next(iter(self._looked))]
 
-    async def _unheard(self, account_id: str, asked_at: Instant) -> Sequence[Told]:
-        """All but a subscription that is as it was: who listens to notices is told of changes."""
+    async def _unheard(self, account_id: str) -> Sequence[Told]:
+        """All but a subscription that is as it was: who listens to notices is told of changes.
+
+        Each look is news of its own: the next one may find another plan.
+        """
+        asked_at = self._clock()
         known = await get_subscription(self._documents, self._shards, account_id)
-        told = await self._how_it_stands(account_id, asked_at, f"look {asked_at // HOUR}")
+        told = await self._how_it_stands(account_id, asked_at, f"look {asked_at}")
         return [each for each in told if not is_known(each.command, known)]
 
     async def end_seconds(self, account_id: str) -> None:

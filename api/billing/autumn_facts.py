@@ -177,7 +177,7 @@ def credits_of(invoice: "ListInvoicesList", plans: Plans) -> MicroCredits:
     return sum(each.credits for each in sold if each is not None)
 
 
-def purchase_facts(invoice: "ListInvoicesList", account: str, plans: Plans, *, asked_at: Instant) -> Sequence[Told]:
+def purchase_facts(invoice: "ListInvoicesList", account: str, plans: Plans) -> Sequence[Told]:
     """The payment of a top-up, or of a plan's period, and what was refunded of it. Nothing of what is unpaid."""
     paid_cents = _cents(invoice.total if invoice.amount_paid is None else invoice.amount_paid)
     refunded_cents = _cents(invoice.refunded_amount)
@@ -193,10 +193,13 @@ def purchase_facts(invoice: "ListInvoicesList", account: str, plans: Plans, *, a
         return ()
     told = [Told(account_id=account, command=payment, command_id=derived("payment.confirm", invoice.stripe_id))]
     if refunded_cents:
+        # Autumn only ever adds to what it has refunded, so the sum names the news, however often they are told. It
+        # alone says which are newer: who asked first may have been answered last.
         refund = RefundPayment(
-            payment_id=invoice.stripe_id, refunded_cents=min(refunded_cents, paid_cents), occurred_at=asked_at
+            payment_id=invoice.stripe_id,
+            refunded_cents=min(refunded_cents, paid_cents),
+            occurred_at=sold_at(invoice),
         )
-        # Autumn only ever adds to what it has refunded, so the sum names the news, however often they are told.
         command_id = derived("payment.refund", invoice.stripe_id, str(refunded_cents))
         told.append(Told(account_id=account, command=refund, command_id=command_id))
     return told

@@ -1,6 +1,6 @@
 """Looks now and then for what a billing provider does not tell by itself, outside the path of every request.
 
-Each process looks; what it finds has the same ids whoever finds it, so it counts once.
+Each process looks. Payments have the same ids whoever finds them, so they count once; a plan is told as it stands.
 """
 
 import asyncio

@@ -14,6 +14,7 @@ from api.billing.looks import BillingLooks
 from api.billing.settings import BillingSettings
 from api.errors import ApiError
 from api.plans import Plans, TopUp, load_plans
+from domain.instant import SECOND
 from domain.money import MICRO
 from tests.api.running import Answer, Person, Running, application
 from tests.autumn import SECRET_KEY, AutumnServer, running_autumn, subscription
@@ -262,6 +263,29 @@ async def test_what_nobody_tells_is_looked_for(shop: Shop) -> None:
         await looks.step()
         assert await shop.balance(buyer) == ("55.000000", "0.000000")
     assert await shop.balance(tenant) == ("20.000000", "0.000000")
+
+
+async def test_each_look_is_news(shop: Shop) -> None:
+    """Two looks soon after each other find a plan and then more seats: both are told, though no message came."""
+    looks, person = BillingLooks(shop.app.services), await shop.app.register()
+    shop.autumn.invoices.clear()
+    for seats in (2, 3):
+        shop.autumn.customers[person.id] = [subscription("team", id="the_same", quantity=seats)]
+        shop.autumn.pay(person.id, "team", dollars=20)
+        await looks.step()
+        assert await shop.plan(person) == ("team", "active", seats)
+
+
+async def test_a_refund_asked_for_first_and_answered_last(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that ask at once, one may hear of less after the other has asked: all that was refunded is taken."""
+    person, now = await shop.app.register(), int(time.time()) * SECOND
+    shop.autumn.customers[person.id] = []
+    paid = shop.autumn.pay(person.id, "bonus")
+    for refunded, asked_at in ((30, now), (50, now - SECOND)):
+        paid["refunded_amount"] = refunded
+        monkeypatch.setattr(shop.app.services.billing, "_clock", lambda at=asked_at: at)
+        assert (await shop.tell(person.id)).status == 200
+    assert await shop.balance(person) == ("55.000000", "0.000000")
 
 
 async def test_a_plan_that_was_over_before_anybody_heard(shop: Shop) -> None:
