@@ -116,14 +116,15 @@ async def forget_invited(leaver: Leaver, email_hash: str) -> None:
     """Makes the user's address unreadable where it was invited. Those who hold an invitation can still use it."""
     if not email_hash:
         return
-    documents = leaver.services.documents
+    documents, after = leaver.services.documents, None
     while True:
-        page = await list_invited(documents, email_hash, limit=PAGE)
+        page = await list_invited(documents, email_hash, limit=PAGE, after=after)
         leaver.services.sealer.forget(*[address_subject(view.org_id, view.id) for view in page.items])
         for org_id in dict.fromkeys(view.org_id for view in page.items):
             await leaver.send(f"org:{org_id}", ForgetInvited(email_hash=email_hash))
         if page.next_after is None:
             return
+        after = page.next_after  # one that stays listed, as logs from before expiry was an event have them, is passed
 
 
 async def end_subscription(leaver: Leaver) -> bool:

@@ -70,6 +70,8 @@ class UnfinishedErasures:
             await self._go_on(view)
         except ApiError as error:
             _log.warning("erasure_waits", user_id=view.user_id, erased=view.erased, code=error.code)
+        except Exception as error:  # noqa: BLE001  # whatever it is, those behind it do not wait for a mend
+            _log.warning("erasure_waits", user_id=view.user_id, erased=view.erased, error=type(error).__name__)
 
     async def _go_on(self, view: ErasureView) -> None:
         user = f"user:{view.user_id}"

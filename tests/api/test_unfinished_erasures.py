@@ -1,5 +1,6 @@
 """An erasure whose process was killed goes on: every step that a request may not have taken is taken."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,9 +8,12 @@ import pytest
 import pytest_asyncio
 
 from api.errors import ApiError
+from api.leaving import Leaver, forget_invited
 from api.unfinished_erasures import UnfinishedErasures
 from domain.erasing import BeginErasure
 from domain.instant import DAY
+from domain.invitation import ForgetInvited
+from domain.message import Command
 from projections.erasures import ErasureView, list_erasures
 from projections.memberships import list_memberships
 from tests.api.billing.paying import Shop, shop_open
@@ -132,3 +136,52 @@ async def test_who_has_the_address_next_stays_invited(
     monkeypatch.undo()
     await go_on(app)
     assert await unfinished(app, bob) is None
+
+
+async def test_one_that_breaks_holds_up_no_other(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even with a bug of ours."""
+    first, second = await app.register(), await app.register()
+
+    async def broken(account_id: str) -> None:
+        if account_id == first.id:
+            raise RuntimeError("a bug")
+
+    for person in (first, second):
+        await begin(app, person)
+    monkeypatch.setattr(app.services.billing, "end_subscriptions", broken)
+    await go_on(app)
+    assert await unfinished(app, first) is not None
+    assert await unfinished(app, second) is None
+    monkeypatch.undo()
+    await go_on(app)
+    assert await unfinished(app, first) is None
+
+
+async def test_two_processes_end_it_at_once(app: Running) -> None:
+    """Each step can be taken twice."""
+    person = await app.register()
+    await begin(app, person)
+    await asyncio.gather(go_on(app), go_on(app))
+    await go_on(app)
+    assert await unfinished(app, person) is None
+    assert (await app.ask("GET", "/users/me", token=person.token)).status == 401
+    await app.register(email=person.email)
+
+
+async def test_invitations_that_stay_listed_are_passed(
+    app: Running, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old logs have some that no event ends: looking for them has an end all the same."""
+    ada, asked = await founder(app), []
+    for name in ("One", "Two"):
+        await invited(app, box, ada, await organization(app, ada, name), "old@example.com", "read")
+
+    async def nothing(stream: str, command: Command) -> Any:
+        assert isinstance(command, ForgetInvited)
+        asked.append(stream)
+        assert len(asked) < 3, "it goes round"
+
+    monkeypatch.setattr("api.leaving.PAGE", 1)
+    leaver = Leaver(services=app.services, user_id=ada.id, send=nothing)
+    await forget_invited(leaver, app.services.lookup.email("old@example.com"))
+    assert len(set(asked)) == len(asked) == 2
