@@ -7,7 +7,7 @@ what is beyond that takes credits. A payment that is alone with its period has n
 
 from collections.abc import Mapping
 
-from domain.account.payment import Bought, Payment
+from domain.account.payment import Bought, PaidPeriod, Payment
 from domain.account.subscription_period import PeriodCredits, credited
 from domain.instant import DAY, Instant
 from domain.money import MicroCredits
@@ -52,9 +52,12 @@ def same_period(payments: Mapping[str, Payment], payment_id: str) -> dict[str, P
 
 def covers_same(one: Bought, other: Bought) -> bool:
     """Whether both are for the same period of a plan."""
-    if one.period is None or other.period is None:
-        return False
-    return abs(one.period.since - other.period.since) <= NEAR and abs(one.period.until - other.period.until) <= NEAR
+    return one.period is not None and other.period is not None and near(one.period, other.period)
+
+
+def near(one: PaidPeriod, other: PaidPeriod) -> bool:
+    """Whether two periods that were paid for are one and the same of the plan."""
+    return abs(one.since - other.since) <= NEAR and abs(one.until - other.until) <= NEAR
 
 
 def _spare(bought: list[Bought]) -> MicroCredits:

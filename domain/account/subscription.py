@@ -12,8 +12,8 @@ from msgspec import Struct, structs
 
 from domain.account import subscription_period
 from domain.account.credits import CreditsGranted
-from domain.account.paid_periods import NEAR
-from domain.account.payment import Bought
+from domain.account.paid_periods import NEAR, near
+from domain.account.payment import Bought, PaidPeriod
 from domain.account.payments import PaymentReplaced
 from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
 from domain.account.subscription_period import LATEST, PERIOD_MAX, PeriodCredits
@@ -129,7 +129,7 @@ def decide(
         return []
     command = structs.replace(command, seats=_seats(known, command))
     start, end = _period(known, command, at)
-    replaced = _replaced(account, command, start)
+    replaced = _replaced(account, command, start, end)
     credits, amount = _credits(account, command, start, end, replaced)
     confirmed = SubscriptionConfirmed(
         plan=command.plan,
@@ -219,17 +219,33 @@ def _grants(command: ConfirmSubscription) -> bool:
     return command.renews_by_itself is not None and command.paid and command.status in ("trialing", "active")
 
 
-def _replaced(account: "Account", command: ConfirmSubscription, start: Instant | None) -> Mapping[str, MicroCredits]:
-    """What was taken back of the period before, by payment, where the plan is bought anew: that counts no more."""
+def _replaced(
+    account: "Account", command: ConfirmSubscription, start: Instant | None, end: Instant | None
+) -> Mapping[str, MicroCredits]:
+    """What was taken back of the period before, by payment, where the plan is bought anew: that counts no more.
+
+    Not of a payment that is left in part and for the very period that is paid again: both pay for it then, and what
+    the new one has to spare makes up for what the other has lost (`paid_periods`).
+    """
     known = account.subscription
     before = known.period_credits
     if not _grants(command) or known.status != "canceled" or before is None or start is None or start <= before.since:
         return {}
+    assert end is not None
+    anew = PaidPeriod(since=start, until=end, entitled=0)
     return {
         name: each.taken
         for name, each in account.payments.by_id.items()
-        if each.taken and not each.replaced and each.bought is not None and _paid_for(each.bought, before)
+        if each.taken
+        and not each.replaced
+        and each.bought is not None
+        and _paid_for(each.bought, before)
+        and not _shares(each.bought, each.taken, anew)
     }
+
+
+def _shares(bought: Bought, taken: MicroCredits, anew: PaidPeriod) -> bool:
+    return taken < bought.credits and bought.period is not None and near(bought.period, anew)
 
 
 def _paid_for(bought: Bought, credits: PeriodCredits) -> bool:

@@ -170,6 +170,25 @@ def test_bought_anew_the_same_day(payment_first: bool) -> None:
     assert scenario.replayed() == scenario.state == scenario.snapshot()
 
 
+@pytest.mark.parametrize("payment_first", [True, False])
+def test_bought_anew_the_same_day_when_a_part_was_refunded(payment_first: bool) -> None:
+    """What is refunded of the first afterwards, and of the second, takes as much in either order of news."""
+    scenario = account()
+    scenario.when(begun("one", T0))
+    scenario.when(paid("pi_1"))
+    scenario.when(refund("pi_1", 50))
+    scenario.when(begun("ends", T0 + 1, status="canceled", period_start=None, period_end=None))
+    again = [paid("pi_2", T0 + MINUTE), begun("again", T0 + MINUTE)]
+    for command in again if payment_first else reversed(again):
+        scenario.when(command, at=T0 + MINUTE)
+    assert MONTHLY <= worth(scenario) <= MONTHLY + 1
+    scenario.when(refund("pi_1", 100, 50))
+    assert MONTHLY <= worth(scenario) <= MONTHLY + 1
+    scenario.when(refund("pi_2", 100, 100))
+    assert 0 <= worth(scenario) <= 1
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
+
+
 class Books:
     """All that the log says of payments, as the read model keeps it."""
 
