@@ -1,6 +1,6 @@
 """What a store can do. `memory/` and `postgres/` do it; one contract suite runs on both."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -155,21 +155,6 @@ class LogStore(Protocol):
         ...
 
 
-class DecidedStore(Protocol):
-    """Word of decided commands, from workers to API processes. A hint: it may be lost, and comes at most once."""
-
-    async def tell_decided(self, command_ids: Sequence[str]) -> None:
-        """Tells all who listen, in this or another process, that these commands have outcomes, which were committed."""
-        ...
-
-    async def hear_decided(self, heard: Callable[[Sequence[str]], None], listening: Callable[[], None]) -> None:
-        """Calls `listening` once, and `heard` with what is told from then on, until it is cancelled.
-
-        Returns when the store ends it. `Unavailable` when it cannot begin.
-        """
-        ...
-
-
 class SecretStore(Protocol):
     """Keys and answers that live outside the log, so that they can be erased."""
 
@@ -237,9 +222,7 @@ class DeadLetterStore(Protocol):
         ...
 
 
-class Store(
-    ShardStore, LogStore, DecidedStore, SecretStore, DeadLetterStore, RateStore, AttemptStore, OutboxStore, Protocol
-):
+class Store(ShardStore, LogStore, SecretStore, DeadLetterStore, RateStore, AttemptStore, OutboxStore, Protocol):
     """All of it."""
 
     async def close(self) -> None:

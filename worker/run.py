@@ -22,7 +22,6 @@ from worker.kafka import KafkaSink, KafkaSource
 from worker.outgoing.targets import targets_of
 from worker.settings import WorkerSettings
 from worker.stopping import stop_signals
-from worker.telling import Teller
 from worker.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -100,7 +99,6 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) ->
 
 async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
     documents, macs = PostgresDocuments(store.pool), MacChain(dict(settings.log_mac_keys))
-    teller = Teller(store)
     async with targets_of(settings.outgoing) as targets:
         worker = await build_worker(
             store=store,
@@ -110,7 +108,6 @@ async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings,
             macs=macs,
             lanes=settings.lanes,
             targets=targets,
-            on_outcomes=teller.decided,
         )
         log.info("worker_started", worker=worker.name, lanes=settings.lanes, targets=[each.name for each in targets])
         beside = [asyncio.create_task(_close_when(stopping, worker))]
@@ -123,7 +120,6 @@ async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings,
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-            await teller.close()
     log.info("worker_stopped", worker=worker.name)
 
 

@@ -1,17 +1,14 @@
 """Waits for outcomes: one poller per process asks for all awaited ids in one query.
 
-A read looks only at what is due: at once what a worker has told of, and after 20 ms, then every 50, what was not heard
-of. While nothing is heard of any, a new waiter asks after a millisecond, an old one ever more seldom, so that a slow
-worker is not asked harder than a fast one (docs/decisions/0038-word-of-decided-commands.md). Where the worker lives in
-the same process (devnet), `poke` hands outcomes over.
+A read looks only at what is due: a new waiter after a millisecond, an old one ever more seldom, so that a slow worker
+is not asked harder than a fast one. Where the worker lives in the same process (devnet), `poke` hands outcomes over.
 """
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from api.background import ended
-from api.command_log.hearing import Hearing
 from api.errors import ApiError
 from api.timers import timers_of
 from eventstore.errors import StoreError
@@ -25,9 +22,6 @@ READ_EVERY_MIN_S = 0.0007
 READ_EVERY_MAX_S = 0.020
 BACKOFF = 0.15
 """The next read of a waiter comes after this part of its age."""
-UNTOLD_FIRST_READ_S = 0.020
-UNTOLD_READ_EVERY_S = 0.050
-"""How soon and how often who relies on being told asks all the same."""
 STORE_RETRY_S = 0.1
 
 _reads = metrics.counter("outcome_reads", "Queries for awaited outcomes.")
@@ -35,7 +29,7 @@ _waiting = metrics.gauge("outcome_waiters", "Requests that wait for an outcome."
 
 
 class _Waiter:
-    __slots__ = ("attempt", "command_id", "done", "due", "fingerprint", "shard", "since", "told")
+    __slots__ = ("attempt", "command_id", "done", "due", "fingerprint", "shard", "since")
 
     def __init__(
         self, shard: int, command_id: str, attempt: str, fingerprint: str | None, done: "asyncio.Future[Outcome | None]"
@@ -46,7 +40,6 @@ class _Waiter:
         self.fingerprint = fingerprint
         self.done = done
         self.since = done.get_loop().time()
-        self.told = False
         self.due = self.since + FIRST_READ_S
 
     def ends_with(self, outcome: Outcome) -> bool:
@@ -55,16 +48,7 @@ class _Waiter:
             return True
         return self.fingerprint is not None and outcome.fingerprint != self.fingerprint
 
-    def tell(self, now: float) -> None:
-        """Its command is decided: it asks as soon as it can."""
-        self.told = True
-        self.due = now
-
-    def later(self, now: float, *, reliable: bool) -> None:
-        """When to ask again after an answer that was not there."""
-        if reliable and not self.told:
-            self.due = now + UNTOLD_READ_EVERY_S
-            return
+    def later(self, now: float) -> None:
         age = now - self.since
         self.due = now + min(READ_EVERY_MAX_S, max(READ_EVERY_MIN_S, age * BACKOFF))
 
@@ -81,19 +65,16 @@ class OutcomePoller:
         self._sleeps_until = math.inf
         """When the poller looks by itself; who is due earlier wakes it."""
         self._wake = asyncio.Event()
-        self._hearing = Hearing(store, self._told)
         self._task: asyncio.Task[None] | None = None
         self._log = logs.get(part="outcomes")
 
     async def start(self) -> None:
-        """Begins to listen and to poll."""
-        self._hearing.start()
+        """Begins to poll."""
         self._task = asyncio.create_task(self._run(), name="outcomes")
 
     async def stop(self) -> None:
         """Ends the polling; whoever still waits gets `None`, as if the time had passed."""
         await ended(self._task)
-        await self._hearing.stop()
         for waiter in self._waiters:
             if not waiter.done.done():
                 waiter.done.set_result(None)
@@ -115,10 +96,6 @@ class OutcomePoller:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome | None] = loop.create_future()
         waiter = _Waiter(shard, command_id, attempt, fingerprint, done)
-        if self._hearing.early(command_id):
-            waiter.tell(waiter.since)
-        elif self._hearing.reliable:
-            waiter.due = waiter.since + UNTOLD_FIRST_READ_S
         timer = timers_of(loop).call_later(timeout_s, _give_up, done)
         self._waiters.add(waiter)
         self._by_command.setdefault(command_id, []).append(waiter)
@@ -145,26 +122,9 @@ class OutcomePoller:
     def poke(self, outcomes: Iterable[Outcome]) -> None:
         """Hands over outcomes that were committed in this very process: what a read would find."""
         for outcome in outcomes:
-            waiters = self._by_command.get(outcome.command_id)
-            if waiters is None:
-                self._hearing.nobody_waited(outcome.command_id)
-                continue
-            for waiter in waiters:
+            for waiter in self._by_command.get(outcome.command_id, ()):
                 if not waiter.done.done() and waiter.ends_with(outcome):
                     waiter.done.set_result(outcome)
-
-    def _told(self, command_ids: Sequence[str]) -> None:
-        """A worker has decided these: who waits for them asks now."""
-        now = asyncio.get_running_loop().time()
-        for command_id in command_ids:
-            waiters = self._by_command.get(command_id)
-            if waiters is None:
-                self._hearing.nobody_waited(command_id)
-                continue
-            for waiter in waiters:
-                waiter.tell(now)
-            if now < self._sleeps_until:
-                self._wake.set()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -194,7 +154,7 @@ class OutcomePoller:
         """Asks for what is due. A store that is away is asked again, more slowly."""
         due = [waiter for waiter in self._waiters if waiter.due <= now]
         for waiter in due:
-            waiter.later(now, reliable=self._hearing.reliable)
+            waiter.later(now)
         if not due:
             return
         _reads.inc()
@@ -212,8 +172,6 @@ class OutcomePoller:
             outcome = found.get(waiter.command_id)
             if outcome is not None and not waiter.done.done() and waiter.ends_with(outcome):
                 waiter.done.set_result(outcome)
-                if not waiter.told:
-                    self._hearing.missed()
 
 
 def _give_up(done: "asyncio.Future[Outcome | None]") -> None:

@@ -8,13 +8,12 @@ from domain.instant import Instant
 from eventstore.memory.answers import Answers
 from eventstore.memory.attempts import FailedAttempts
 from eventstore.memory.dead_letters import DeadLetters
-from eventstore.memory.decided import Decided
 from eventstore.memory.outbox import Outbox
 from eventstore.memory.rates import Rates
 from eventstore.memory.rounds import Rounds
 
 
-class MemoryStore(Rounds, Answers, DeadLetters, Rates, FailedAttempts, Outbox, Decided):
+class MemoryStore(Rounds, Answers, DeadLetters, Rates, FailedAttempts, Outbox):
     """See `store.Store`. `clock` tells leases the time, as Postgres's own clock does there."""
 
     async def purge(self, at: Instant) -> int:

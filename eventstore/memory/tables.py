@@ -1,6 +1,6 @@
 """What the store holds: dictionaries that stand for the tables of `eventstore/postgres/schema`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -55,7 +55,6 @@ class Tables:
         self._locks: dict[int, MemoryRound] = {}
         self._dead_letters: dict[tuple[int, int, int], DeadLetter] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._refusals: dict[tuple[str, str], Refusal] = {}
         self._streams: dict[str, list[StoredEvent]] = {}
         self._log: dict[int, list[StoredEvent]] = {shard: [] for shard in range(shards)}

@@ -7,7 +7,6 @@ from eventstore.postgres.answers import Answers
 from eventstore.postgres.attempts import FailedAttempts
 from eventstore.postgres.data_keys import DataKeys
 from eventstore.postgres.dead_letters import DeadLetters
-from eventstore.postgres.decided import Decided
 from eventstore.postgres.events import Events
 from eventstore.postgres.leases import Leases
 from eventstore.postgres.migrations import Meta
@@ -36,7 +35,6 @@ class PostgresStore(
     Rates,
     FailedAttempts,
     Outbox,
-    Decided,
 ):
     """See `store.Store`. The tables are made by `migrations.migrate`."""
 

@@ -1,11 +1,10 @@
 """Waiting for outcomes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from api.command_log.hearing import MISSED_MAX
 from api.command_log.outcomes import OutcomePoller
 from api.errors import ApiError
 from eventstore.errors import Unavailable
@@ -19,7 +18,6 @@ class Store(MemoryStore):
     def __init__(self) -> None:
         super().__init__(4, lambda: 0)
         self.away = False
-        self.hang_up = asyncio.Event()
         self.asked: list[int] = []
 
     async def read_outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
@@ -29,19 +27,6 @@ class Store(MemoryStore):
         if self.away:
             raise Unavailable("away")
         return await super().read_outcomes(wanted)
-
-    @property
-    def listeners(self) -> int:
-        """How many listen."""
-        return len(self._listeners)
-
-    async def hear_decided(self, heard: Callable[[Sequence[str]], None], listening: Callable[[], None]) -> None:
-        """See `store.DecidedStore`; ends when it is hung up."""
-        hearing = asyncio.create_task(super().hear_decided(heard, listening))
-        try:
-            await self.hang_up.wait()
-        finally:
-            hearing.cancel()
 
     def commit(self, command_id: str, **fields: object) -> Outcome:
         """Writes an outcome as a round would."""
@@ -75,63 +60,13 @@ async def test_finds_an_outcome_that_is_there(store: Store, poller: OutcomePolle
 
 
 async def test_finds_an_outcome_that_comes_later(store: Store, poller: OutcomePoller) -> None:
-    """An outcome that is committed while it is awaited is found without any word of it."""
+    """An outcome that is committed while it is awaited is found without any poke."""
     waiting = asyncio.create_task(poller.wait(1, "c1", "a1", 5.0))
-    await _asked(store, 3)
+    async with asyncio.timeout(5):
+        while len(store.asked) < 3:
+            await asyncio.sleep(0.001)
     written = store.commit("c1")
     assert await waiting == written
-
-
-async def _asked(store: Store, times: int) -> None:
-    async with asyncio.timeout(5):
-        while len(store.asked) < times:
-            await asyncio.sleep(0.001)
-
-
-async def test_whoever_is_told_asks_once(store: Store, poller: OutcomePoller) -> None:
-    """A word of the worker's, after or before the wait begins, is followed by one question and no other."""
-    await _listening(store)
-    early = store.commit("c1")
-    await store.tell_decided(["c1", "of another process"])
-    assert await poller.wait(1, "c1", "a1", 5.0) == early
-    waiting = asyncio.create_task(poller.wait(1, "c2", "a1", 5.0))
-    await asyncio.sleep(0)
-    later = store.commit("c2")
-    await store.tell_decided(["c2"])
-    assert await waiting == later
-    assert store.asked == [1, 1]
-
-
-async def test_nobody_relies_on_workers_that_say_nothing(store: Store, poller: OutcomePoller) -> None:
-    """After some outcomes that were found without a word, everybody asks early again; a word restores the trust."""
-    await _listening(store)
-    hearing = poller._hearing
-    for number in range(MISSED_MAX):
-        assert hearing.reliable
-        store.commit(f"c{number}")
-        assert await poller.wait(1, f"c{number}", "a1", 5.0) is not None
-    assert not hearing.reliable
-    await store.tell_decided(["c9"])
-    assert hearing.reliable
-
-
-async def test_asks_by_itself_when_the_store_ends_the_listening(store: Store, poller: OutcomePoller) -> None:
-    """A broken connection is no reason to wait longer, and is made again."""
-    await _listening(store)
-    store.hang_up.set()
-    async with asyncio.timeout(5):
-        while poller._hearing.reliable:
-            await asyncio.sleep(0)
-    store.commit("c1")
-    assert await poller.wait(1, "c1", "a1", 5.0) is not None
-    store.hang_up.clear()
-    await _listening(store)
-
-
-async def _listening(store: Store) -> None:
-    async with asyncio.timeout(5):
-        while not store.listeners:
-            await asyncio.sleep(0.001)
 
 
 async def test_gives_up_in_time(poller: OutcomePoller) -> None:
