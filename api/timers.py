@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-TICK_S = 0.05
+TICKS_A_SECOND = 20
+TICK_S = 1 / TICKS_A_SECOND
 
 
 class Timer:
@@ -48,7 +49,7 @@ class Timers:
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Calls back in `delay_s`, or up to a tick later."""
-        tick = int((self._loop.time() + delay_s) / TICK_S) + 1
+        tick = int((self._loop.time() + delay_s) * TICKS_A_SECOND) + 1
         others = self._by_tick.get(tick)
         if others is None:
             others = self._by_tick[tick] = set()
@@ -62,11 +63,11 @@ class Timers:
         if self._waiting is not None:
             self._waiting.cancel()
         self._next = tick
-        self._waiting = self._loop.call_at(tick * TICK_S, self._tick)
+        self._waiting = self._loop.call_at(tick / TICKS_A_SECOND, self._tick)
 
     def _tick(self) -> None:
         now = self._loop.time()
-        for tick in sorted(tick for tick in self._by_tick if tick * TICK_S <= now):
+        for tick in sorted(tick for tick in self._by_tick if tick / TICKS_A_SECOND <= now):
             for timer in self._by_tick.pop(tick):
                 self._loop.call_soon(timer.ring)
         self._waiting, self._next = None, math.inf
