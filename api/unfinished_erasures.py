@@ -5,12 +5,11 @@ provider, too, has been told: only then is it forgotten that there was one.
 """
 
 import asyncio
-import random
 from typing import TYPE_CHECKING
 
 import structlog
 
-from api.background import ended
+from api.background import ended, now_and_then
 from api.errors import ApiError, refusal
 from api.ids import random_hex, uuid7
 from api.leaving import Leaver, end_subscription, forget_invited, go_on_leaving
@@ -45,7 +44,8 @@ class UnfinishedErasures:
 
     def start(self) -> None:
         """Begins to look, now and then."""
-        self._task = asyncio.create_task(self._run(), name="unfinished_erasures")
+        looking = now_and_then(self._every_s, self.step, failed="erasures_wait")
+        self._task = asyncio.create_task(looking, name="unfinished_erasures")
 
     async def stop(self) -> None:
         """Ends it; another process goes on."""
@@ -105,11 +105,3 @@ class UnfinishedErasures:
         if outcome.status != "applied":
             raise refusal(outcome.data) if outcome.status == "rejected" else ApiError("command_failed")
         return outcome
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads processes
-            try:
-                await self.step()
-            except Exception as error:  # noqa: BLE001  # whatever it is, they are still there next time
-                _log.warning("erasures_wait", error=type(error).__name__)

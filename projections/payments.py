@@ -10,7 +10,6 @@ from domain.recorded import Recorded
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
 from projections.paging import Cursor, Page, instant_sort, read_page, read_period
-from projections.payments_told import get_payments_told
 from projections.projection import Projection
 
 PAGE = 100
@@ -67,12 +66,11 @@ async def list_payments(
     return await read_page(documents, PROJECTION, shards, f"account:{account_id}", limit=limit, after=after)
 
 
-async def recall(documents: DocumentReader, shards: int, account_id: str, payment_id: str) -> Recalled:
+async def recall(documents: DocumentReader, shards: int, account_id: str, payment_id: str, *, told: int) -> Recalled:
     """What is known of a payment and of those for the same period.
 
-    How much was told is read first: so all of that is in what is read after it.
+    `told` is how much was told, read before this (`get_payments_told`): so all of that is in what is read here.
     """
-    told = await get_payments_told(documents, shards, account_id)
     doc = await documents.get(PROJECTION.collection, shard_of(f"account:{account_id}", shards), payment_id)
     found = None if doc is None else PROJECTION.decode(doc)
     if found is None or found.account_id != account_id:

@@ -18,6 +18,11 @@ def read_provider(env: Environment) -> ProviderName:
     return next(each for each in _PROVIDERS if each == chosen)
 
 
+def read_autumn_feature(env: Environment, name: str, *, default: str, expected: str) -> str:
+    """The id of a feature at Autumn."""
+    return env.text(name, default=default, expected=expected, example=default, pattern=r"[A-Za-z0-9_-]{1,100}")
+
+
 def read_autumn(env: Environment, provider: ProviderName) -> tuple[str, str]:
     """Autumn's secret key, which must be there where Autumn is the provider, and its address."""
     secret_key = env.credential(

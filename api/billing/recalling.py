@@ -32,9 +32,10 @@ async def _reminded(documents: DocumentReader, shards: int, told: Told) -> Told:
     command = told.command
     if not isinstance(command, RefundPayment | DisputePayment):
         return told
-    if await get_payments_told(documents, shards, told.account_id) <= PAYMENTS_MAX:
+    count = await get_payments_told(documents, shards, told.account_id)
+    if count <= PAYMENTS_MAX:
         return told  # nothing can be forgotten yet
-    recalled = await recall(documents, shards, told.account_id, command.payment_id)
+    recalled = await recall(documents, shards, told.account_id, command.payment_id, told=count)
     return structs.replace(
         told,
         command=structs.replace(command, recalled=recalled),

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 
 from api.billing import svix
-from telemetry.billing import AUTUMN_API_URL, ORIGIN, ORIGIN_EXPECTED, ProviderName, read_autumn, read_provider
+from telemetry.billing import (
+    AUTUMN_API_URL,
+    ORIGIN,
+    ORIGIN_EXPECTED,
+    ProviderName,
+    read_autumn,
+    read_autumn_feature,
+    read_provider,
+)
 from telemetry.environment import Environment
 
 STRIPE_API_URL = "https://api.stripe.com"
@@ -63,12 +71,8 @@ def read_billing(env: Environment) -> BillingSettings:
         )
         or None,
         autumn_webhook_secrets=autumn_webhook_secrets,
-        autumn_seats_feature=env.text(
-            "AUTUMN_SEATS_FEATURE",
-            default="seats",
-            expected="the id of a feature that is paid for in advance",
-            example="seats",
-            pattern=r"[A-Za-z0-9_-]{1,100}",
+        autumn_seats_feature=read_autumn_feature(
+            env, "AUTUMN_SEATS_FEATURE", default="seats", expected="the id of a feature that is paid for in advance"
         ),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from telemetry.billing import AUTUMN_API_URL, ProviderName, read_autumn, read_provider
+from telemetry.billing import AUTUMN_API_URL, ProviderName, read_autumn, read_autumn_feature, read_provider
 from telemetry.environment import SHOWN_FOR_SECRETS, Environment
 
 CONNECTIONS_EACH = 6
@@ -47,12 +47,8 @@ def read_outgoing(env: Environment) -> OutgoingSettings:
         billing_provider=provider,
         autumn_secret_key=autumn_secret_key,
         autumn_api_url=autumn_api_url,
-        autumn_feature=env.text(
-            "AUTUMN_FEATURE",
-            default="micro_credits",
-            expected="the id of a metered feature",
-            example="micro_credits",
-            pattern=r"[A-Za-z0-9_-]{1,100}",
+        autumn_feature=read_autumn_feature(
+            env, "AUTUMN_FEATURE", default="micro_credits", expected="the id of a metered feature"
         ),
     )
     if settings.webhook_url and not settings.webhook_secret:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from msgspec import Struct, structs
 
 from api.billing.settings import BillingSettings
@@ -83,6 +84,21 @@ class Shop(Struct, kw_only=True):
         answer = await self.app.ask("GET", "/billing/subscription", token=person.token)
         found: dict[str, Any] = answer.json
         return found
+
+
+@asynccontextmanager
+async def shop_that_asks_once() -> AsyncIterator[Shop]:
+    """An application that asks Stripe once and not again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.billing.stripe_client.RETRIES", 0)
+        async with shop_open() as opened:
+            yield opened
+
+
+def forget_events(shop: Shop) -> None:
+    """Events of other tests are none of this one's."""
+    shop.stripe.events.clear()
+    shop.stripe.answers_left = None
 
 
 @asynccontextmanager

@@ -11,24 +11,21 @@ import pytest_asyncio
 
 from api.billing.stripe_seconds import BOUGHT, INSTEAD, seconds, that_count
 from devnet.stripe.shop import Thing
-from tests.api.billing.paying import PAGES, Shop, shop_open
+from tests.api.billing.paying import PAGES, Shop, forget_events, shop_that_asks_once
 from tests.api.running import Person
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop() -> AsyncIterator[Shop]:
     """One application for this module's tests, which asks Stripe once and not again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("api.billing.stripe_client.RETRIES", 0)
-        async with shop_open() as opened:
-            yield opened
+    async with shop_that_asks_once() as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
 def quiet(shop: Shop) -> None:
     """Events of other tests are none of this one's."""
-    shop.stripe.events.clear()
-    shop.stripe.answers_left = None
+    forget_events(shop)
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

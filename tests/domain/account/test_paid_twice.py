@@ -153,17 +153,23 @@ def test_the_next_period_and_an_upgrade_are_no_second_payment() -> None:
         assert worth(scenario) == before - MONTHLY, name
 
 
-@pytest.mark.parametrize("payment_first", [True, False])
-def test_bought_anew_the_same_day(payment_first: bool) -> None:
-    """Refunded, canceled and bought again: one period's credits, whichever news come first."""
+def bought_anew(refunded_cents: int, *, payment_first: bool) -> Scenario[Account]:
+    """Refunded, canceled and bought again within a minute."""
     scenario = account()
     scenario.when(begun("one", T0))
     scenario.when(paid("pi_1"))
-    scenario.when(refund("pi_1", 100))
+    scenario.when(refund("pi_1", refunded_cents))
     scenario.when(begun("ends", T0 + 1, status="canceled", period_start=None, period_end=None))
     again = [paid("pi_2", T0 + MINUTE), begun("again", T0 + MINUTE)]
     for command in again if payment_first else reversed(again):
         scenario.when(command, at=T0 + MINUTE)
+    return scenario
+
+
+@pytest.mark.parametrize("payment_first", [True, False])
+def test_bought_anew_the_same_day(payment_first: bool) -> None:
+    """Refunded, canceled and bought again: one period's credits, whichever news come first."""
+    scenario = bought_anew(100, payment_first=payment_first)
     assert MONTHLY <= worth(scenario) <= MONTHLY + 1
     scenario.when(refund("pi_2", 100, 100))
     assert 0 <= worth(scenario) <= 1
@@ -173,14 +179,7 @@ def test_bought_anew_the_same_day(payment_first: bool) -> None:
 @pytest.mark.parametrize("payment_first", [True, False])
 def test_bought_anew_the_same_day_when_a_part_was_refunded(payment_first: bool) -> None:
     """What is refunded of the first afterwards, and of the second, takes as much in either order of news."""
-    scenario = account()
-    scenario.when(begun("one", T0))
-    scenario.when(paid("pi_1"))
-    scenario.when(refund("pi_1", 50))
-    scenario.when(begun("ends", T0 + 1, status="canceled", period_start=None, period_end=None))
-    again = [paid("pi_2", T0 + MINUTE), begun("again", T0 + MINUTE)]
-    for command in again if payment_first else reversed(again):
-        scenario.when(command, at=T0 + MINUTE)
+    scenario = bought_anew(50, payment_first=payment_first)
     assert MONTHLY <= worth(scenario) <= MONTHLY + 1
     scenario.when(refund("pi_1", 100, 50))
     assert MONTHLY <= worth(scenario) <= MONTHLY + 1
