@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from eventstore.command_topic import CONSUMER_GROUP
+from eventstore.kafka_client import end_client
 from worker.committing import Committer
 from worker.source import LogBounds, LogUnavailable, OutOfRange, Record
 
@@ -190,20 +191,8 @@ async def _start(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 
 
 async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | None) -> None:
-    """Ends it. A cancellation inside the client is not ours: taken for one, it would end the worker."""
     if client is not None:
-        await asyncio.sleep(0)  # a consumer that was just assigned has a task that must begin before it can be ended
-        stopping = asyncio.create_task(client.stop())
-        try:
-            await asyncio.wait([stopping], timeout=REQUEST_TIMEOUT_MS / 1_000)
-        finally:
-            stopping.cancel()
-        await asyncio.wait([stopping], timeout=1.0)
-        if stopping.done() and not stopping.cancelled():
-            error = stopping.exception()
-            # Of Kafka's own: it is of no use any more, and its connections die with it.
-            if error is not None and not isinstance(error, KafkaError | OSError):
-                raise error
+        await end_client(client, REQUEST_TIMEOUT_MS / 1_000)
 
 
 class KafkaSink:

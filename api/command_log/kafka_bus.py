@@ -8,7 +8,6 @@ works on, and is replaced, in case it has locked itself up for that partition, w
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from api.errors import ApiError
 from api.timers import in_time, timers_of
 from eventstore.codec import COMMAND_SIZE_BYTES_MAX
 from eventstore.command_topic import TopicUnusable, check_topic
+from eventstore.kafka_client import end_client
 from telemetry import logs, metrics
 
 REQUEST_TIMEOUT_MS = 3_000
@@ -77,7 +77,7 @@ class KafkaBus:
         producer, self._producer = self._producer, None
         self._why = "stopped"
         if producer is not None:
-            await _close(producer)
+            await end_client(producer, STOP_S)
         if self._stopping:
             await asyncio.wait(self._stopping, timeout=STOP_S)
 
@@ -106,7 +106,7 @@ class KafkaBus:
     async def _drop_probe(self) -> None:
         probe, self._probe = self._probe, None
         if probe is not None:
-            await _close(probe)
+            await end_client(probe, STOP_S)
 
     async def send(self, shard: int, key: bytes, value: bytes) -> Ack:
         """See `bus.CommandBus`."""
@@ -122,10 +122,11 @@ class KafkaBus:
         except MessageSizeTooLargeError:
             raise ApiError("command_too_large", limit_bytes=COMMAND_SIZE_BYTES_MAX) from None
         except (KafkaError, TimeoutError, OSError, AssertionError) as error:
-            if delivery is not None and not delivery.done():
-                delivery.add_done_callback(_forget)
             self._fail(producer, error, shard, began)
             raise BusUncertain(type(error).__name__) from error
+        finally:
+            if delivery is not None and not delivery.done():  # given up, or the caller was cancelled
+                delivery.add_done_callback(_forget)
         self._written[shard] = time.monotonic()
         return Ack(shard=shard, offset=written.offset)
 
@@ -154,7 +155,7 @@ class KafkaBus:
 
     def _let_go(self, producer: AIOKafkaProducer) -> None:
         """Closes it in the background, which sends what it has in hand."""
-        closing = asyncio.create_task(_close(producer))
+        closing = asyncio.create_task(end_client(producer, STOP_S))
         self._stopping.add(closing)
         closing.add_done_callback(self._stopping.discard)
 
@@ -192,7 +193,7 @@ class KafkaBus:
             await producer.start()
             await producer.partitions_for(self._topic)
         except BaseException:
-            await _close(producer)
+            await end_client(producer, STOP_S)
             raise
         return producer
 
@@ -215,12 +216,6 @@ async def _acknowledged(delivery: "asyncio.Future[Any]", timeout_s: float) -> An
     if not delivery.done():
         raise TimeoutError
     return delivery.result()
-
-
-async def _close(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(STOP_S):
-            await client.stop()
 
 
 def _forget(delivery: "asyncio.Future[object]") -> None:

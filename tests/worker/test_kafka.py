@@ -2,9 +2,9 @@
 
 import asyncio
 import gc
-from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from devnet.kafka_server import KafkaServer
 from worker import kafka
@@ -14,7 +14,7 @@ from worker.source import LogUnavailable
 NOBODY = ("127.0.0.1:1",)
 
 
-class Endless:
+class Endless(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
     """A client that tries again and again, as aiokafka's does while the group has no coordinator."""
 
     async def commit(self, _offsets: object) -> None:
@@ -31,15 +31,14 @@ async def test_a_commit_without_a_coordinator_ends_in_time(monkeypatch: pytest.M
     monkeypatch.setattr(kafka, "COMMIT_S", 0.05)
     monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_MS", 50)
     source = KafkaSource(NOBODY, "commands")
-    reader: Any = Endless()
-    source._reader = reader
+    source._reader = Endless(bootstrap_servers=NOBODY)
     async with asyncio.timeout(5):
         with pytest.raises(LogUnavailable):
             await source.commit({0: 1})
         await source.close()
 
 
-class CancelsItself:
+class CancelsItself(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
     """A client whose inner task is cancelled before it has begun, so that its `stop` seems to be cancelled."""
 
     async def stop(self) -> None:
@@ -50,8 +49,7 @@ class CancelsItself:
 async def test_a_client_that_cancels_itself_does_not_cancel_the_worker() -> None:
     """Seen when Kafka was restarted: both workers ended."""
     source = KafkaSource(NOBODY, "commands")
-    reader: Any = CancelsItself()
-    source._reader = reader
+    source._reader = CancelsItself(bootstrap_servers=NOBODY)
     await source.close()
 
 

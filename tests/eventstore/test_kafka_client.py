@@ -1,0 +1,137 @@
+"""A client of Kafka that is ended leaves no task and no connection, however it breaks on the way."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from devnet.kafka_server import KafkaServer
+from devnet.servers import unique_topic
+from eventstore import kafka_client
+from eventstore.command_topic import create_topic
+from eventstore.kafka_client import end_client
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for what hangs."""
+    monkeypatch.setattr(kafka_client, "PART_S", 0.2)
+
+
+@pytest.fixture
+async def topic(kafka: str) -> str:
+    """A topic of one shard."""
+    name = unique_topic()
+    await create_topic((kafka,), name, 1)
+    return name
+
+
+def others() -> set["asyncio.Task[Any]"]:
+    """All tasks but the caller."""
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+@pytest.fixture
+async def before() -> set["asyncio.Task[Any]"]:
+    """The tasks that are not a client's."""
+    return others()
+
+
+@pytest.fixture
+async def reader(kafka: str, topic: str, before: object) -> AIOKafkaConsumer:
+    """A consumer in the middle of a fetch."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id="formstate-test", enable_auto_commit=False)
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, 0)])
+    await consumer.getmany(timeout_ms=50)
+    return consumer
+
+
+def transports(client: AIOKafkaConsumer | AIOKafkaProducer) -> list[Any]:
+    """Those of all its connections."""
+    connected = client._client if isinstance(client, AIOKafkaConsumer) else client.client
+    return [each._writer.transport for each in connected._conns.values()]
+
+
+async def cancelled() -> None:
+    """As if an inner task had been cancelled before it began."""
+    raise asyncio.CancelledError
+
+
+async def broken() -> None:
+    """As if the broker had gone."""
+    raise KafkaConnectionError
+
+
+async def endless() -> None:
+    """As if it was tried again and again."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("part", ["_coordinator", "_fetcher"])
+@pytest.mark.parametrize("close", [cancelled, broken, endless])
+async def test_a_part_that_breaks_leaves_nothing(
+    reader: AIOKafkaConsumer, before: set["asyncio.Task[Any]"], part: str, close: Any
+) -> None:
+    """Whoever ends the client goes on; the other parts' tasks end, and so do the connections."""
+    opened = transports(reader)
+    ending, getattr(reader, part).close = getattr(reader, part).close, close
+    await end_client(reader, 0.2)
+    assert opened
+    assert all(each.is_closing() for each in opened)
+    getattr(reader, part).close = ending
+    await asyncio.wait([asyncio.ensure_future(ending())], timeout=1)
+    await asyncio.sleep(0.05)
+    assert others() <= before
+
+
+async def test_an_error_of_our_own_is_told(reader: AIOKafkaConsumer) -> None:
+    """It would be a fault of the program; what can be ended is ended all the same."""
+
+    async def wrong() -> None:
+        raise LookupError("no such thing")
+
+    opened = transports(reader)
+    ending, reader._coordinator.close = reader._coordinator.close, wrong
+    with pytest.raises(LookupError):
+        await end_client(reader, 0.2)
+    assert all(each.is_closing() for each in opened)
+    await ending()
+
+
+async def test_whoever_is_cancelled_meanwhile_leaves_nothing(reader: AIOKafkaConsumer) -> None:
+    """A process that is told to end again does not wait for a client that hangs, and does not leave it open either."""
+    opened = transports(reader)
+    ending, reader._coordinator.close = reader._coordinator.close, endless
+    caller = asyncio.create_task(end_client(reader, 60))
+    await asyncio.sleep(0.05)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert all(each.is_closing() for each in opened)
+    await ending()
+
+
+async def test_a_broker_that_hangs_keeps_no_connection(kafka_server: KafkaServer) -> None:
+    """With more written than the socket takes, a polite close would wait for it for ever."""
+    topic = unique_topic()
+    await create_topic((kafka_server.bootstrap_servers,), topic, 1)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap_servers, max_request_size=9_000_000)
+    await producer.start()
+    await producer.send_and_wait(topic, b"first", partition=0)
+    os.kill(kafka_server.pid, signal.SIGSTOP)
+    try:
+        sent = await producer.send(topic, bytes(8_000_000), partition=0)
+        await asyncio.sleep(0.2)
+        opened = transports(producer)
+        assert any(each.get_write_buffer_size() for each in opened)
+        await end_client(producer, 0.2)
+        await asyncio.sleep(0)
+        assert all(each._sock is None for each in opened)
+        sent.cancel()
+    finally:
+        os.kill(kafka_server.pid, signal.SIGCONT)
