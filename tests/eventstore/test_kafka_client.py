@@ -84,8 +84,7 @@ async def test_a_part_that_breaks_leaves_nothing(
     assert opened
     assert all(each.is_closing() for each in opened)
     getattr(reader, part).close = ending
-    await asyncio.wait([asyncio.ensure_future(ending())], timeout=1)
-    await asyncio.sleep(0.05)
+    await asyncio.wait([asyncio.ensure_future(ending()), *(others() - before)], timeout=5)
     assert others() <= before
 
 

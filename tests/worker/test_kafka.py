@@ -23,6 +23,7 @@ class Endless(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
 
     async def stop(self) -> None:
         """Never done either."""
+        self._closed = True
         await asyncio.Event().wait()
 
 
@@ -43,6 +44,7 @@ class CancelsItself(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
 
     async def stop(self) -> None:
         """Ends as if somebody had cancelled it."""
+        self._closed = True
         raise asyncio.CancelledError
 
 
