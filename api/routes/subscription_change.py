@@ -54,7 +54,8 @@ async def change(call: Call[SubscriptionChange, None]) -> SubscriptionShown:
         outcome = await call.draft(f"account:{account_id}").submit(_command(call))
     except ApiError as error:
         if error.code == "upgrade_not_paid":
-            raise _upgrade(call, str(error.detail.get("plan", body.plan))) from None
+            plan_id, seats = str(error.detail.get("plan", body.plan)), error.detail.get("seats", body.seats)
+            raise _upgrade(call, plan_id, seats) from None
         raise
     # Other processes see the stamp within a second; this one takes the new limits now.
     services.identities.cache.stamped((f"account:{account_id}",))
@@ -86,12 +87,14 @@ def _is_on(call: Call[SubscriptionChange, None], plan_id: str) -> bool:
     return subscription is not None and subscription.plan.id == plan_id
 
 
-def _upgrade(call: Call[SubscriptionChange, None], plan: str) -> ApiError:
-    """The refusal with the call that buys what was asked for, where that is sold by a call."""
-    services, seats = call.services, call.body.seats
-    wanted = {"plan": plan} | ({} if seats is None else {"seats": seats})
-    sold = services.billing.name != "none" and plan in services.plans and services.billing.sells(services.plans[plan])
-    error = ApiError("upgrade_not_paid", plan=plan, checkout=checkout_call(wanted) if sold else None)
+def _upgrade(call: Call[SubscriptionChange, None], plan_id: str, seats: int | None) -> ApiError:
+    """The refusal with the call that buys what was asked for, where a call would be let buy it."""
+    services, plan = call.services, call.services.plans.get(plan_id)
+    by_call = plan is not None and not plan.closed and services.billing.name != "none"
+    sold = plan is not None and by_call and services.billing.sells(plan)
+    # As many as were refused: a page for one seat would sell less than the account has.
+    wanted = {"plan": plan_id} | ({"seats": seats} if plan is not None and plan.per_seat and seats else {})
+    error = ApiError("upgrade_not_paid", plan=plan_id, checkout=checkout_call(wanted) if sold else None)
     if services.settings.billing.pricing_url is not None:
         error.detail = {**error.detail, "pricing_url": services.settings.billing.pricing_url}
     return error

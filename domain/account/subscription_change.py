@@ -140,7 +140,9 @@ def _require_no_dearer(known: Subscription, change: ScheduledChange) -> None:
     dearer = (then is None and change.plan != known.plan) or (now is not None and then is not None and then > now)
     more = change.terms.credits_for(change.seats) > known.terms.credits_for(known.seats)
     if dearer or more:
-        raise PaymentRequired("upgrade_not_paid", "What costs more has to be bought.", plan=change.plan)
+        raise PaymentRequired(
+            "upgrade_not_paid", "What costs more has to be bought.", plan=change.plan, seats=change.seats
+        )
 
 
 def _same(scheduled: ScheduledChange, change: ScheduledChange) -> bool:

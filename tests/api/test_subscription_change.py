@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
+from api.account_plan import terms_of
 from api.billing.settings import BillingSettings
-from api.plans import load_plans
+from api.plans import Plans, load_plans
 from api.rfc3339 import format_instant
+from domain.account.subscription import ConfirmSubscription
 from domain.instant import DAY
+from tests.api.billing.paying import sold_plans
 from tests.api.clock import Clock
 from tests.api.company import organization
 from tests.api.running import Answer, Person, Running, application
@@ -305,6 +309,41 @@ async def test_a_closed_plan_is_kept_and_sold_to_nobody(app: Running, admin: Per
         assert (await subscribed(app, admin, other, plan="lite", seats=1, reference="by hand"))["plan"] == "lite"
     finally:
         object.__setattr__(app.services, "plans", kept)
+
+
+@pytest.mark.parametrize(
+    ("closed", "seats", "wanted", "body"),
+    [
+        (False, 2, {"seats": 3}, {"plan": "team", "seats": 3}),
+        (False, None, {"plan": "team", "seats": 2}, {"plan": "team", "seats": 2}),
+        (True, 2, {"seats": 3}, None),
+    ],
+)
+async def test_change_402_names_a_call_that_is_let_buy(
+    closed: bool, seats: int | None, wanted: dict[str, Any], body: dict[str, Any] | None
+) -> None:
+    """As many seats as were refused, by a checkout; none for a plan that is closed, which no checkout sells."""
+    shipped = sold_plans()
+    plans = Plans(
+        {name: each if name != "team" else structs.replace(each, closed=closed) for name, each in shipped.items()}
+    )
+    billing = BillingSettings(provider="stripe", stripe_secret_key="sk_test_none")
+    async with application(billing=billing, plans=plans) as app:
+        person, plan = await app.register(), "pro" if seats is None else "team"
+        confirmed = ConfirmSubscription(
+            plan=plan,
+            terms=terms_of(plans[plan]),
+            status="active",
+            seats=seats,
+            renews_by_itself=True,
+            occurred_at=app.services.clock(),
+            reference="before there was a provider",
+        )
+        await app.command(f"account:{person.id}", confirmed)
+        refused = await change(app, person, wanted)
+        assert (refused.status, refused.code) == (402, "upgrade_not_paid")
+        checkout = refused.json["error"]["checkout"]
+        assert checkout == (body and {"method": "POST", "path": "/billing/checkout", "body": body})
 
 
 async def test_what_a_provider_bills_ends_without_its_news(clock: Clock) -> None:
