@@ -1,16 +1,15 @@
 """How a client of Kafka is ended: in time, and with nothing of it left, whatever state its brokers or it are in."""
 
-# ruff: noqa: SLF001  # the client has no other way to be ended for certain; a test walks each of these parts
+# ruff: noqa: SLF001  # the client has no other way to be ended for certain; a test breaks each of these parts
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 PART_S = 1.0
-"""How long each part may take of a client that did not end as a whole."""
+"""How long a client may take for each step where it did not end as a whole."""
 
 
 async def end_client(client: AIOKafkaConsumer | AIOKafkaProducer, timeout_s: float) -> None:
@@ -33,7 +32,7 @@ async def end_client(client: AIOKafkaConsumer | AIOKafkaProducer, timeout_s: flo
         raise error
 
 
-async def _over(task: "asyncio.Task[None]", timeout_s: float) -> None:
+async def _over(task: "asyncio.Future[Any]", timeout_s: float) -> None:
     """Waits for it, and cancels it after that time. What it raised is its own."""
     try:
         await asyncio.wait([task], timeout=timeout_s)
@@ -47,12 +46,20 @@ async def _over(task: "asyncio.Task[None]", timeout_s: float) -> None:
 async def _end_parts(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     """The client's own `stop` gives up at the first part that breaks: its tasks and connections would stay for good."""
     of_consumer = isinstance(client, AIOKafkaConsumer)
-    parts = (client._coordinator, client._fetcher) if of_consumer else (client._sender,)
     connected = client._client if of_consumer else client.client
+    parts = (connected, client._coordinator, client._fetcher) if of_consumer else (connected, client._sender)
+    tasks = [task for part in parts if part is not None for task in _tasks(part)]
     writers = [each._writer for each in connected._conns.values() if each._writer is not None]
-    endings: list[Coroutine[Any, Any, None]] = [each.close() for each in (*parts, connected) if each is not None]
-    for ending in endings:
-        await _over(asyncio.create_task(ending), PART_S)
+    for task in tasks:
+        task.cancel()
+    await _over(asyncio.gather(*tasks, return_exceptions=True), PART_S)
+    await _over(asyncio.create_task(connected.close()), PART_S)
     for writer in writers:
         # Closed politely, a socket waits for its broker to take what was written, which one that hangs does not.
         writer.transport.abort()
+
+
+def _tasks(part: object) -> list["asyncio.Task[Any]"]:
+    """Those that a part of a client holds, by themselves or in sets."""
+    held = [each if isinstance(each, set) else [each] for each in vars(part).values()]
+    return [each for some in held for each in some if isinstance(each, asyncio.Task)]
