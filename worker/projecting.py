@@ -23,26 +23,18 @@ Place = tuple[str, str]
 """(collection, key)."""
 
 
-class Touch(Struct, kw_only=True, gc=False):
+class Touch(Struct, gc=False):
     """One document, and the events of the round that change it."""
 
     projection: AnyProjection
-    key: str
+    place: Place
+    shard: int
+    """That of its stream."""
     events: list[Recorded]
     document: Any = None
     """As it was before the round, then as it is after it; `None` where there is none."""
     size_bytes: int = 0
     """As it is stored."""
-
-    @property
-    def place(self) -> Place:
-        """Where the document is."""
-        return self.projection.collection, self.key
-
-    @property
-    def shard(self) -> int:
-        """That of its stream."""
-        return self.events[0].shard
 
 
 class Touched:
@@ -64,7 +56,7 @@ class Touched:
                 if known is not None:
                     known.events.append(each)
                     continue
-                by_key[key] = made = Touch(projection=projection, key=key, events=[each])
+                by_key[key] = made = Touch(projection, (projection.collection, key), each.shard, [each])
                 if kind not in projection.begun_by:
                     self._continued.append(made)
         self._touches = {projection: list(by_key.values()) for projection, by_key in touches.items()}
@@ -85,7 +77,8 @@ class Touched:
             kept = cache.get(touch.place)
             if kept is None:
                 self._missing.append(touch)
-                wanted.setdefault(touch.projection.collection, []).append((touch.shard, touch.key))
+                collection, key = touch.place
+                wanted.setdefault(collection, []).append((touch.shard, key))
             else:
                 touch.document = kept.document
         return wanted
@@ -112,18 +105,13 @@ class Touched:
 
 
 def _change(projection: AnyProjection, touch: Touch) -> Change:
+    _, key = touch.place
     document = touch.document
     if document is None:
-        return Change(shard=touch.shard, key=touch.key, owner="", sort="", doc=None)
+        return Change(shard=touch.shard, key=key, owner="", sort="", doc=None)
     doc = projection.encode(document)
     touch.size_bytes = len(doc)
-    return Change(
-        shard=touch.shard,
-        key=touch.key,
-        owner=projection.owner(document),
-        sort=projection.sort(document),
-        doc=doc,
-    )
+    return Change(shard=touch.shard, key=key, owner=projection.owner(document), sort=projection.sort(document), doc=doc)
 
 
 class Kept(Struct, frozen=True, gc=False):
