@@ -25,6 +25,7 @@ from api.billing.stripe_facts import (
 )
 from api.billing.stripe_missed import NEWS, before_its_end
 from api.billing.stripe_pages import close_others
+from api.billing.stripe_paid import paid_credits
 from api.billing.stripe_seconds import bought_metadata, end_seconds, is_second, seconds, that_count
 from api.billing.stripe_webhooks import Hint, hint_of, verify
 from api.errors import ApiError
@@ -235,12 +236,15 @@ class StripeProvider:
         counts = in_force(that_count(subscriptions, account), account)
         if counts is None:
             return ()
-        told = [subscription_fact(counts, account, self._plans, asked_at=asked_at, news=news)]
+        told = [await self._fact(counts, account, asked_at, news)]
         before = before_its_end(counts, await self._customers.subscription(account))
         if before is not None:
-            ended_at = before["ended_at"] * SECOND
-            told.insert(0, subscription_fact(before, account, self._plans, asked_at=ended_at, news=NEWS))
+            told.insert(0, await self._fact(before, account, before["ended_at"] * SECOND, NEWS))
         return told
+
+    async def _fact(self, subscription: Thing, account: str, asked_at: Instant, news: str) -> Told:
+        credits = await paid_credits(self._stripe, subscription, self._plans)
+        return subscription_fact(subscription, account, self._plans, asked_at=asked_at, news=news, credits_paid=credits)
 
     async def look(self, tell: Callable[[Sequence[Told]], Awaitable[object]]) -> None:
         """See `BillingProvider`: it tells all, for days."""

@@ -154,8 +154,22 @@ class StripeClient:
         return True
 
     async def invoice(self, invoice_id: str) -> Thing:
-        """An invoice."""
-        return await self._asked(self._api.invoices.retrieve_async(invoice_id))
+        """An invoice with its lines."""
+        return await self._with_lines(await self._asked(self._api.invoices.retrieve_async(invoice_id)))
+
+    async def paid_invoices(self, subscription_id: str) -> Sequence[Thing]:
+        """The newest paid invoices of a subscription, with their lines."""
+        found = await self._asked(
+            self._api.invoices.list_async({"subscription": subscription_id, "status": "paid", "limit": PAGE})
+        )
+        return [await self._with_lines(each) for each in found["data"]]
+
+    async def _with_lines(self, invoice: Thing) -> Thing:
+        """Stripe shows the first ten lines, others to who asks for them."""
+        if not invoice["lines"]["has_more"]:
+            return invoice
+        lines = await self._asked(self._api.invoices.line_items.list_async(invoice["id"], {"limit": PAGE}))
+        return {**invoice, "lines": lines}
 
     async def invoice_of(self, payment_id: str) -> Thing | None:
         """The invoice that a payment intent has paid, with its lines; `None` for all other payments."""

@@ -112,9 +112,9 @@ def invoice_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
     account = account_of(about)
     if account is None or payment is None or invoice.get("currency") != CURRENCY or not payment["amount_received"]:
         return ()
-    lines = [(line, plan_with(plans, _priced(line))) for line in invoice["lines"]["data"]]
-    sold = [(line, plan) for line, plan in lines if plan is not None and plan.price]
-    credits = sum(plan.monthly_credits * line["amount"] * MICRO_PER_CENT // (plan.price or 1) for line, plan in sold)
+    sold = sold_lines(invoice, plans)
+    ends_at = max((line["period"]["end"] for line, _ in sold), default=0)
+    credits = billed_credits(sold, ends_at)
     if credits <= 0:
         return ()
     period = _paid_period(sold)
@@ -132,6 +132,25 @@ def invoice_facts(purchase: StripePurchase, plans: Plans) -> Sequence[Told]:
     )
     told = Told(account_id=account, command=confirmed, command_id=derived("payment.confirm", payment["id"]))
     return [told, *_gone(account, payment, purchase)]
+
+
+def sold_lines(invoice: Mapping[str, Any], plans: Plans) -> Sequence[tuple[Mapping[str, Any], Plan]]:
+    """The invoice's lines that are of plans with a price."""
+    lines = [(line, plan_with(plans, priced(line))) for line in invoice["lines"]["data"]]
+    return [(line, plan) for line, plan in lines if plan is not None and plan.price]
+
+
+def billed_credits(sold: Sequence[tuple[Mapping[str, Any], Plan]], ends_at: int) -> MicroCredits:
+    """What lines stand for of the period that ends then, as they cost it.
+
+    A change in a period's midst has two: what is left of it with the new plan, and, below zero, with the old one. What
+    is billed afterwards, for a period that is over, has granted nothing.
+    """
+    return sum(
+        plan.monthly_credits * line["amount"] * MICRO_PER_CENT // (plan.price or 1)
+        for line, plan in sold
+        if line["period"]["end"] == ends_at
+    )
 
 
 def _paid_period(sold: Sequence[tuple[Mapping[str, Any], Plan]]) -> PaidPeriod:
@@ -153,7 +172,7 @@ def subscription_of(invoice: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _priced(line: Mapping[str, Any]) -> str:
+def priced(line: Mapping[str, Any]) -> str:
     """The price of an invoice's line."""
     price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
     return str(price.get("id") if isinstance(price, Mapping) else price)
@@ -220,7 +239,13 @@ def in_force(subscriptions: Sequence[Mapping[str, Any]], account: str) -> Mappin
 
 
 def subscription_fact(
-    subscription: Mapping[str, Any], account: str, plans: Plans, *, asked_at: Instant, news: str
+    subscription: Mapping[str, Any],
+    account: str,
+    plans: Plans,
+    *,
+    asked_at: Instant,
+    news: str,
+    credits_paid: MicroCredits | None = None,
 ) -> Told:
     """How the account's subscription stands. 409 `price_unknown` where no plan has its price.
 
@@ -242,7 +267,8 @@ def subscription_fact(
         period_end=item["current_period_end"] * SECOND,
         seats=item["quantity"] if plan.per_seat else None,
         renews_by_itself=False,
-        paid=_is_paid(subscription),
+        paid=is_paid(subscription),
+        credits_paid=credits_paid,
     )
     check(command)
     return Told(
@@ -250,7 +276,7 @@ def subscription_fact(
     )
 
 
-def _is_paid(subscription: Mapping[str, Any]) -> bool:
+def is_paid(subscription: Mapping[str, Any]) -> bool:
     """Whether the running period is: Stripe begins it, and collects for it about an hour later."""
     invoice = subscription.get("latest_invoice")
     return not isinstance(invoice, Mapping) or invoice["status"] == "paid"

@@ -136,6 +136,9 @@ class _Routes:
             limit = int(params.get("limit", 10))
             data = [self._expanded(each, inner) for each in found[:limit]]
             return {"object": "list", "data": data, "has_more": len(found) > limit, "url": f"/v1/{path}"}
+        if path.endswith("/lines"):
+            invoice_id = path.split("/")[1]
+            return {**shop.find(invoice_id, "invoice")["lines"], "url": f"/v1/{path}"}
         folder, _, object_id = path.rpartition("/")
         return self._expanded(shop.find(object_id, _KINDS[folder]), expand)
 

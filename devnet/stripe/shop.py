@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from devnet.stripe.invoice_lines import first_lines, prorated, whole
+
 PERIOD_S = 30 * 86_400
 SESSION_S = 86_400
 Thing: TypeAlias = dict[str, Any]
@@ -210,14 +212,19 @@ class DevStripe:
         self._paid(invoice)
         self._tell("invoice.paid", invoice)
 
-    def change(self, subscription_id: str, *, price: str | None = None, quantity: int | None = None) -> None:
-        """The customer takes another plan, or other seats."""
+    def change(
+        self, subscription_id: str, *, price: str | None = None, quantity: int | None = None, invoiced: bool = True
+    ) -> None:
+        """The customer takes another plan, or other seats; what that costs is paid at once, or not `invoiced`."""
         subscription = self.find(subscription_id, "subscription")
         item = subscription["items"]["data"][0]
+        before = dict(item)
         if price is not None:
             item["price"] = self.prices[price].shown()
         if quantity is not None:
             item["quantity"] = quantity
+        if invoiced:
+            self._invoice(subscription, paid=True, lines=prorated(before, item, int(time.time())))
         self._tell("customer.subscription.updated", subscription)
 
     def cancel(self, subscription_id: str) -> None:
@@ -314,16 +321,17 @@ class DevStripe:
         if not trial_days:
             self._invoice(subscription, paid=True)
 
-    def _invoice(self, subscription: Thing, *, paid: bool | None) -> None:
+    def _invoice(self, subscription: Thing, *, paid: bool | None, lines: Sequence[Thing] = ()) -> None:
         item = subscription["items"]["data"][0]
-        cents = item["price"]["unit_amount"] * item["quantity"]
+        reason = "subscription_cycle" if "latest_invoice" in subscription else "subscription_create"
         invoice = self._new(
             "in_",
             "invoice",
             status="draft" if paid is None else "open",
-            billing_reason="subscription_cycle" if "latest_invoice" in subscription else "subscription_create",
+            billing_reason="subscription_update" if lines else reason,
             customer=subscription["customer"],
-            amount_due=cents,
+            subscription=subscription["id"],
+            amount_due=max(sum(each["amount"] for each in lines or [whole(item)]), 0),
             amount_paid=0,
             currency=item["price"]["currency"],
             period_start=item["current_period_start"],
@@ -332,7 +340,7 @@ class DevStripe:
                 "type": "subscription_details",
                 "subscription_details": {"subscription": subscription["id"], "metadata": subscription["metadata"]},
             },
-            lines={"object": "list", "data": [_invoiced(item, cents)], "has_more": False},
+            lines={"object": "list", "data": list(lines) or [whole(item)], "has_more": False},
         )
         subscription["latest_invoice"] = invoice["id"]
         if paid:
@@ -340,8 +348,10 @@ class DevStripe:
         self._tell({None: "invoice.created", True: "invoice.paid", False: "invoice.payment_failed"}[paid], invoice)
 
     def _paid(self, invoice: Thing) -> None:
-        payment = self._charge(invoice["customer"], invoice["amount_due"], invoice["currency"])
         invoice |= {"status": "paid", "amount_paid": invoice["amount_due"]}
+        if invoice["amount_due"] == 0:
+            return
+        payment = self._charge(invoice["customer"], invoice["amount_due"], invoice["currency"])
         self._new(
             "inpay_",
             "invoice_payment",
@@ -366,19 +376,12 @@ class DevStripe:
         )
 
 
-def _invoiced(item: Thing, cents: int) -> Thing:
-    return {
-        "id": f"il_{secrets.token_hex(8)}",
-        "object": "line_item",
-        "amount": cents,
-        "currency": item["price"]["currency"],
-        "quantity": item["quantity"],
-        "period": {"start": item["current_period_start"], "end": item["current_period_end"]},
-        "pricing": {"type": "price_details", "price_details": {"price": item["price"]["id"]}},
-    }
-
-
 def public(thing: Thing, expand: Sequence[str] = ()) -> Thing:
     """A copy as Stripe shows it: lines only to who asks for them, nothing of what is ours."""
     hidden = {"later"} if "line_items" in expand else {"later", "line_items"}
-    return copy.deepcopy({name: value for name, value in thing.items() if name not in hidden})
+    if thing["object"] == "invoice":
+        hidden.add("subscription")  # it is found by that, and shows it as its parent
+    shown = copy.deepcopy({name: value for name, value in thing.items() if name not in hidden})
+    if thing["object"] == "invoice":
+        shown["lines"] = first_lines(shown["lines"])
+    return shown

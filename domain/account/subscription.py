@@ -47,6 +47,9 @@ class ConfirmSubscription(Command, frozen=True, kw_only=True, tag="subscription.
     """`None` of a plan by the seat: as many as the account had with it, or one."""
     paid: bool = True
     """False: the period has begun, but its money is still to come. It is granted nothing until news say that it has."""
+    credits_paid: MicroCredits | None = None
+    """Of a period that was not billed as it is now, as by a change in its midst: the credits that its payments stand
+    for so far. It is granted no more. `None`: what the plan grants for the whole of it."""
     renews_by_itself: bool | None = None
     """When its period ends: renewed where nobody bills it, else past due. `None`: time changes nothing, as it was
     before there were periods."""
@@ -209,6 +212,8 @@ def _credits(
     assert start is not None
     assert end is not None
     entitled = subscription_period.entitlement(command.plan, command.terms, command.seats)
+    if command.credits_paid is not None:
+        entitled = min(entitled, command.credits_paid)
     before = known.period_credits
     if before is not None and replaced:
         before = structs.replace(before, amount=max(before.amount - sum(replaced.values()), 0))
