@@ -12,11 +12,9 @@ from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Price, Usage
 from domain.instant import MINUTE, SECOND
 from domain.message import Command
-from domain.recorded import Recorded
 from eventstore import codec
 from projections import credits
 from tests.domain.account.asking import add
-from tests.projections.histories import METADATA
 from tests.worker.bench import Bench
 from worker.projecting import DOCUMENT_BYTES, DocumentCache, Touch
 from worker.recent import Recent
@@ -140,12 +138,7 @@ def test_documents_are_kept_by_what_they_hold() -> None:
 
 def _touch(shard: int, account_id: str) -> Touch:
     view = credits.CreditsView(account_id=account_id)
-    funded = AddCredits(grant_id="grant_1", amount=1, source="test", reference="r")
-    [event] = AGGREGATE.decide(AGGREGATE.initial(), funded, AT)
-    recorded = Recorded(
-        stream=f"account:{account_id}", version=1, shard=shard, seq=1, at=AT, metadata=METADATA, event=event
-    )
-    return Touch(projection=credits.PROJECTION, key=account_id, events=[recorded], document=view)
+    return Touch(credits.PROJECTION, (credits.PROJECTION.collection, account_id), shard, [], view)
 
 
 async def test_documents_weigh_what_was_stored() -> None:
