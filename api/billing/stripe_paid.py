@@ -1,13 +1,14 @@
 """What of a subscription's running period was billed and paid: it is granted the credits of that, and no more.
 
 Who takes another plan or more seats in mid-period pays for the rest of it, at once, with the next invoice or not at
-all, as the operator has set the customer portal. Stripe shows the new plan in each case.
+all, as the operator has set the customer portal. Stripe shows the new plan in each case. Of a trial nothing is paid:
+its credits are those of one seat, however many are asked for, and of a plan that has trials.
 """
 
 from collections.abc import Mapping
 
 from api.billing.stripe_client import StripeClient, Thing
-from api.billing.stripe_facts import billed_credits, is_paid, priced, sold_lines
+from api.billing.stripe_facts import billed_credits, is_paid, plan_with, priced, sold_lines
 from api.plans import Plans
 from domain.money import MicroCredits
 
@@ -15,13 +16,16 @@ from domain.money import MicroCredits
 async def paid_credits(stripe: StripeClient, subscription: Thing, plans: Plans) -> MicroCredits | None:
     """The credits that the paid invoices of the running period stand for.
 
-    `None` where that is no question: its last invoice is for what it is now, or it is granted nothing, or is a trial.
+    `None` where that is no question: its last invoice is for what it is now, or it is granted nothing.
     """
+    item = subscription["items"]["data"][0]
+    plan = plan_with(plans, item["price"]["id"])
+    if plan is not None and subscription["status"] == "trialing":
+        return plan.credits_for(1) if plan.trial_days else 0
     if subscription["status"] != "active" or not is_paid(subscription) or _is_billed(subscription):
         return None
-    ends_at: int = subscription["items"]["data"][0]["current_period_end"]
     invoices = await stripe.paid_invoices(subscription["id"])
-    return max(sum(billed_credits(sold_lines(each, plans), ends_at) for each in invoices), 0)
+    return max(sum(billed_credits(sold_lines(each, plans), item["current_period_end"]) for each in invoices), 0)
 
 
 def _is_billed(subscription: Thing) -> bool:

@@ -20,6 +20,7 @@ from tests.api.running import Answer, Person, Running, application
 PRICES = (
     Price(id="price_pro", cents=2_000, monthly=True),
     Price(id="price_team", cents=1_500, monthly=True),
+    Price(id="price_crew", cents=1_500, monthly=True),
     Price(id="price_pack", cents=10_000, monthly=False),
     Price(id="price_plain", cents=1_234, monthly=False),
     Price(id="price_euro", cents=10_000, monthly=False, currency="eur"),
@@ -29,10 +30,11 @@ WEBHOOK = "/billing/webhooks/stripe"
 
 
 def sold_plans() -> Plans:
-    """The shipped plans, pro and team for sale, and top-ups: 100 dollars for 110 credits, and one in euros."""
+    """The shipped plans, pro, team and crew (with a trial) for sale; 110 credits for 100 dollars, and some in euros."""
     shipped = load_plans()
     prices = {"pro": "price_pro", "team": "price_team"}
     plans = {name: structs.replace(plan, stripe_price=prices.get(name)) for name, plan in shipped.items()}
+    plans["crew"] = structs.replace(plans["team"], id="crew", stripe_price="price_crew", trial_days=14)
     packs = [
         TopUp(id="bonus", title="110 credits", price=100 * MICRO, credits=110 * MICRO, stripe_price="price_pack"),
         TopUp(id="euro", title="In euros", price=100 * MICRO, credits=100 * MICRO, stripe_price="price_euro"),

@@ -108,3 +108,20 @@ async def test_an_invoice_of_many_lines(shop: Shop) -> None:
     (paid,) = shop.stripe.all("invoice_payment", invoice=invoice["id"])
     shop.stripe.refund(paid["payment_intent"])
     assert await balance(shop, person) == "20.000000"
+
+
+async def test_a_trial_of_a_thousand_seats(shop: Shop) -> None:
+    """It has its seats, the credits of one, and none of a dearer plan; all of them come with its first money."""
+    person = await shop.app.register()
+    subscription = (await shop.bought(person, plan="crew", seats=1_000))["subscription"]
+    assert await balance(shop, person) == "15.000000"
+    found = await shop.subscription(person)
+    assert (found["plan"], found["seats"], found["status"]) == ("crew", 1_000, "trialing")
+    shop.stripe.change(subscription, price="price_team", quantity=2_000, invoiced=False)
+    assert await balance(shop, person) == "15.000000"
+    shop.stripe.change(subscription, price="price_crew", quantity=3, invoiced=False)
+    shop.stripe.renew(subscription, paid=None)
+    assert await balance(shop, person) == "15.000000"
+    shop.stripe.collect(subscription)
+    # Three seats' beside those of the trial, which run out with it.
+    assert await balance(shop, person) == "60.000000"
