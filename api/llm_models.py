@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 from api.toml_file import BadFile, TomlFile
 from domain.account.usage import Price
@@ -121,48 +121,14 @@ class LlmModels(Mapping[str, LlmModel]):
             if model.requires is not None and model.requires not in known:
                 raise BadFile(f"model {model.id}: requires: no plan can have {model.requires!r}, which nobody declares")
 
-    def built_in_at(self, base_url: str) -> "LlmModels":
-        """The same with the built-in provider at another address: devnet and stack choose its port at start."""
 
-        def moved(model: LlmModel) -> LlmModel:
-            if not model.built_in:
-                return model
-            there = base_url.rstrip("/")
-            return structs.replace(
-                model, deployments=tuple(structs.replace(each, base_url=there) for each in model.deployments)
-            )
-
-        return LlmModels({name: moved(model) for name, model in self._models.items()})
-
-    def with_model(self, model: LlmModel) -> "LlmModels":
-        """The same with one more model behind the others, or another one in its place."""
-        return LlmModels(self._models | {model.id: model})
-
-
-def upstream(
-    name: str,
-    base_url: str,
-    *,
-    api_key: str | None,
-    price_input: str,
-    price_output: str,
-    price_cached_input: str | None = None,
-    context: int = 131_072,
-    max_output: int | None = None,
-    timeout_s: float = 600.0,
-) -> LlmModel:
-    """The model of `--upstream URL --model NAME`: any OpenAI-compatible server at a stated price."""
-    table = _Table(
-        provider="openai_compatible",
-        base_url=base_url,
-        context=context,
-        max_output=max_output,
-        input=price_input,
-        cached_input=price_cached_input or price_input,
-        output=price_output,
-        timeout_s=timeout_s,
-    )
-    return _Reader(None, name, table, {}).model(api_key=api_key)
+def is_base_url(text: str) -> bool:
+    """Whether a server of models can be reached under it; what its paths are appended to."""
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.hostname) and not (url.query or url.fragment or url.username)
 
 
 def load_llm_models(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> LlmModels:
@@ -175,13 +141,13 @@ def load_llm_models(path: Path | None = None, environ: Mapping[str, str] = os.en
 class _Reader:
     """Makes one table a model."""
 
-    def __init__(self, file: TomlFile | None, name: str, table: _Table, environ: Mapping[str, str]) -> None:
+    def __init__(self, file: TomlFile, name: str, table: _Table, environ: Mapping[str, str]) -> None:
         self._file = file
         self._name = name
         self._table = table
         self._environ = environ
 
-    def model(self, *, api_key: str | None = None) -> LlmModel:
+    def model(self) -> LlmModel:
         table = self._table
         first = _DeploymentTable(
             provider=table.provider,
@@ -193,7 +159,7 @@ class _Reader:
         if max_output > table.context:
             raise self._wrong("max_output", "expected at most the context")
         status, price = self._price()
-        deployments = tuple(self._deployment(each, api_key) for each in (first, *table.fallbacks))
+        deployments = tuple(self._deployment(each) for each in (first, *table.fallbacks))
         return LlmModel(
             id=self._name,
             title=table.title or self._name,
@@ -207,10 +173,10 @@ class _Reader:
             requires=table.requires,
         )
 
-    def _deployment(self, written: _DeploymentTable, api_key: str | None) -> Deployment:
-        url = urlsplit(written.base_url)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment or url.username:
+    def _deployment(self, written: _DeploymentTable) -> Deployment:
+        if not is_base_url(written.base_url):
             raise self._wrong("base_url", 'expected a URL such as "https://api.example.com/v1"')
+        api_key: str | None = None
         if written.api_key_env is not None:
             api_key = self._environ.get(written.api_key_env)
             if not api_key:
@@ -253,8 +219,6 @@ class _Reader:
             raise self._wrong(name, error.message) from error
 
     def _wrong(self, key: str, expected: str) -> BadFile:
-        if self._file is None:
-            return BadFile(f"model {self._name}: {key}: {expected}")
         return self._file.wrong(("models", self._name, key), expected)
 
 

@@ -43,7 +43,7 @@ TAGS = {
 }
 
 
-def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str, Any]:
+def build_openapi(routes: Iterable[Route]) -> dict[str, Any]:
     """The document of these routes, as plain JSON values."""
     shown = [route for route in routes if not route.hidden]
     schemas, examples = Schemas(shown), AnswerExamples(shown)
@@ -61,7 +61,7 @@ def build_openapi(routes: Iterable[Route], *, server_url: str = "/") -> dict[str
             "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": server_url}],
+        "servers": [{"url": "/"}],
         "tags": [{"name": tag, "description": TAGS.get(tag, "")} for tag in tags],
         "paths": paths,
         "components": {

@@ -79,20 +79,18 @@ async def running_services(
     issuers: Issuers = NO_ISSUERS,
     clock: Callable[[], Instant] = system_clock,
     passwords: Passwords | None = None,
-    http: aiohttp.ClientSession | None = None,
 ) -> AsyncIterator[Services]:
     """Everything that handlers use, started; stopped in reverse order when left.
 
-    The store must be reachable and migrated, the bus started; neither is closed here. An `http` session that is
-    passed in stays open as well. In one process with the worker, call `services.commands.poller.poke` after commits.
+    The store must be reachable and migrated, the bus started; neither is closed here. In one process with the worker,
+    call `services.commands.poller.poke` after commits.
     """
     async with AsyncExitStack() as stack:
         shards, master_keys = await store.shards(), MasterKeys(settings.master_keys)
         lookup = await LookupHash.load(store, master_keys)
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
-        if http is None:
-            http = await stack.enter_async_context(outbound_http())
+        http = await stack.enter_async_context(outbound_http())
         commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
         tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
         external = ExternalCommands(commands, sealer, clock)

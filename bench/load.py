@@ -47,7 +47,6 @@ class Result(Struct, kw_only=True):
     took_s: list[float] = field(default_factory=list)
     first_byte_s: list[float] = field(default_factory=list)
     """Until the first byte of the body."""
-    cpu_s: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -178,10 +177,10 @@ async def apply(plan: Plan) -> Result:
     for _, connection in made:
         run.free(connection)
     await asyncio.sleep(plan.warm_up_s)
-    run.counting, started, cpu = True, time.perf_counter(), time.process_time()
+    run.counting, started = True, time.perf_counter()
     await asyncio.sleep(plan.seconds)
     run.counting = run.open = False
-    run.result.seconds, run.result.cpu_s = time.perf_counter() - started, time.process_time() - cpu
+    run.result.seconds = time.perf_counter() - started
     if pacing is not None:
         pacing.cancel()
     for transport, _ in made:

@@ -25,11 +25,9 @@ def environment(database_url: str, kafka: str, topic: str, **others: str) -> dic
 
 
 @contextmanager
-def running(
-    module: Sequence[str], env: Mapping[str, str], log: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(module: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m module…` for the length of the block, then told to end."""
-    process = spawn([sys.executable, "-m", *module], env=env, cwd=ROOT, log=log)
+    process = spawn([sys.executable, "-m", *module], env=env, cwd=ROOT)
     try:
         yield process
     finally:

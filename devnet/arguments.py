@@ -8,8 +8,7 @@ from typing import get_args
 
 from msgspec import Struct
 
-from api.llm_models import load_llm_models
-from api.llm_models import upstream as read_upstream
+from api.llm_models import is_base_url, load_llm_models
 from api.plans import load_plans
 from api.toml_file import BadFile
 from domain.errors import Invalid
@@ -158,17 +157,15 @@ def _upstream(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Ups
             parse_credits(amount, name=option)
         except Invalid as error:
             parser.error(error.message)
-    prices = {"price_input": words.price_input, "price_output": words.price_output}
-    try:
-        read_upstream(words.model, words.upstream, api_key=None, context=words.upstream_context, **prices)
-    except (BadFile, ValueError):
+    if not is_base_url(words.upstream):
         parser.error(f"--upstream {words.upstream!r} is no address: expected one such as https://api.example.com/v1")
     return Upstream(
         base_url=words.upstream,
         model=words.model,
         api_key=words.upstream_key,
+        price_input=words.price_input,
+        price_output=words.price_output,
         context=words.upstream_context,
-        **prices,
     )
 
 

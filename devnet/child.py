@@ -14,6 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+POLL_S = 0.02
+KILL_S = 10
+"""How long what was killed may take to be gone."""
+
 # Runs between fork and the program: drops root, then asks the kernel (PR_SET_PDEATHSIG = 1) to signal this
 # process when its parent dies, even by kill -9, where no handler of the parent could run. It is a program and
 # not a `preexec_fn`, which may deadlock in a process with threads; and it asks after the change of user,
@@ -68,16 +72,16 @@ def spawn(
     return _in_lasting_thread(start)
 
 
-def kill_tree(child: subprocess.Popen[bytes], timeout_s: float = 10) -> None:
+def kill_tree(child: subprocess.Popen[bytes]) -> None:
     """Kill a child and all below it at once with SIGKILL, as a crash would, and wait until they are gone."""
     pids = descendants(child.pid) if child.poll() is None else []
     child.kill()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    child.wait(timeout_s)
-    if not wait_until(lambda: not any(is_running(pid) for pid in pids), timeout_s):
-        raise TimeoutError(f"killed processes did not end within {timeout_s} s: {pids}")
+    child.wait(KILL_S)
+    if not wait_until(lambda: not any(is_running(pid) for pid in pids), KILL_S):
+        raise TimeoutError(f"killed processes did not end within {KILL_S} s: {pids}")
 
 
 def comes_up(child: subprocess.Popen[bytes], is_ready: Callable[[], bool], timeout_s: float) -> bool:
@@ -96,13 +100,13 @@ def comes_up(child: subprocess.Popen[bytes], is_ready: Callable[[], bool], timeo
     return up
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.02) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     """Wait until the condition holds; False when it did not within `timeout_s` seconds. Blocks the thread."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(poll_s)
+        time.sleep(POLL_S)
     return True
 
 

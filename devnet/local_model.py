@@ -96,9 +96,9 @@ def start_local_model(*, port: int = 0, log: Path | None = None, timeout_s: floa
 
 
 @contextlib.contextmanager
-def local_model(*, port: int = 0, log: Path | None = None, timeout_s: float = START_S) -> Iterator[LocalModel]:
+def local_model(*, log: Path | None = None) -> Iterator[LocalModel]:
     """A running model for the length of the block."""
-    running = start_local_model(port=port, log=log, timeout_s=timeout_s)
+    running = start_local_model(log=log)
     try:
         yield running
     finally:

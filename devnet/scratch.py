@@ -91,10 +91,10 @@ def free_port() -> int:
     raise ServerUnavailableError("no free port between 15000 and 32000")
 
 
-def log_tail(log: Path, lines: int = 5) -> str:
-    """The last lines of a log, each on a line of its own; nothing if it cannot be read."""
+def log_tail(log: Path) -> str:
+    """The last five lines of a log, each on a line of its own; nothing if it cannot be read."""
     try:
-        return "".join(f"\n  {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])
+        return "".join(f"\n  {line}" for line in log.read_text(errors="replace").splitlines()[-5:])
     except OSError:
         return ""
 

@@ -9,6 +9,8 @@ from typing import ClassVar, Self
 from devnet.child import kill_tree
 from devnet.scratch import free_port
 
+STOP_S = 20
+
 
 class ServerProcess(ABC):
     """A server on loopback; subclasses say how it starts."""
@@ -40,13 +42,13 @@ class ServerProcess(ABC):
     def start(self) -> Self:
         """Starts it and waits until it serves."""
 
-    def stop(self, timeout_s: float = 20) -> None:
+    def stop(self) -> None:
         """Ends all sessions and shuts down cleanly; killed if that takes longer. Nothing to do when stopped."""
         if self._child is None:
             return
         self._child.send_signal(self.STOP_SIGNAL)
         try:
-            self._child.wait(timeout_s)
+            self._child.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.kill()
         self._child = None

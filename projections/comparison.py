@@ -52,10 +52,10 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 async def compare(
-    connection: DirectConnection, collection: str, shard: int, *, live: str, made: str, shown_max: int = SHOWN_MAX
+    connection: DirectConnection, collection: str, shard: int, *, live: str, made: str
 ) -> Difference | None:
     """How the table `live` differs from `made` on this shard; `None` where it does not."""
-    rows = await connection.fetch(DIFFERING.format(live=live, made=made), shard, shown_max)
+    rows = await connection.fetch(DIFFERING.format(live=live, made=made), shard, SHOWN_MAX)
     if not rows:
         return None
     return Difference(

@@ -23,9 +23,9 @@ class Page(Struct, Generic[D], frozen=True, kw_only=True):
     next_after: Cursor | None
 
 
-def instant_sort(at: Instant, tie: str = "") -> str:
-    """A text that sorts as the instant does, then as `tie`."""
-    return str(at).zfill(20) + tie
+def instant_sort(at: Instant) -> str:
+    """A text that sorts as the instant does."""
+    return str(at).zfill(20)
 
 
 async def read_page(
@@ -36,11 +36,10 @@ async def read_page(
     *,
     limit: int,
     after: Cursor | None = None,
-    newest_first: bool = True,
 ) -> Page[D]:
-    """Up to `limit` documents of the stream's owner, newest first unless said otherwise."""
+    """Up to `limit` documents of the stream's owner, newest first."""
     shard, owner = shard_of(stream, shards), stream.partition(":")[2]
-    return await page_of(documents, projection, shard, owner, limit=limit, after=after, newest_first=newest_first)
+    return await page_of(documents, projection, shard, owner, limit=limit, after=after)
 
 
 async def page_of(
@@ -51,18 +50,10 @@ async def page_of(
     *,
     limit: int,
     after: Cursor | None = None,
-    newest_first: bool = True,
 ) -> Page[D]:
     """The same for documents whose owner is a part of the stream, such as one key of an account."""
     assert projection.listed, f"{projection.collection} has no index for listings"
-    rows = await documents.page(
-        projection.collection,
-        shard,
-        owner,
-        limit=limit + 1,
-        newest_first=newest_first,
-        after=after,
-    )
+    rows = await documents.page(projection.collection, shard, owner, limit=limit + 1, after=after)
     return _page(projection, rows, limit)
 
 

@@ -89,7 +89,7 @@ _SQL = DISAGREEING.format(
 )
 
 
-async def compare_views(connection: DirectConnection, shard: int, findings: Findings, *, shown_max: int = 20) -> None:
+async def compare_views(connection: DirectConnection, shard: int, findings: Findings, *, shown_max: int) -> None:
     """Balance, debt, transactions, holds and usage of every account say the same."""
     for row in await connection.fetch(_SQL, shard, shown_max):
         said = [text.format(row[one], row[other]) for one, other, text in CONTRADICTIONS if row[one] != row[other]]

@@ -43,6 +43,12 @@ declare(
     "The model has no price and cannot be used.",
     "Ask the operator to state its price in the models file.",
 )
+declare(
+    "audio_unpriced",
+    "forbidden",
+    "The model has no price for audio, so audio can neither be sent to it nor asked of it.",
+    "Leave audio out, or ask the operator to state `audio_input` and `audio_output` in the models file.",
+)
 
 
 def find_model(call: "Call[Any, Any]", name: str) -> "LlmModel":
@@ -74,12 +80,6 @@ def price_for(call: "Call[Any, Any]", model: "LlmModel", *, audio: bool = False)
 
 
 declare(
-    "audio_unpriced",
-    "forbidden",
-    "The model has no price for audio, so audio can neither be sent to it nor asked of it.",
-    "Leave audio out, or ask the operator to state `audio_input` and `audio_output` in the models file.",
-)
-declare(
     "key_credit_limit_exceeded",
     "payment_required",
     "The API key's own credit limit does not allow this request.",
@@ -96,7 +96,6 @@ class ChatJob:
         self.call = call
         self.request = request
         self.model = usable_model(call, request.model)
-        self.keyed = call.idempotency_key is not None
         self.metering = services.metering
         price = price_for(call, self.model, audio=request.audio)
         self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)

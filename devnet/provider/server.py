@@ -81,17 +81,15 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def running(
-    options: ProviderOptions | None = None, *, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator[Running]:
+async def running(options: ProviderOptions | None = None, *, port: int = 0) -> AsyncIterator[Running]:
     """Serve in this event loop until the block ends; it answers from the block's first moment."""
     provider = Provider(options or ProviderOptions())
-    listener = listening(host, port)
+    listener = listening("127.0.0.1", port)
     server = _Server(config(create_app(provider)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     bound = listener.getsockname()[1]
     try:
-        yield Running(url=f"http://{host}:{bound}", port=bound, provider=provider)
+        yield Running(url=f"http://127.0.0.1:{bound}", port=bound, provider=provider)
     finally:
         for connection in list(server.server_state.connections):
             connection.transport.abort()

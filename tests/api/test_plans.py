@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from api.llm_models import SHIPPED as MODELS
-from api.llm_models import Deployment, load_llm_models, upstream
+from api.llm_models import load_llm_models
 from api.plans import SHIPPED as PLANS
 from api.plans import load_plans
 from api.toml_file import BadFile
 from domain.account.plan_terms import FeatureLimit
-from domain.account.usage import Usage, cost
+from domain.account.usage import Price, Usage, cost
 
 MODEL = """
 [models.m]
@@ -38,13 +38,16 @@ def test_shipped_models() -> None:
 
 def test_the_version_is_of_the_price(tmp_path: Path) -> None:
     """A price has the same version wherever it is written, and another price another version."""
+
+    def price(text: str) -> Price | None:
+        return load_llm_models(written(tmp_path, MODEL + text), {})["m"].price
+
     one = load_llm_models(environ={})["fs-basic"].price
-    same = upstream("x", "http://h/v1", api_key=None, price_input="1", price_cached_input="0.1", price_output="4.0")
-    other = upstream("x", "http://h/v1", api_key=None, price_input="1", price_output="4")
-    assert one == same.price
+    other = price('input = "1"\ncached_input = "1"\noutput = "4"\n')
+    assert one == price('input = "1"\ncached_input = "0.1"\noutput = "4.0"\n')
     assert one is not None
-    assert other.price is not None
-    assert one.version != other.price.version
+    assert other is not None
+    assert one.version != other.version
 
 
 def test_a_model_in_full(tmp_path: Path) -> None:
@@ -65,15 +68,6 @@ def test_no_price_is_no_zero(tmp_path: Path) -> None:
     """A model without a price has none; it is not free."""
     model = load_llm_models(written(tmp_path, MODEL), {})["m"]
     assert (model.status, model.price) == ("unpriced", None)
-
-
-def test_the_built_in_provider_moves() -> None:
-    """Devnet and stack say where the built-in provider listens; other models stay where they are."""
-    other = upstream("other", "http://h/v1", api_key=None, price_input="1", price_output="1")
-    models = load_llm_models(environ={}).with_model(other).built_in_at("http://127.0.0.1:5/v1/")
-    assert {models[name].deployments[0].base_url for name in ("fs-basic", "fs-advanced")} == {"http://127.0.0.1:5/v1"}
-    assert models["other"].deployments[0].base_url == "http://h/v1"
-    assert all(isinstance(each, Deployment) for model in models.values() for each in model.deployments)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +94,7 @@ def test_the_built_in_provider_moves() -> None:
         ("oops", "given.toml: "),
         ("[limits]\nx = 1", "given.toml:6: limits: unknown"),
         ('[[models.m.fallbacks]]\nbase_url = "ftp://x"', "models.m.base_url: expected a URL"),
+        ('[[models.m.fallbacks]]\nbase_url = "http://[x"', "models.m.base_url: expected a URL"),
         ("[[models.m.fallbacks]]\ntimeout_s = 1", "models.m.fallbacks"),
     ],
 )

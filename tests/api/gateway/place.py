@@ -138,24 +138,30 @@ class Place:
 
 def models_at(provider: Running, **changes: Any) -> LlmModels:
     """The shipped models at the provider's address, and some odd ones; `changes` are to every deployment."""
-    shipped = load_llm_models().built_in_at(provider.base_url)
 
     def changed(model: LlmModel) -> LlmModel:
-        deployments = tuple(structs.replace(each, **changes) for each in model.deployments)
+        there: dict[str, Any] = {"base_url": provider.base_url} | changes
+        deployments = tuple(structs.replace(each, **there) for each in model.deployments)
         return structs.replace(model, deployments=deployments)
 
-    models = LlmModels({name: changed(model) for name, model in shipped.items()})
+    models = LlmModels({name: changed(model) for name, model in load_llm_models().items()})
     basic = models["fs-basic"]
     free = Price(input=0, cached_input=0, output=0, version="free")
     assert basic.price is not None
     audible = structs.replace(basic.price, audio_input=40_000_000, audio_output=80_000_000, version="audible")
     upstream = tuple(structs.replace(each, upstream_model="fs-basic") for each in basic.deployments)
-    return (
-        models.with_model(structs.replace(basic, id="free", status="free", price=free, deployments=upstream))
-        .with_model(structs.replace(basic, id="unpriced", status="unpriced", price=None))
-        .with_model(structs.replace(basic, id="audible", price=audible, deployments=upstream))
-        .with_model(structs.replace(basic, id="foreign", built_in=False, deployments=upstream))
+    odd = (
+        structs.replace(basic, id="free", status="free", price=free, deployments=upstream),
+        structs.replace(basic, id="unpriced", status="unpriced", price=None),
+        structs.replace(basic, id="audible", price=audible, deployments=upstream),
+        structs.replace(basic, id="foreign", built_in=False, deployments=upstream),
     )
+    return with_models(models, *odd)
+
+
+def with_models(models: LlmModels, *others: LlmModel) -> LlmModels:
+    """The same with more models behind them, or other ones in their place."""
+    return LlmModels({**models, **{each.id: each for each in others}})
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from domain.account.usage import Price
 from domain.envelope import Actor, Envelope, Header
 from eventstore.clock import system_clock
 from tests.api.gateway.account import Account
-from tests.api.gateway.place import Place, models_at, running_place
+from tests.api.gateway.place import Place, models_at, running_place, with_models
 
 SHIPPED = load_plans()
 ANSWER_TOKENS = 100
@@ -40,9 +40,8 @@ def models(provider: Running) -> LlmModels:
     flat = Price(input=4_000_000, cached_input=4_000_000, output=4_000_000, version="flat")
     usual = models_at(provider)
     basic = usual["foreign"]
-    return usual.with_model(replace(basic, id="flat", price=flat)).with_model(
-        replace(basic, id="advanced", price=flat, requires="advanced_models")
-    )
+    advanced = replace(basic, id="advanced", price=flat, requires="advanced_models")
+    return with_models(usual, replace(basic, id="flat", price=flat), advanced)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,7 +13,7 @@ from domain.envelope import Actor, Envelope, Header
 from eventstore import codec
 from eventstore.clock import system_clock
 from tests.api.gateway.account import BOUND_S, until
-from tests.api.gateway.place import models_at, running_place
+from tests.api.gateway.place import models_at, running_place, with_models
 
 FACTOR = 1_000
 
@@ -34,7 +34,7 @@ async def test_a_changed_models_file_changes_no_hold() -> None:
                 cached_input=basic.price.cached_input * FACTOR,
                 version="next",
             )
-            found = found.with_model(structs.replace(basic, price=dearer))
+            found = with_models(found, structs.replace(basic, price=dearer))
         started.append(found)
         return found
 

@@ -5,17 +5,27 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 from openai.types.chat import ChatCompletionMessageParam
 
-from api.llm_models import LlmModels, upstream
+from api.llm_models import LlmModels, load_llm_models
 from devnet.local_model import MODEL, start_local_model
 from devnet.provider import Running
 from domain.money import format_credits
-from tests.api.gateway.place import Place, models_at, running_place
+from tests.api.gateway.place import Place, models_at, running_place, with_models
 
 pytestmark = pytest.mark.model
 CONTEXT = 2_048
+MODELS_FILE = """
+[models."{model}"]
+provider = "openai_compatible"
+base_url = "{base_url}"
+context = {context}
+max_output = 256
+input = "1"
+cached_input = "0.1"
+output = "4"
+built_in = true
+"""
 Messages = list[ChatCompletionMessageParam]
 
 
@@ -23,19 +33,11 @@ Messages = list[ChatCompletionMessageParam]
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     """The product with the real model beside the built-in ones."""
     local = await asyncio.to_thread(start_local_model, log=tmp_path / "log")
-    model = upstream(
-        MODEL,
-        local.base_url,
-        api_key=None,
-        price_input="1",
-        price_cached_input="0.1",
-        price_output="4",
-        context=CONTEXT,
-        max_output=256,
-    )
+    file = tmp_path / "models.toml"
+    file.write_text(MODELS_FILE.format(model=MODEL, base_url=local.base_url, context=CONTEXT))
 
     def models(provider: Running) -> LlmModels:
-        return models_at(provider).with_model(structs.replace(model, built_in=True))
+        return with_models(models_at(provider), *load_llm_models(file).values())
 
     try:
         async with running_place(models=models) as started:

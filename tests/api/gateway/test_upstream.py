@@ -4,7 +4,7 @@ from msgspec import structs
 
 from api.llm_models import LlmModels
 from devnet.provider import ProviderOptions, Running
-from tests.api.gateway.place import models_at, running_place
+from tests.api.gateway.place import models_at, running_place, with_models
 
 
 async def test_a_fallback_takes_over_before_the_first_byte() -> None:
@@ -14,7 +14,7 @@ async def test_a_fallback_takes_over_before_the_first_byte() -> None:
         models = models_at(provider)
         basic = models["fs-basic"]
         dead = structs.replace(basic.deployments[0], base_url="http://127.0.0.1:9")
-        return models.with_model(structs.replace(basic, deployments=(dead, *basic.deployments)))
+        return with_models(models, structs.replace(basic, deployments=(dead, *basic.deployments)))
 
     async with running_place(models=with_dead_first) as place:
         account = await place.account()
