@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from domain.account.paid_periods import NEAR, covers_same
-from domain.account.payment import Payment
+from domain.account.paid_periods import NEAR, near
+from domain.account.payment import PaidPeriod, Payment
 from domain.account.payments import EVENTS, RECALLED_MAX, Recalled, told_of
 from domain.instant import Instant
 from domain.recorded import Recorded
@@ -66,23 +66,34 @@ async def list_payments(
     return await read_page(documents, PROJECTION, shards, f"account:{account_id}", limit=limit, after=after)
 
 
-async def recall(documents: DocumentReader, shards: int, account_id: str, payment_id: str, *, told: int) -> Recalled:
-    """What is known of a payment and of those for the same period.
+async def recall(
+    documents: DocumentReader,
+    shards: int,
+    account_id: str,
+    payment_id: str,
+    *,
+    told: int,
+    buying: tuple[Instant, PaidPeriod] | None = None,
+) -> Recalled:
+    """What is known of a payment and of those for the same period; `buying` says when and for which, if it is new.
 
     `told` is how much was told, read before this (`get_payments_told`): so all of that is in what is read here.
     """
     doc = await documents.get(PROJECTION.collection, shard_of(f"account:{account_id}", shards), payment_id)
     found = None if doc is None else PROJECTION.decode(doc)
-    if found is None or found.account_id != account_id:
+    if found is not None and found.account_id != account_id:
         return Recalled(told=told, payments={})
-    together = {payment_id: found.payment}
-    bought = found.payment.bought
-    if bought is not None and bought.period is not None:
-        first, last = found.occurred_at - 3 * NEAR, found.occurred_at + 3 * NEAR
+    together = {} if found is None else {payment_id: found.payment}
+    bought = None if found is None else found.payment.bought
+    if found is not None and bought is not None:
+        buying = None if bought.period is None else (found.occurred_at, bought.period)
+    if buying is not None:
+        occurred_at, period = buying
+        first, last = occurred_at - 3 * NEAR, occurred_at + 3 * NEAR
         async for each in read_period(
             documents, PROJECTION, shards, f"account:{account_id}", max(first, 0), last, page=PAGE
         ):
             other = each.payment.bought
-            if len(together) < RECALLED_MAX and other is not None and covers_same(other, bought):
+            if len(together) < RECALLED_MAX and other is not None and other.period and near(other.period, period):
                 together[each.id] = each.payment
     return Recalled(told=told, payments=together)

@@ -1,4 +1,4 @@
-"""Reminds accounts of payments that they have forgotten, where money of them leaves (decision 0035)."""
+"""Reminds accounts of what they have forgotten of payments, where there are news of them (decision 0035)."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from msgspec import structs
 from api.billing.provider import Told
 from api.errors import declare
 from api.ids import derived
-from domain.account.payments import PAYMENTS_MAX, DisputePayment, RefundPayment
+from domain.account.payments import PAYMENTS_MAX, ConfirmPayment, DisputePayment, RefundPayment
 from projections.documents import DocumentReader
 from projections.payments import recall
 from projections.payments_told import get_payments_told
@@ -30,12 +30,15 @@ async def reminded(documents: DocumentReader, shards: int, told: Sequence[Told])
 
 async def _reminded(documents: DocumentReader, shards: int, told: Told) -> Told:
     command = told.command
-    if not isinstance(command, RefundPayment | DisputePayment):
+    if not isinstance(command, ConfirmPayment | RefundPayment | DisputePayment):
         return told
     count = await get_payments_told(documents, shards, told.account_id)
     if count <= PAYMENTS_MAX:
         return told  # nothing can be forgotten yet
-    recalled = await recall(documents, shards, told.account_id, command.payment_id, told=count)
+    buying = None
+    if isinstance(command, ConfirmPayment) and command.period is not None:
+        buying = (command.occurred_at, command.period)
+    recalled = await recall(documents, shards, told.account_id, command.payment_id, told=count, buying=buying)
     return structs.replace(
         told,
         command=structs.replace(command, recalled=recalled),

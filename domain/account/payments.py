@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from domain.account.account import Account
 
 PAYMENTS_MAX = 1_000
-"""The payments that an account remembers, the newest; news of an older one say what it was."""
+"""The payments that an account remembers, the newest; news of an older one say what was known of it."""
 RECALLED_MAX = 20
 """Payments for one period of which news of an old one can say what they were."""
 DISPUTES_MAX = 20
@@ -69,6 +69,8 @@ class ConfirmPayment(Command, frozen=True, kw_only=True, tag="payment.confirm"):
     granted: bool = True
     period: PaidPeriod | None = None
     """Of a plan's payment: the period that it covers."""
+    recalled: Recalled | None = None
+    """Where the account may have forgotten what it has heard of the payment already, or of others for its period."""
 
 
 class RefundPayment(Command, frozen=True, kw_only=True, tag="payment.refund"):
@@ -182,39 +184,49 @@ def decide(account: "Account", command: PaymentCommand, at: Instant) -> Sequence
     `Invalid` on amounts out of range, `Full` where an account or a payment has no room for one more, `Conflict`
     `payment_forgotten` for news that do not say what an old payment was.
     """
-    if isinstance(command, ConfirmPayment):
-        return _confirm(account, command, at)
     recalled = _recalled(account.payments, command)
     known = account.payments.by_id | {each.payment_id: each.payment for each in recalled}
     payment = known.get(command.payment_id, Payment())
-    news = _refund(payment, command) if isinstance(command, RefundPayment) else _dispute(payment, command)
-    if news is None:
+    if isinstance(command, ConfirmPayment):
+        news = _confirm(account, command, known, at)
+        return [*recalled, *news] if news else []
+    found = _refund(payment, command) if isinstance(command, RefundPayment) else _dispute(payment, command)
+    if found is None:
         return []
-    event, payment = news
-    known[command.payment_id] = payment
+    event, known[command.payment_id] = found
     return [*recalled, event, *moved(known, command.payment_id, scratch_of(account.credits))]
 
 
-def _recalled(payments: Payments, command: RefundPayment | DisputePayment) -> Sequence[PaymentRecalled]:
+def _recalled(payments: Payments, command: PaymentCommand) -> Sequence[PaymentRecalled]:
     """The payments that the account has forgotten and the news know.
 
     Nothing was told of them since, or they would be known here: so what was read after the last one was forgotten is
     all there is. What was read before may not be.
     """
-    known = payments.by_id.get(command.payment_id)
-    if payments.forgotten_at is None or (known is not None and known.bought is not None and not known.bought.period):
+    if payments.forgotten_at is None or _knows(payments.by_id.get(command.payment_id), command):
         return []
     if command.recalled is None or command.recalled.told < payments.forgotten_at:
         raise Conflict("payment_forgotten", "The news do not say what the account has forgotten of the payment.")
-    return [
-        PaymentRecalled(payment_id=name, payment=payment)
+    found = {
+        name: payment
         for name, payment in list(command.recalled.payments.items())[:RECALLED_MAX]
-        if payment.bought is not None and (name not in payments.by_id or payments.by_id[name].bought is None)
-    ]
+        if name not in payments.by_id or (payment.bought is not None and payments.by_id[name].bought is None)
+    }
+    # Others may push it out while they are written down: so it comes last, also where it is known.
+    own = found.pop(command.payment_id, None) or (payments.by_id.get(command.payment_id) if found else None)
+    last = [] if own is None else [PaymentRecalled(payment_id=command.payment_id, payment=own)]
+    return [*(PaymentRecalled(payment_id=name, payment=payment) for name, payment in found.items()), *last]
 
 
-def _confirm(account: "Account", command: ConfirmPayment, at: Instant) -> Sequence[Event]:
-    payment = account.payments.by_id.get(command.payment_id, Payment())
+def _knows(payment: Payment | None, command: PaymentCommand) -> bool:
+    """Whether the account needs no reminder: others for the same period may have been forgotten without this one."""
+    if payment is None or payment.bought is None:
+        return False
+    return isinstance(command, ConfirmPayment) or payment.bought.period is None
+
+
+def _confirm(account: "Account", command: ConfirmPayment, known: Mapping[str, Payment], at: Instant) -> Sequence[Event]:
+    payment = known.get(command.payment_id, Payment())
     if payment.bought is not None:
         return []
     if not 0 < command.credits <= AMOUNT_MAX:
@@ -233,7 +245,7 @@ def _confirm(account: "Account", command: ConfirmPayment, at: Instant) -> Sequen
         confirmed_at=at,
         period=command.period,
     )
-    known = account.payments.by_id | {command.payment_id: structs.replace(payment, bought=_bought(confirmed))}
+    known = {**known, command.payment_id: structs.replace(payment, bought=_bought(confirmed))}
     scratch = scratch_of(account.credits)
     grants = [_grant(scratch, command, at)] if command.granted else []
     for granted_now in grants:

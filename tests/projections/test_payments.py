@@ -48,6 +48,24 @@ async def test_what_the_account_has_forgotten_is_read_and_told(monkeypatch: pyte
         assert (listed["one"].taken + listed["two"].taken, listed[name].refunded_cents) == (taken, 100)
 
 
+async def test_what_was_heard_before_the_purchase_is_told_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refund that was known alone, and another payment for the same period, both forgotten: neither is lost."""
+    monkeypatch.setattr(domain_payments, "PAYMENTS_MAX", 3)
+    monkeypatch.setattr("api.billing.recalling.PAYMENTS_MAX", 3)
+    bench = Bench(shards=1)
+    await _said(bench, paid("one"))
+    await _said(bench, refund("one", 100))
+    await _said(bench, refund("two", 100))
+    for number in range(5):
+        await _said(bench, refund(f"later_{number}", 1))
+    await _said(bench, paid("two"))
+    await _said(bench, paid("three"))
+    listed = {view.id: view.payment for view in await _listed(bench)}
+    # Two of three are refunded: the third stands for the period, and what was taken comes back.
+    assert sum(each.taken for each in listed.values()) == 0
+    assert all(each.bought is not None for name, each in listed.items() if name in ("one", "two", "three"))
+
+
 async def _listed(bench: Bench) -> list[payments.PaymentView]:
     return list((await list_payments(bench.documents, 1, ACCOUNT, limit=50)).items)
 
