@@ -115,7 +115,7 @@ class Call(Generic[B, Q]):
 
     @property
     def fingerprint(self) -> str:
-        """HMAC of method, path, query and body: recognises a repeat, never the request itself (design, 4)."""
+        """HMAC of method, path, query and body: recognises a repeat, never the request itself."""
         if self._fingerprint is None:
             path = self.url_path.encode("utf-8", "surrogateescape")
             parts = (self.method.encode(), path, self.query_string, self.raw_body)

@@ -22,7 +22,7 @@ from eventstore.records import DataKey
 from eventstore.store import SecretStore
 
 CACHED_S = 60.0
-"""An erased data key may live this long in a process (design, section 9)."""
+"""An erased data key may live this long in a process."""
 CACHED_MAX = 10_000
 _VERSION = "v1"
 _TAG_BYTES = 16

@@ -11,7 +11,7 @@ DomainError                  code, public message, public detail
 ├── TooMany                  a rate or quota is used up         (curable)
 └── DeadlinePassed           applied too late, client gave up   (curable)
 
-A curable refusal frees its command id: time or money may change the answer (design, I2).
+A curable refusal frees its command id: time or money may change the answer (I2).
 HTTP status numbers live in `api/errors.py` alone.
 """
 

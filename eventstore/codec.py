@@ -147,7 +147,7 @@ def _state_decoder(category: str) -> msgspec.json.Decoder[Any]:
 
 
 class MacChain:
-    """Chains each event of a stream to the one before it, so that any change to the log is found (design, 6).
+    """Chains each event of a stream to the one before it, so that any change to the log is found.
 
     `keys` maps key ids to 32-byte keys kept outside Postgres; the first signs, all verify.
     A stored mac is the key's id, a colon, and HMAC-SHA256 (RFC 2104).

@@ -1,4 +1,4 @@
-"""Answers kept, sealed, for a repeat of their `Idempotency-Key` (design, section 8), beside the log and for a day."""
+"""Answers kept, sealed, for a repeat of their `Idempotency-Key`, beside the log and for a day."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any

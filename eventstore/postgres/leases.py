@@ -1,4 +1,4 @@
-"""`shard_head` and `workers`: who owns which shard, by this database's clock (design, section 5)."""
+"""`shard_head` and `workers`: who owns which shard, by this database's clock."""
 
 import asyncio
 import contextlib

@@ -1,23 +1,13 @@
 """Accounts as admins find, suspend and resume them."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from domain.account.standing import ResumeAccount, SuspendAccount
 from domain.user import GrantRole
 from tests.api.company import as_org, founder, organization
-from tests.api.running import PASSWORD, Person, Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
+from tests.api.running import PASSWORD, Person, Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 BECAUSE = {"reason": "Charged back."}
@@ -109,7 +99,7 @@ async def test_suspend_200_and_resume(app: Running) -> None:
 
 
 async def test_suspension_by_another_process_ends_what_is_cached_here(app: Running) -> None:
-    """B7, C5: a suspension that this process has only read about by its stamp is effective on warm credentials."""
+    """A suspension that this process has only read about by its stamp is effective on warm credentials."""
     person = await app.register()
     assert (await app.ask("GET", "/api-keys", token=person.token)).status == 200
     assert f"account:{person.id}" in app.services.identities.cache._of

@@ -1,17 +1,15 @@
 """Wherever an amount comes in, the same texts are amounts, and all others get a clear answer."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from api.llm_models import load_llm_models
 from api.plans import SHIPPED, load_plans
 from api.toml_file import BadFile
 from domain.money import AMOUNT_MAX, format_credits
-from tests.api.running import Answer, Person, Running, application
+from tests.api.running import Answer, Person, Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,19 +27,6 @@ AMOUNTS = {
     "1000000000": AMOUNT_MAX,
     "999999999.999999": 10**15 - 1,
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """A running application."""
-    async with application() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def admin(app: Running) -> Person:
-    """Who may send amounts to every door."""
-    return await app.admin()
 
 
 async def knock(app: Running, admin: Person, door: str, amount: Any, reference: str = "r") -> Answer:

@@ -170,7 +170,7 @@ async def test_others_trails_are_not_shown(app: Running) -> None:
 
 
 async def test_an_erased_users_trail_says_no_more_from_where(app: Running) -> None:
-    """G6: the trail stays as it was but for what was personal; the user's id is all that is left of the user."""
+    """The trail stays as it was but for what was personal; the user's id is all that is left of the user."""
     person = await app.register()
     await app.key(person)
     assert (await app.ask("DELETE", "/users/me", token=person.token)).status == 200
@@ -207,7 +207,7 @@ async def test_401_and_403(app: Running) -> None:
 
 
 async def test_an_organizations_trail_is_for_its_admins(app: Running, box: Mailbox) -> None:
-    """B8: who of its members did what, from where; other members are told what they lack."""
+    """Who of its members did what, from where; other members are told what they lack."""
     ada = await founder(app)
     org_id = await organization(app, ada)
     bob = await joined(app, box, ada, org_id, "write")

@@ -1,10 +1,8 @@
 """Registering and logging in, over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from api.identity import passwords as passwords_module
 from api.identity.passwords import derive
@@ -14,15 +12,7 @@ from domain.instant import HOUR
 from domain.user import RehashPassword
 from projections.users import get_user
 from tests.api.identity.test_passwords import imported
-from tests.api.running import PASSWORD, Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
+from tests.api.running import PASSWORD, Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 
 from api.account_plan import terms_of
@@ -50,7 +49,7 @@ from domain.user import (
 )
 from eventstore.shards import shard_of
 from tests.api.company import founder
-from tests.api.running import SHARDS, Running, application
+from tests.api.running import SHARDS, Running
 from tests.api.running import Answer as HttpAnswer
 
 ASYNC = {"Prefer": "respond-async"}
@@ -189,13 +188,6 @@ HISTORIES: tuple[tuple[Aggregate[Any], tuple[Command, ...]], ...] = (
     ),
 )
 """Every command of the domain, those of holds in each way that a hold can end."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 def answers(aggregate: Aggregate[Any], commands: tuple[Command, ...]) -> Iterator[tuple[Command, Answer]]:

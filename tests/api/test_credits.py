@@ -1,11 +1,9 @@
 """Credits over HTTP: added once for a reference, shown, listed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from api.rfc3339 import format_instant
 from domain.account.holds import PlaceHold, SettleHold
@@ -18,19 +16,6 @@ from tests.api.running import Answer, Person, Running, application
 
 NOBODY = "user_" + "0" * 32
 PRICE = Price(input=1_000_000, cached_input=100_000, output=4_000_000, version="v1")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def admin(app: Running) -> Person:
-    """An admin."""
-    return await app.admin()
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,24 +1,16 @@
 """Erasing a user, over HTTP: what was personal can be opened by nobody, from nothing that is stored."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 
 from api.sealing import Erased, Sealer, Unsealable
 from domain.erasing import EraseUser
 from projections.subscriptions import get_subscription
-from tests.api.running import PASSWORD, Person, Running, application
+from tests.api.running import PASSWORD, Person, Running
 
 SEALED = re.compile(rb"v1\.([0-9a-f]{12})\.[A-Za-z0-9_=-]{38,}")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -65,7 +57,7 @@ async def lived(app: Running) -> Person:
 
 
 async def test_erase_200_nothing_can_be_opened(app: Running) -> None:
-    """I8, G6: no sealed text of the user's opens for a process that starts now, and there were many before."""
+    """I8: no sealed text of the user's opens for a process that starts now, and there were many before."""
     person = await lived(app)
     subjects = [f"user:{person.id}", f"account:{person.id}"]
     ids = {subject: await key_id_of(app, subject) for subject in subjects}
@@ -110,7 +102,7 @@ async def test_erase_200_is_waited_for(app: Running) -> None:
 
 
 async def test_erase_by_another_process_ends_what_is_cached_here(app: Running) -> None:
-    """C5: an erasure that this process has only read about by its stamp ends warm tokens and keys."""
+    """An erasure that this process has only read about by its stamp ends warm tokens and keys."""
     person = await lived(app)
     key = await app.key(person)
     assert (await app.ask("GET", "/users/me", token=person.token)).status == 200

@@ -1,10 +1,8 @@
 """Everything that is held on a user, in one answer."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from domain.account.billing_customers import LinkBillingCustomer
 from domain.account.holds import PlaceHold, SettleHold
@@ -12,16 +10,8 @@ from domain.account.standing import SuspendAccount
 from domain.account.usage import Usage
 from domain.instant import MINUTE
 from tests.api.company import founder, organization
-from tests.api.running import Running, application
+from tests.api.running import Running
 from tests.domain.account.asking import ONE_EACH, add
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,20 +1,9 @@
 """The billing settings, over HTTP."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from tests.api.company import as_org, founder, organization
-from tests.api.running import Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
+from tests.api.running import Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,22 +1,12 @@
 """Projects over HTTP: of an account, with settings; what is bound to one sees nothing beside it."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.api.company import as_org, founder, organization, stored
-from tests.api.running import Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
+from tests.api.running import Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

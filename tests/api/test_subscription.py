@@ -1,10 +1,8 @@
 """The subscription over HTTP: confirmed by the payment side, in any order, and what it allows from then on."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from api.account_plan import account_plan
 from api.plans import load_plans
@@ -13,21 +11,7 @@ from domain.account.plan_terms import PlanTerms
 from domain.instant import DAY, HOUR
 from eventstore.clock import system_clock
 from projections.subscriptions import SubscriptionView
-from tests.api.running import Answer, Person, Running, application
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def admin(app: Running) -> Person:
-    """An admin."""
-    return await app.admin()
-
+from tests.api.running import Answer, Person, Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -83,12 +83,6 @@ async def app(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def admin(app: Running) -> Person:
-    """An admin."""
-    return await app.admin()
-
-
 STATUS = "x-subscription-status"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,25 +2,17 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import pytest
-import pytest_asyncio
 
 from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Price, Usage
 from domain.instant import MINUTE
-from tests.api.running import Person, Running, application
+from tests.api.running import Person, Running
 
 PATH = "/billing/credits/transactions"
 PRICE = Price(input=1_000_000, cached_input=100_000, output=4_000_000, version="v1")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

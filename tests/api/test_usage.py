@@ -2,28 +2,19 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from domain.account.usage import Usage
 from domain.instant import DAY, HOUR
-from tests.api.running import Person, Running, application
+from tests.api.running import Person, Running
 from tests.api.usage_put_down import put_down
 from tests.projections.usage_world import SPRING, closed, corrected
 
 USED = Usage(source="provider", input=100, output=50)
 PERIOD = "from=2026-03-28&to=2026-03-31&time_zone=Europe/Berlin"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

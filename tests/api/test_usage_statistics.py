@@ -1,28 +1,19 @@
 """Statistics over HTTP: held against the requests themselves."""
 
-from collections.abc import AsyncIterator
 from math import ceil
 from random import Random
 
 import pytest
-import pytest_asyncio
 
 from domain.account.holds import HoldClosed, HoldCorrected
 from domain.account.usage import Usage
 from domain.instant import DAY, HOUR, MINUTE
 from projections.usage_histogram import ERROR_PERCENT
-from tests.api.running import Running, application
+from tests.api.running import Running
 from tests.api.usage_put_down import put_down
 from tests.projections.usage_world import SPRING, closed, corrected
 
 PATH = "/billing/usage/statistics"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

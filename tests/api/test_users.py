@@ -1,21 +1,12 @@
 """The user's own profile and password, over HTTP."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.api.running import PASSWORD, Running, application
+from tests.api.running import PASSWORD, Running
 
 OTHER = "another fine password"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,23 +1,14 @@
 """Buying over HTTP: what Stripe says was paid is granted, once, and nothing that a client claims."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.api.billing.paying import PAGES, Shop, shop_open
+from tests.api.billing.paying import PAGES, Shop
 from tests.api.running import Person, application
 
 CHECKOUT = "/billing/checkout"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """One application for this module's tests."""
-    async with shop_open() as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

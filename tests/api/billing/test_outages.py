@@ -1,13 +1,11 @@
 """Purchases while Stripe, the log or the workers are away: nothing is lost, and nothing is granted twice."""
 
-from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
-import pytest_asyncio
 
 from api.command_log.bus import Ack, BusUnavailable, BusUncertain, CommandBus
-from tests.api.billing.paying import Shop, shop_open
+from tests.api.billing.paying import Shop
 
 
 class Shaky(CommandBus):
@@ -39,13 +37,6 @@ class Shaky(CommandBus):
         self.how = "fine"
         for shard, key, value in self._waiting:
             await self._log.send(shard, key, value)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """One application for this module's tests."""
-    async with shop_open() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,23 +1,14 @@
 """Another plan or other seats in mid-period, at Stripe: granted is what was billed and paid of it, and no more."""
 
 import random
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
-from tests.api.billing.paying import Shop, forget_events, shop_open
+from tests.api.billing.paying import Shop, forget_events
 from tests.api.running import Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DAY_S = 86_400
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """One application for this module's tests."""
-    async with shop_open() as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,11 @@
 """Stripe's webhooks over HTTP: believed by their signature, looked up, each once, in any order."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-import pytest_asyncio
 import stripe as official
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,20 +19,13 @@ from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Usage
 from domain.instant import MINUTE
 from domain.money import MICRO
-from tests.api.billing.paying import PAGES, WEBHOOK, Shop, shop_open
+from tests.api.billing.paying import PAGES, WEBHOOK, Shop
 from tests.api.running import Person
 from tests.domain.account.asking import ONE_EACH
 
 SECRET = "whsec_0123456789abcdef"
 NOW_S = 1_800_000_000
 EVENT: Thing = {"id": "evt_1", "type": "charge.refunded", "data": {"object": {"payment_intent": "pi_1"}}}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """One application for this module's tests."""
-    async with shop_open() as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,11 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from api.ids import random_hex, uuid7
 from api.llm_models import LlmModels
 from api.plans import Plans, TopUp, load_plans
 from devnet.provider import Running
 from domain.account.standing import SuspendAccount
 from domain.account.usage import Price
-from domain.envelope import Actor, Envelope, Header
-from eventstore.clock import system_clock
 from tests.api.gateway.account import Account
 from tests.api.gateway.place import Place, models_at, running_place, with_models
 
@@ -70,16 +67,7 @@ def request(model: str) -> dict[str, Any]:
 
 async def suspend(place: Place, account: Account) -> None:
     """As an admin does."""
-    header = Header(
-        id=uuid7(),
-        attempt=random_hex(),
-        stream=f"account:{account.id}",
-        account=account.id,
-        actor=Actor(kind="system", id="test"),
-        issued_at=system_clock(),
-    )
-    ack = await place.services.commands.send(Envelope(header=header, body=SuspendAccount(reason_sealed="s")))
-    assert await place.services.commands.outcome(ack.shard, header.id, header.attempt, 10.0)
+    await account.tell(SuspendAccount(reason_sealed="s"))
     place.services.identities.cache.stamped((f"account:{account.id}",))
 
 

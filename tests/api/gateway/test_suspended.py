@@ -8,7 +8,7 @@ SUSPEND = SuspendAccount(reason_sealed="r")
 
 
 async def test_a_stream_under_way_is_delivered_and_settled(place: Place) -> None:
-    """B7: the suspension comes in mid-stream; the client gets all of it and pays for it, and then nothing more."""
+    """The suspension comes in mid-stream; the client gets all of it and pays for it, and then nothing more."""
     account = await place.account()
     messages = [{"role": "user", "content": "Hi [[tokens=60]] [[tps=200]]"}]
     body = {"model": "fs-basic", "messages": messages, "stream": True}

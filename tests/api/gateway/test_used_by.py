@@ -3,11 +3,8 @@
 from typing import Any
 
 from api.account_plan import terms_of
-from api.ids import random_hex, uuid7
 from domain.account.subscription import ConfirmSubscription
-from domain.envelope import Actor, Envelope, Header
-from eventstore.clock import system_clock
-from tests.api.gateway.account import BOUND_S, Account, until
+from tests.api.gateway.account import Account, until
 from tests.api.gateway.place import Place
 
 
@@ -28,17 +25,8 @@ async def usage(place: Place, account: Account, group_by: str, org_id: str = "")
 async def enterprise(place: Place, account: Account) -> None:
     """Puts the account on the plan that has organizations."""
     plan = place.services.plans["enterprise"]
-    body = ConfirmSubscription(plan=plan.id, status="active", terms=terms_of(plan), occurred_at=1, reference="r")
-    header = Header(
-        id=uuid7(),
-        attempt=random_hex(),
-        stream=f"account:{account.id}",
-        account=account.id,
-        actor=Actor(kind="system", id="test"),
-        issued_at=system_clock(),
-    )
-    ack = await place.services.commands.send(Envelope(header=header, body=body))
-    assert await place.services.commands.outcome(ack.shard, header.id, header.attempt, BOUND_S)
+    confirmed = ConfirmSubscription(plan=plan.id, status="active", terms=terms_of(plan), occurred_at=1, reference="r")
+    await account.tell(confirmed)
 
     async def seen() -> bool:
         return f"account:{account.id}" not in place.services.identities.cache._of

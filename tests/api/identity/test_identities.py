@@ -3,12 +3,11 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from msgspec import structs
 
 from api.caller import Caller
@@ -27,7 +26,7 @@ from eventstore.memory.store import MemoryStore
 from eventstore.records import Batch, Progress
 from projections.documents import Row
 from projections.memory import MemoryDocuments
-from tests.api.running import SHARDS, Running, application
+from tests.api.running import SHARDS, Running
 from tests.eventstore.rows import claimed, write
 
 
@@ -60,13 +59,6 @@ class Clock:
     def __call__(self) -> float:
         """Now."""
         return self.now
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app() -> AsyncIterator[Running]:
-    """One application for this module's tests."""
-    async with application() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -138,7 +130,7 @@ async def test_wrong_credentials(app: Running) -> None:
 
 
 async def test_other_processes_forget_within_a_second(app: Running) -> None:
-    """What is revoked, changed or demoted elsewhere stops here within a second (C5)."""
+    """What is revoked, changed or demoted elsewhere stops here within a second."""
     person, admin = await app.register(), await app.admin()
     keys = [await app.key(person), await app.key(person), await app.key(admin, scopes=["admin"])]
     other = elsewhere(app)

@@ -1,4 +1,4 @@
-"""G6: after an erasure nothing of the person's can be opened, from the log, the database, or answers that were kept."""
+"""After an erasure nothing of the person's can be opened, from the log, the database, or answers that were kept."""
 
 import asyncio
 import base64
