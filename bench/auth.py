@@ -30,7 +30,7 @@ async def measure(bench: Bench) -> Sequence[Row]:
     """All kinds of credentials by turns, on the identities of a whole devnet."""
     took: dict[str, list[float]] = {name: [] for name in TARGET_US}
     async with AsyncExitStack() as stack:
-        devnet = await _devnet(stack)
+        devnet = await started_devnet(stack)
         seeded = await seed(devnet.url, devnet.grant_role)
         assert devnet.issuer_url is not None
         external = await issue(devnet.issuer_url, (SOMEBODY,))
@@ -50,7 +50,8 @@ async def measure(bench: Bench) -> Sequence[Row]:
     ]
 
 
-async def _devnet(stack: AsyncExitStack) -> Devnet:
+async def started_devnet(stack: AsyncExitStack) -> Devnet:
+    """A devnet with limits, an identity provider that knows somebody, and the benchmarks' plans."""
     chosen = Common(
         host=ADDRESS,
         port=0,

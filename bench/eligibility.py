@@ -12,13 +12,9 @@ from typing import Any
 import msgspec
 
 from api.app import create_app
-from bench.auth import ADDRESS, SOMEBODY, WARM_UP
+from bench.auth import ADDRESS, WARM_UP, started_devnet
 from bench.benchmark import Bench, Benchmark
-from bench.deployment import PLANS
 from bench.row import Row, held
-from devnet.arguments import Common
-from devnet.one_process import Devnet, devnet_settings
-from devnet.provider import ProviderOptions
 from devnet.seed import seed
 
 TARGET_US = 100.0
@@ -34,8 +30,7 @@ async def measure(bench: Bench) -> Sequence[Row]:
     """Questions by turns, to the application of a whole devnet, with credentials that were seen lately."""
     took: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     async with AsyncExitStack() as stack:
-        devnet = Devnet(chosen := _chosen(), devnet_settings(chosen, None), ProviderOptions())
-        await devnet.start(stack)
+        devnet = await started_devnet(stack)
         seeded = await seed(devnet.url, devnet.grant_role)
         asking = {name: _Asking(create_app(devnet.services), seeded.api_key, QUESTIONS[name]) for name in QUESTIONS}
         end = time.perf_counter() + bench.seconds
@@ -48,20 +43,6 @@ async def measure(bench: Bench) -> Sequence[Row]:
         held(f"eligibility {name}", statistics.median(each[WARM_UP:]), "µs", target=TARGET_US, better="low")
         for name, each in took.items()
     ]
-
-
-def _chosen() -> Common:
-    return Common(
-        host=ADDRESS,
-        port=0,
-        json=True,
-        limits=True,
-        local_model=False,
-        upstream=None,
-        log_level="warning",
-        issued=(SOMEBODY,),
-        plans_file=PLANS,
-    )
 
 
 class _Asking:

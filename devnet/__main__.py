@@ -17,7 +17,7 @@ from api.billing.settings import BillingSettings, read_billing
 from api.identity.tokens import ISSUER
 from api.plans import load_plans
 from api.toml_file import BadFile
-from devnet.arguments import Common, add_common, common
+from devnet.arguments import Common, common, common_parser
 from devnet.issuer.example_tokens import issue
 from devnet.one_process import JWT_KEY_ID, Devnet, WorkerEnded, devnet_settings
 from devnet.printout import show
@@ -59,14 +59,7 @@ are the user's. --jwt makes both, user and token.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    words = argparse.ArgumentParser(
-        prog="python -m devnet",
-        description=__doc__,
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_common(words)
+    words = common_parser("python -m devnet", __doc__, EPILOG)
     words.add_argument(
         "--jwt-secret",
         type=_secret,

@@ -66,8 +66,15 @@ class Common(Struct, frozen=True, kw_only=True):
     """Plans other than the shipped ones."""
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Adds the shared options."""
+def common_parser(prog: str, description: str | None, epilog: str) -> argparse.ArgumentParser:
+    """A command line with the shared options."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument(
         "--port", type=_port, default=8000, help="first port to listen on; 0: a free one (default: 8000)"
@@ -120,6 +127,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         default=131_072,
         help="its context (default: %(default)s)",
     )
+    return parser
 
 
 def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common:

@@ -20,7 +20,7 @@ import structlog
 
 from api.server import listening_socket
 from api.toml_file import BadFile
-from devnet.arguments import PORT_MAX, Common, add_common, common
+from devnet.arguments import PORT_MAX, Common, common, common_parser
 from devnet.child import descendants, spawn
 from devnet.issuer import IssuerOptions, write_issuers_file
 from devnet.issuer.example_tokens import issue
@@ -61,14 +61,7 @@ environment, as in production (docs/operating.md).
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    words = argparse.ArgumentParser(
-        prog="python -m devnet.stack",
-        description=__doc__,
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_common(words)
+    words = common_parser("python -m devnet.stack", __doc__, EPILOG)
     words.add_argument(
         "--api", type=int, default=1, metavar="N", help="API processes, on the port and the next ones (default: 1)"
     )
