@@ -81,7 +81,8 @@ def main() -> int:
     """Runs one command; 0 when it did what it says, 1 when not, 2 for wrong words or settings."""
     words = vars(parser().parse_args())
     act = words.pop("act")
-    words.pop("command")
+    for chosen in ("command", "verb"):
+        words.pop(chosen, None)
     try:
         settings: WorkerSettings = read_settings(os.environ)
     except SettingsError as error:

@@ -8,10 +8,9 @@ from msgspec import Struct
 from eventstore.codec import digest
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import ShardHead
-from worker.dead_letters import opened
 from worker.kafka import KafkaSource
 from worker.log_check import MISMATCHES, OUTGROWN
-from worker.operating import NotDone
+from worker.operating import NotDone, operators_store
 from worker.settings import WorkerSettings
 from worker.source import CommandSource, LogBounds
 from worker.words import Commands, add_command
@@ -51,7 +50,7 @@ async def adopt_log(settings: WorkerSettings, *, yes: bool) -> str:
     """
     source = KafkaSource(settings.kafka_bootstrap_servers, settings.kafka_topic)
     try:
-        async with opened(settings) as store:
+        async with operators_store(settings) as store:
             plans = await plan(store, source)
             if not plans:
                 return "no shard has stopped for its log"

@@ -1,8 +1,7 @@
 """`python -m worker autumn-check`: what Autumn thinks an account may use, and what it has not been told yet."""
 
 from eventstore.outbox import Delivery
-from worker.dead_letters import opened
-from worker.operating import NotDone
+from worker.operating import NotDone, operators_store
 from worker.outgoing.autumn import NAME, autumn_client
 from worker.settings import WorkerSettings
 from worker.words import Commands, add_command
@@ -28,7 +27,7 @@ async def autumn_check(settings: WorkerSettings, *, account: str, feature: str |
     if outgoing.billing_provider != NAME:
         raise NotDone("FORMSTATE_BILLING_PROVIDER is not autumn")
     feature_id = feature or outgoing.autumn_feature
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         waiting = _own(await store.deliveries("waiting", LOOKED_MAX), account)
         dead = _own(await store.deliveries("dead", LOOKED_MAX), account)
     async with autumn_client(outgoing.autumn_api_url, outgoing.autumn_secret_key) as client:

@@ -13,11 +13,10 @@ from msgspec import structs
 from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.errors import UnknownType
-from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import DeadLetter, Outcome
 from projections.postgres import PostgresDocuments
-from worker.operating import NotDone
+from worker.operating import NotDone, operators_store
 from worker.repair import Repairs, repairing
 from worker.settings import WorkerSettings
 from worker.show import format_instant
@@ -56,20 +55,9 @@ def _place(text: str) -> Place:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-@asynccontextmanager
-async def opened(settings: WorkerSettings) -> AsyncIterator[PostgresStore]:
-    """The store for an operator's command."""
-    store = await PostgresStore.open(settings.database_url, OPERATOR, connections_max=4)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def list_dead_letters(settings: WorkerSettings, *, verb: str, state: str, limit: int) -> str:
+async def list_dead_letters(settings: WorkerSettings, *, state: str, limit: int) -> str:
     """One line for each. A record's content is never shown: it may hold what is sealed for others."""
-    del verb
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         letters = await store.dead_letters(state=state, limit=limit)
     lines = [
         f"{_name(letter.place)}  {format_instant(letter.at)}  {letter.reason:<11}  "
@@ -80,14 +68,13 @@ async def list_dead_letters(settings: WorkerSettings, *, verb: str, state: str, 
     return ("\n".join(lines) or f"no dead letter is {state}") + more
 
 
-async def retry_dead_letters(settings: WorkerSettings, *, verb: str, places: Sequence[Place], everything: bool) -> str:
+async def retry_dead_letters(settings: WorkerSettings, *, places: Sequence[Place], everything: bool) -> str:
     """Decides commands again, in the log's order on each shard, whatever their deadlines.
 
     `NotDone` if one cannot be retried so, or fails again; those before it are decided.
     """
-    del verb
     counts: Counter[str] = Counter()
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         letters = await _open_letters(store, places, everything=everything)
         aside = [letter for letter in letters if letter.reason == "quarantined"]
         if aside and not everything:
@@ -124,11 +111,10 @@ def describe(outcome: Outcome | None) -> str:
     return f"rejected ({msgspec.json.decode(outcome.data).get('code', '?')})"
 
 
-async def drop_dead_letters(settings: WorkerSettings, *, verb: str, places: Sequence[Place], everything: bool) -> str:
+async def drop_dead_letters(settings: WorkerSettings, *, places: Sequence[Place], everything: bool) -> str:
     """Ends commands for good; bytes that are no command are only marked."""
-    del verb
     dropped = 0
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         letters = await _open_letters(store, places, everything=everything)
         for shard, group in groupby(letters, key=lambda letter: letter.shard):
             async with repairs_of(store, settings, shard) as repairs:

@@ -10,8 +10,7 @@ from eventstore.clock import system_clock
 from eventstore.outbox import Delivery, DeliveryState
 from eventstore.postgres.store import PostgresStore
 from eventstore.shards import shard_of
-from worker.dead_letters import opened
-from worker.operating import NotDone, ProgressLine
+from worker.operating import NotDone, ProgressLine, operators_store
 from worker.outgoing.log_reader import EVENTS_MAX
 from worker.outgoing.notices import event_tags
 from worker.outgoing.webhooks import notice
@@ -56,10 +55,9 @@ def _instant(text: str) -> Instant:
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond
 
 
-async def list_deliveries(settings: WorkerSettings, *, verb: str, state: DeliveryState, limit: int) -> str:
+async def list_deliveries(settings: WorkerSettings, *, state: DeliveryState, limit: int) -> str:
     """One line for each."""
-    del verb
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         found = await store.deliveries(state, limit)
     more = f"\n… and perhaps more: --limit {limit * 10}" if len(found) == limit else ""
     return ("\n".join(map(_line, found)) or f"no delivery is {state}") + more
@@ -72,18 +70,16 @@ def _line(delivery: Delivery) -> str:
     )
 
 
-async def retry_deliveries(settings: WorkerSettings, *, verb: str, ids: Sequence[str], everything: bool) -> str:
+async def retry_deliveries(settings: WorkerSettings, *, ids: Sequence[str], everything: bool) -> str:
     """Makes them due now."""
-    del verb
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         count = await store.revive_deliveries(_chosen(ids, everything=everything), system_clock())
     return _said("retried", count, ids)
 
 
-async def drop_deliveries(settings: WorkerSettings, *, verb: str, ids: Sequence[str], everything: bool) -> str:
+async def drop_deliveries(settings: WorkerSettings, *, ids: Sequence[str], everything: bool) -> str:
     """Removes them."""
-    del verb
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         count = await store.drop_deliveries(_chosen(ids, everything=everything))
     return _said("dropped", count, ids)
 
@@ -100,12 +96,11 @@ def _said(what: str, count: int, ids: Sequence[str]) -> str:
     return f"{what} {count}"
 
 
-async def replay_deliveries(settings: WorkerSettings, *, verb: str, since: Instant, account: str | None) -> str:
+async def replay_deliveries(settings: WorkerSettings, *, since: Instant, account: str | None) -> str:
     """Notices of events from `since` on that a reader has passed already; those that wait stay as they are."""
-    del verb
     if not settings.outgoing.webhook_url:
         raise NotDone("there is nobody to replay to: FORMSTATE_WEBHOOK_URL is not set")
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         heads = {head.shard: head.seq for head in await store.shard_heads()}
         shards = sorted(heads) if account is None else [shard_of(f"account:{account}", len(heads))]
         progress = ProgressLine("replay", sum(heads[shard] for shard in shards))

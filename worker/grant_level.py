@@ -8,8 +8,8 @@ import argparse
 from domain.member import LEVELS, GrantLevel, Level
 from projections.postgres import PostgresDocuments
 from projections.users import get_user
-from worker.operating import NotDone
-from worker.operator_command import apply_command, operators_store
+from worker.operating import NotDone, operators_store
+from worker.operator_command import apply_command
 from worker.settings import WorkerSettings
 
 

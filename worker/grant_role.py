@@ -3,7 +3,8 @@
 import argparse
 
 from domain.user import GrantRole, Role
-from worker.operator_command import apply_command, operators_store
+from worker.operating import operators_store
+from worker.operator_command import apply_command
 from worker.settings import WorkerSettings
 
 ROLES: tuple[Role, ...] = ("user", "developer", "admin")

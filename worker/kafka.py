@@ -1,4 +1,4 @@
-"""The log in Kafka, as a lane reads it: `assign` and `seek`, no group membership (design, section 5)."""
+"""The log in Kafka, as a lane reads it: `assign` and `seek`, no group membership."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Whether a shard's log and the store still belong together, looked at on every claim (design, section 5)."""
+"""Whether a shard's log and the store still belong together, looked at on every claim."""
 
 from msgspec import Struct
 

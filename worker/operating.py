@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
 
 from eventstore.postgres.migrations import connect
-from eventstore.postgres.pool import DirectConnection
+from eventstore.postgres.pool import OPERATOR, DirectConnection
+from eventstore.postgres.store import PostgresStore
+from worker.settings import WorkerSettings
 
 HOUR_S = 3_600
 MINUTE_S = 60
@@ -76,6 +78,16 @@ async def connected(url: str) -> AsyncIterator[DirectConnection]:
         connection.terminate()
         raise
     await connection.close()
+
+
+@asynccontextmanager
+async def operators_store(settings: WorkerSettings) -> AsyncIterator[PostgresStore]:
+    """The store for an operator's command."""
+    store = await PostgresStore.open(settings.database_url, OPERATOR, connections_max=4)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @contextmanager

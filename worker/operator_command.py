@@ -3,8 +3,6 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from msgspec import json as msgspec_json
 
@@ -12,7 +10,6 @@ from domain.envelope import Actor, Envelope, Header
 from domain.message import Command
 from eventstore import codec
 from eventstore.clock import system_clock
-from eventstore.postgres.pool import OPERATOR
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import Outcome
 from eventstore.shards import shard_of
@@ -22,16 +19,6 @@ from worker.settings import WorkerSettings
 
 WAIT_S = 30.0
 POLL_S = 0.02
-
-
-@asynccontextmanager
-async def operators_store(settings: WorkerSettings) -> AsyncIterator[PostgresStore]:
-    """The store, with one connection."""
-    store = await PostgresStore.open(settings.database_url, OPERATOR, connections_max=1)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def apply_command(settings: WorkerSettings, store: PostgresStore, stream: str, command: Command) -> None:

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from eventstore.shards import shard_of
-from worker.dead_letters import describe, opened, repairs_of
-from worker.operating import NotDone
+from worker.dead_letters import describe, repairs_of
+from worker.operating import NotDone, operators_store
 from worker.repair import StillBroken
 from worker.settings import WorkerSettings
 from worker.words import Commands, add_command
@@ -22,11 +22,10 @@ def add_parser(commands: Commands) -> None:
     words.set_defaults(act=release_quarantine)
 
 
-async def list_quarantine(settings: WorkerSettings, *, verb: str) -> str:
+async def list_quarantine(settings: WorkerSettings) -> str:
     """One line for each stream."""
-    del verb
     lines = []
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         shards = await store.shards()
         for stream in await store.quarantined():
             shard = shard_of(stream, shards)
@@ -35,14 +34,13 @@ async def list_quarantine(settings: WorkerSettings, *, verb: str) -> str:
     return "\n".join(lines) or "no stream is in quarantine"
 
 
-async def release_quarantine(settings: WorkerSettings, *, verb: str, stream: str) -> str:
+async def release_quarantine(settings: WorkerSettings, *, stream: str) -> str:
     """Refolds the stream and decides what was set aside, before anything newer.
 
     `NotDone` if it cannot be folded or breaks again: it then stays in quarantine, and nothing is lost.
     """
-    del verb
     counts: Counter[str] = Counter()
-    async with opened(settings) as store:
+    async with operators_store(settings) as store:
         if stream not in await store.quarantined():
             raise NotDone(f"{stream} is not in quarantine")
         async with repairs_of(store, settings, shard_of(stream, await store.shards())) as repairs:

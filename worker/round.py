@@ -1,4 +1,4 @@
-"""One round of a lane: records in, one committed transaction out (design, section 5).
+"""One round of a lane: records in, one committed transaction out.
 
 fence → known outcomes → streams → claims → decide → read models → write → commit. Nothing is kept in memory unless the
 transaction committed. A small round takes fence and outcomes from memory, which only a repeat or a lost lease proves

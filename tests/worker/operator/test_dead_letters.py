@@ -60,9 +60,7 @@ async def test_a_retry_decides_it_once(yard: Yard, monkeypatch: pytest.MonkeyPat
         with monkeypatch.context() as patch:
             (sent,) = await _failed(yard, patch, "r")
             await yard.apply(STREAM, grant("user_1", "other", 50))
-        assert (
-            await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True) == "retried 1: 1 applied"
-        )
+        assert await retry_dead_letters(yard.settings, places=[], everything=True) == "retried 1: 1 applied"
         outcome = await yard.outcome(sent)
         assert outcome.status == "applied"
         assert await balance(yard) == 1_050
@@ -71,8 +69,8 @@ async def test_a_retry_decides_it_once(yard: Yard, monkeypatch: pytest.MonkeyPat
         await yard.apply(STREAM, grant("user_1", "last", 1))
         assert await balance(yard) == 1_051
         assert await yard.outcome(sent) == outcome
-        assert await list_dead_letters(yard.settings, verb="list", state="open", limit=9) == "no dead letter is open"
-        assert STREAM in await list_dead_letters(yard.settings, verb="list", state="retried", limit=9)
+        assert await list_dead_letters(yard.settings, state="open", limit=9) == "no dead letter is open"
+        assert STREAM in await list_dead_letters(yard.settings, state="retried", limit=9)
         assert "no difference" in await verify(yard.settings)
 
 
@@ -86,7 +84,7 @@ async def test_a_retry_ignores_the_deadline(yard: Yard, monkeypatch: pytest.Monk
         late = sent.header.deadline or 0
         while system_clock() <= late:
             await yard.apply(STREAM, grant("user_1", f"{system_clock()}", 1))
-        await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+        await retry_dead_letters(yard.settings, places=[], everything=True)
         assert (await yard.outcome(sent)).status == "applied"
 
 
@@ -119,7 +117,7 @@ async def test_a_key_is_not_made_for_nobody(
             await yard.send(envelope)
             assert (await yard.outcome(envelope)).status == "failed"
         monkeypatch.setattr(dead_letters, "system_clock", lambda: system_clock() + 2 * MINUTE)
-        await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+        await retry_dead_letters(yard.settings, places=[], everything=True)
         outcome = await yard.outcome(envelope)
         assert (outcome.status, _code(outcome)) == (status, None if status == "applied" else "deadline_passed")
 
@@ -131,12 +129,12 @@ async def test_what_fails_again_stays_open(yard: Yard, monkeypatch: pytest.Monke
             await _failed(yard, patch, "a", "b", "c")
             break_grants(patch, "b")
             with pytest.raises(NotDone, match="retried 3: 2 applied, 1 failed"):
-                await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+                await retry_dead_letters(yard.settings, places=[], everything=True)
         assert await balance(yard) == 2_000
-        said = await list_dead_letters(yard.settings, verb="list", state="open", limit=9)
+        said = await list_dead_letters(yard.settings, state="open", limit=9)
         assert "failed" in said
         assert "ZeroDivisionError in credits.add" in said
-        await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+        await retry_dead_letters(yard.settings, places=[], everything=True)
         assert await balance(yard) == 3_000
 
 
@@ -147,7 +145,7 @@ async def test_a_retry_may_be_refused(yard: Yard, monkeypatch: pytest.MonkeyPatc
             break_grants(patch, "r")
             sent = await yard.ask(STREAM, grant("user_1", "r", 0))
             await yard.outcome(sent)
-        said = await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+        said = await retry_dead_letters(yard.settings, places=[], everything=True)
         assert said == "retried 1: 1 rejected (invalid_amount)"
         assert (await yard.outcome(sent)).status == "rejected"
 
@@ -167,7 +165,7 @@ async def test_a_retried_registration_takes_its_claim(yard: Yard, monkeypatch: p
         await yard.outcome(first)
         await yard.outcome(second)
         monkeypatch.setattr(user, "decide", decide)
-        said = await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+        said = await retry_dead_letters(yard.settings, places=[], everything=True)
         assert "1 applied" in said
         assert "1 rejected (email_taken)" in said
         assert len(await yard.rows("SELECT 1 FROM claims")) == 1
@@ -180,14 +178,14 @@ async def test_a_dropped_command_is_refused_for_good(yard: Yard, monkeypatch: py
             (sent,) = await _failed(yard, patch, "r")
         (letter,) = await yard.store.dead_letters()
         place = letter.place
-        assert await drop_dead_letters(yard.settings, verb="drop", places=[place], everything=False) == "dropped 1"
+        assert await drop_dead_letters(yard.settings, places=[place], everything=False) == "dropped 1"
         outcome = await yard.outcome(sent)
         assert (outcome.status, _code(outcome), outcome.curable) == ("rejected", "dropped", False)
         await yard.send(again(sent, "another"))
         await yard.apply(STREAM, grant("user_1", "last", 1))
         assert await balance(yard) == 1
         with pytest.raises(NotDone, match="is dropped; nothing was done"):
-            await retry_dead_letters(yard.settings, verb="retry", places=[place], everything=False)
+            await retry_dead_letters(yard.settings, places=[place], everything=False)
 
 
 async def test_bytes_that_are_no_command(yard: Yard) -> None:
@@ -200,8 +198,8 @@ async def test_bytes_that_are_no_command(yard: Yard) -> None:
 
         await until(there, 10, "the dead letter")
         with pytest.raises(NotDone, match="retried 1: 1 undecodable"):
-            await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
-        assert await drop_dead_letters(yard.settings, verb="drop", places=[], everything=True) == "dropped 1"
+            await retry_dead_letters(yard.settings, places=[], everything=True)
+        assert await drop_dead_letters(yard.settings, places=[], everything=True) == "dropped 1"
         assert await yard.store.dead_letters() == []
 
 
@@ -213,7 +211,7 @@ async def test_workers_go_on_meanwhile(yard: Yard, monkeypatch: pytest.MonkeyPat
             await _failed(yard, patch, *(f"r{number}" for number in range(20)))
         before = await balance(yard)
         async with yard.load(accounts=4):
-            await retry_dead_letters(yard.settings, verb="retry", places=[], everything=True)
+            await retry_dead_letters(yard.settings, places=[], everything=True)
         assert await yard.store.dead_letters() == []
         assert await balance(yard) != before
         assert "no difference" in await verify(yard.settings)
@@ -223,4 +221,4 @@ async def test_what_is_asked_for_must_be_there(yard: Yard) -> None:
     """Neither nothing nor everything is done by mistake."""
     for places, everything in (([], False), ([(0, 1, 1)], True), ([(0, 1, 1)], False)):
         with pytest.raises(NotDone):
-            await retry_dead_letters(yard.settings, verb="retry", places=places, everything=everything)
+            await retry_dead_letters(yard.settings, places=places, everything=everything)

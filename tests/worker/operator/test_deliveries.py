@@ -40,20 +40,20 @@ async def _give_up(yard: Yard) -> None:
 async def test_dead_ones_are_listed_retried_and_dropped(yard: Yard) -> None:
     """By id or all; a wrong id is told."""
     first, second = await _told(yard, "user_1", "user_2")
-    assert await list_deliveries(yard.settings, verb="list", state="dead", limit=9) == "no delivery is dead"
+    assert await list_deliveries(yard.settings, state="dead", limit=9) == "no delivery is dead"
     await _give_up(yard)
-    said = await list_deliveries(yard.settings, verb="list", state="dead", limit=9)
+    said = await list_deliveries(yard.settings, state="dead", limit=9)
     assert f"{first}  " in said
     assert "webhook  subscription.confirmed  user_2  7 attempts  status 500" in said
-    assert "--limit 10" in await list_deliveries(yard.settings, verb="list", state="dead", limit=1)
-    assert await retry_deliveries(yard.settings, verb="retry", ids=[first], everything=False) == "retried 1"
+    assert "--limit 10" in await list_deliveries(yard.settings, state="dead", limit=1)
+    assert await retry_deliveries(yard.settings, ids=[first], everything=False) == "retried 1"
     assert [each.id for each in await yard.store.deliveries("waiting", 9)] == [first]
     with pytest.raises(NotDone, match="dropped 1; 1 of the ids name none"):
-        await drop_deliveries(yard.settings, verb="drop", ids=[second, "evt_none"], everything=False)
-    assert await drop_deliveries(yard.settings, verb="drop", ids=[], everything=True) == "dropped 0"
+        await drop_deliveries(yard.settings, ids=[second, "evt_none"], everything=False)
+    assert await drop_deliveries(yard.settings, ids=[], everything=True) == "dropped 0"
     for ids, everything in (([], False), (["evt_x"], True)):
         with pytest.raises(NotDone, match="or give --all"):
-            await retry_deliveries(yard.settings, verb="retry", ids=ids, everything=everything)
+            await retry_deliveries(yard.settings, ids=ids, everything=everything)
 
 
 async def test_a_replay_makes_the_same_again(yard: Yard) -> None:
@@ -61,19 +61,19 @@ async def test_a_replay_makes_the_same_again(yard: Yard) -> None:
     ids = await _told(yard, "user_1", "user_2", "user_3")
     settings = replace(yard.settings, outgoing=OutgoingSettings(webhook_url=URL))
     before = {each.id: each.seq for each in await yard.store.deliveries("waiting", 9)}
-    assert await replay_deliveries(settings, verb="replay", since=0, account=None) == "no notice to send again"
+    assert await replay_deliveries(settings, since=0, account=None) == "no notice to send again"
     await yard.store.drop_deliveries(ids)
-    said = await replay_deliveries(settings, verb="replay", since=0, account="user_2")
+    said = await replay_deliveries(settings, since=0, account="user_2")
     assert said == "1 notices will be sent again"
     assert [each.account for each in await yard.store.deliveries("waiting", 9)] == ["user_2"]
     await _give_up(yard)
-    await replay_deliveries(settings, verb="replay", since=0, account=None)
+    await replay_deliveries(settings, since=0, account=None)
     assert {each.id: each.seq for each in await yard.store.deliveries("waiting", 9)} == before
     later = system_clock() + 1
     await yard.store.drop_deliveries(ids)
-    assert await replay_deliveries(settings, verb="replay", since=later, account=None) == "no notice to send again"
+    assert await replay_deliveries(settings, since=later, account=None) == "no notice to send again"
     with pytest.raises(NotDone, match="FORMSTATE_WEBHOOK_URL"):
-        await replay_deliveries(yard.settings, verb="replay", since=0, account=None)
+        await replay_deliveries(yard.settings, since=0, account=None)
 
 
 async def test_autumn_is_asked_and_never_guessed_for(yard: Yard) -> None:

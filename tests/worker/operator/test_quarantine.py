@@ -43,9 +43,9 @@ async def test_a_release_applies_what_was_set_aside_in_order(yard: Yard, monkeyp
     async with yard.working():
         with monkeypatch.context() as patch:
             ids = await _quarantined(yard, patch)
-            assert f"{STREAM}  shard" in await list_quarantine(yard.settings, verb="list")
-            assert "3 commands set aside" in await list_quarantine(yard.settings, verb="list")
-        said = await release_quarantine(yard.settings, verb="release", stream=STREAM)
+            assert f"{STREAM}  shard" in await list_quarantine(yard.settings)
+            assert "3 commands set aside" in await list_quarantine(yard.settings)
+        said = await release_quarantine(yard.settings, stream=STREAM)
         assert said == f"{STREAM} is free; of the commands set aside: 3 applied"
         rows = await yard.rows(
             "SELECT metadata->>'command_id' AS id FROM events_readable WHERE stream = $1 ORDER BY version", STREAM
@@ -54,7 +54,7 @@ async def test_a_release_applies_what_was_set_aside_in_order(yard: Yard, monkeyp
         assert await balance(yard) == 1_111
         await yard.apply(STREAM, grant("user_1", "later", 10_000))
         assert await balance(yard) == 11_111
-        assert await list_quarantine(yard.settings, verb="list") == "no stream is in quarantine"
+        assert await list_quarantine(yard.settings) == "no stream is in quarantine"
         assert "no difference" in await verify(yard.settings)
 
 
@@ -66,7 +66,7 @@ async def test_what_was_folded_before_must_fold_again(yard: Yard, monkeypatch: p
         with monkeypatch.context() as patch:
             break_evolve(patch, "good")
             with pytest.raises(NotDone, match="cannot be folded by this release either"):
-                await release_quarantine(yard.settings, verb="release", stream=STREAM)
+                await release_quarantine(yard.settings, stream=STREAM)
         assert len(await yard.store.dead_letters()) == 3
 
 
@@ -77,11 +77,11 @@ async def test_one_that_breaks_again_stays(yard: Yard, monkeypatch: pytest.Monke
             await _quarantined(yard, patch)
             break_evolve(patch, "second")
             with pytest.raises(NotDone, match=r"breaks again at the command .*; 1 commands before that were decided"):
-                await release_quarantine(yard.settings, verb="release", stream=STREAM)
+                await release_quarantine(yard.settings, stream=STREAM)
             assert await balance(yard) == 11
             later = await yard.ask(STREAM, grant("user_1", "later", 10_000))
             assert (await yard.outcome(later)).status == "quarantined"
-        said = await release_quarantine(yard.settings, verb="release", stream=STREAM)
+        said = await release_quarantine(yard.settings, stream=STREAM)
         assert said.endswith("3 applied")
         assert await balance(yard) == 11_111
         assert "no difference" in await verify(yard.settings)
@@ -102,10 +102,10 @@ async def test_an_interrupted_release_lets_nothing_overtake(yard: Yard, monkeypa
         with monkeypatch.context() as patch:
             patch.setattr(repair.Repairs, "retry", cut)
             with pytest.raises(OSError, match="switched off"):
-                await release_quarantine(yard.settings, verb="release", stream=STREAM)
+                await release_quarantine(yard.settings, stream=STREAM)
         later = await yard.ask(STREAM, grant("user_1", "later", 10_000))
         assert (await yard.outcome(later)).status == "quarantined"
-        said = await release_quarantine(yard.settings, verb="release", stream=STREAM)
+        said = await release_quarantine(yard.settings, stream=STREAM)
         assert said.endswith("2 applied")
         assert await balance(yard) == 11_111
         assert "no difference" in await verify(yard.settings)
@@ -118,7 +118,7 @@ async def test_a_stream_that_broke_at_its_first_command(yard: Yard, monkeypatch:
             break_evolve(patch, "bad")
             sent = await yard.ask(STREAM, grant("user_1", "bad", 10))
             assert (await yard.outcome(sent)).status == "quarantined"
-        assert "1 applied" in await release_quarantine(yard.settings, verb="release", stream=STREAM)
+        assert "1 applied" in await release_quarantine(yard.settings, stream=STREAM)
         await yard.apply(STREAM, grant("user_1", "later", 5))
         assert await balance(yard) == 15
         assert "no difference" in await verify(yard.settings)
@@ -129,10 +129,10 @@ async def test_one_with_nothing_waiting_is_freed(yard: Yard, monkeypatch: pytest
     async with yard.working():
         with monkeypatch.context() as patch:
             await _quarantined(yard, patch)
-        await drop_dead_letters(yard.settings, verb="drop", places=[], everything=True)
-        said = await release_quarantine(yard.settings, verb="release", stream=STREAM)
+        await drop_dead_letters(yard.settings, places=[], everything=True)
+        said = await release_quarantine(yard.settings, stream=STREAM)
         assert said == f"{STREAM} is free; of the commands set aside: none were waiting"
-        assert await list_quarantine(yard.settings, verb="list") == "no stream is in quarantine"
+        assert await list_quarantine(yard.settings) == "no stream is in quarantine"
         assert (await yard.apply(STREAM, grant("user_1", "later", 10))).status == "applied"
         assert await balance(yard) == 11
         assert "no difference" in await verify(yard.settings)
@@ -151,7 +151,7 @@ async def test_a_dropped_registration_frees_its_email(yard: Yard, monkeypatch: p
             first = await yard.apply("user:user_1", register("user_1"))
             assert first.status == "quarantined"
         assert len(await yard.rows("SELECT 1 FROM claims")) == 1
-        await drop_dead_letters(yard.settings, verb="drop", places=[], everything=True)
+        await drop_dead_letters(yard.settings, places=[], everything=True)
         taken = structs.replace(register("user_2"), email_hash=register("user_1").email_hash)
         assert (await yard.apply("user:user_2", taken)).status == "applied"
 
@@ -163,10 +163,10 @@ async def test_single_letters_of_it_are_not_retried(yard: Yard, monkeypatch: pyt
             await _quarantined(yard, patch)
         (letter, *_) = await yard.store.dead_letters()
         with pytest.raises(NotDone, match=f"use `quarantine release {STREAM}`"):
-            await retry_dead_letters(yard.settings, verb="retry", places=[letter.place], everything=False)
+            await retry_dead_letters(yard.settings, places=[letter.place], everything=False)
 
 
 async def test_a_stream_that_is_free_is_not_released(yard: Yard) -> None:
     """A typing error does nothing."""
     with pytest.raises(NotDone, match="account:x is not in quarantine"):
-        await release_quarantine(yard.settings, verb="release", stream="account:x")
+        await release_quarantine(yard.settings, stream="account:x")
