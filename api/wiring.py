@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Protocol, TypeVar
 
 import aiohttp
 
@@ -127,11 +128,11 @@ async def running_services(
             mailer=_mailer(stack, mode, settings, http),
             mail_pace=MailPace(rate_limits.exchanger),
             http=http,
-            refused_requests=_refused_requests(stack, commands, sealer, clock),
-            metering=_metering(stack, commands, documents, shards, clock),
+            refused_requests=_started(stack, RefusedRequests(commands=commands, sealer=sealer, clock=clock)),
+            metering=_started(stack, Metering(commands=commands, documents=documents, shards=shards, clock=clock)),
             billing=_billing(stack, settings, documents, commands, plans, http, clock),
             past_reads=PastReads(),
-            errands=_errands(stack),
+            errands=_started(stack, Errands()),
         )
         _beside(stack, services)
         yield services
@@ -140,12 +141,26 @@ async def running_services(
 def _beside(stack: AsyncExitStack, services: Services) -> None:
     """What goes on beside the requests and uses what they use."""
     services.rate_limits.report_minutes(partial(record_key_use, services))
-    erasures = UnfinishedErasures(services)
-    erasures.start()
-    stack.push_async_callback(erasures.stop)
-    looks = BillingLooks(services)
-    looks.start()
-    stack.push_async_callback(looks.stop)
+    _started(stack, UnfinishedErasures(services))
+    _started(stack, BillingLooks(services))
+
+
+class _Part(Protocol):
+    """What goes on beside the requests."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+P = TypeVar("P", bound=_Part)
+
+
+def _started(stack: AsyncExitStack, part: P) -> P:
+    """The part, started, and stopped with the rest."""
+    part.start()
+    stack.push_async_callback(part.stop)
+    return part
 
 
 def _billing(
@@ -161,15 +176,6 @@ def _billing(
     provider = choose_provider(settings.billing, documents, commands.shards, plans, teller, http, clock)
     stack.push_async_callback(provider.close)
     return provider
-
-
-def _refused_requests(
-    stack: AsyncExitStack, commands: Commands, sealer: Sealer, clock: Callable[[], Instant]
-) -> RefusedRequests:
-    refused_requests = RefusedRequests(commands=commands, sealer=sealer, clock=clock)
-    refused_requests.start()
-    stack.push_async_callback(refused_requests.stop)
-    return refused_requests
 
 
 async def _start(stack: AsyncExitStack, identities: Identities) -> None:
@@ -200,25 +206,7 @@ async def _commands(stack: AsyncExitStack, store: Store, bus: CommandBus, shards
     poller, lag = OutcomePoller(store), Lag(store, bus)
     await poller.start()
     stack.push_async_callback(poller.stop)
-    lag.start()
-    stack.push_async_callback(lag.stop)
-    return Commands(bus, poller, lag, shards)
-
-
-def _errands(stack: AsyncExitStack) -> Errands:
-    errands = Errands()
-    errands.start()
-    stack.push_async_callback(errands.stop)
-    return errands
-
-
-def _metering(
-    stack: AsyncExitStack, commands: Commands, documents: DocumentReader, shards: int, clock: Callable[[], Instant]
-) -> Metering:
-    metering = Metering(commands=commands, documents=documents, shards=shards, clock=clock)
-    metering.start()
-    stack.push_async_callback(metering.close)
-    return metering
+    return Commands(bus, poller, _started(stack, lag), shards)
 
 
 def _throttle(store: Store, lookup: LookupHash) -> LoginThrottle:
@@ -245,7 +233,4 @@ def _mailer(stack: AsyncExitStack, mode: ProcessMode, settings: ApiSettings, htt
     """The operator's mailer; without one devnet prints and production refuses what it could not deliver."""
     if not settings.mailer_url:
         return PrintedMailer() if mode == "devnet" else NoMailer()
-    mailer = WebhookMailer(settings.mailer_url, settings.mailer_secret or {}, http)
-    mailer.start()
-    stack.push_async_callback(mailer.stop)
-    return mailer
+    return _started(stack, WebhookMailer(settings.mailer_url, settings.mailer_secret or {}, http))

@@ -106,7 +106,11 @@ def common_parser(prog: str, description: str | None, epilog: str) -> argparse.A
         "--plans", type=_plans, metavar="FILE", help="plans other than the shipped ones, as FORMSTATE_PLANS_FILE"
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    models = parser.add_argument_group("models")
+    _add_models(parser.add_argument_group("models"))
+    return parser
+
+
+def _add_models(models: "argparse._ArgumentGroup") -> None:
     models.add_argument("--local-model", action="store_true", help="also serve a small real language model")
     models.add_argument("--upstream", metavar="URL", help="an OpenAI-compatible server, up to and including /v1")
     models.add_argument("--upstream-key", metavar="KEY", help="its API key, if it wants one")
@@ -127,7 +131,6 @@ def common_parser(prog: str, description: str | None, epilog: str) -> argparse.A
         default=131_072,
         help="its context (default: %(default)s)",
     )
-    return parser
 
 
 def common(parser: argparse.ArgumentParser, words: argparse.Namespace) -> Common:

@@ -42,6 +42,8 @@ REPEATS_MAX = 1_000
 SENT_AT_ONCE = 256
 TICK_S = 0.25
 PAUSE_S_MAX = 5.0
+STOP_S = 10.0
+"""How long a process that ends tries to send what waits."""
 
 declare(
     "metering_overloaded",
@@ -63,7 +65,7 @@ class Reporting(Protocol):
 
 
 class Metering:
-    """See the module. `start` in the running loop; `close` sends what is left, for a bounded time."""
+    """See the module. `start` in the running loop; `stop` sends what is left, for a bounded time."""
 
     def __init__(
         self, *, commands: Commands, documents: DocumentReader, shards: int, clock: Callable[[], Instant]
@@ -94,11 +96,11 @@ class Metering:
         loops = (self._deliver_all, self._report_all, self._listen_all, self.undecided.run)
         self._loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in loops]
 
-    async def close(self, timeout_s: float = 10.0) -> None:
+    async def stop(self) -> None:
         """Sends what waits in the buffer, as far as that is possible in time, and stops."""
         if self._loops:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), timeout_s)
+                await asyncio.wait_for(self._empty.wait(), STOP_S)
         if self._unsent:
             logs.get().error("settles_abandoned", count=len(self._unsent))
         for loop in self._loops:
