@@ -1,6 +1,6 @@
 """How a user that is to be erased goes: no organization stays to people without an admin, nothing renews for nobody.
 
-Between leaving and erasing no other process can make it a member of another one (`domain.erasing`). Each step can be
+Between leaving and erasing no other process can make it a member of another one (`domain.erasure`). Each step can be
 repeated; who began them need not be who ends them (`api.unfinished_erasures`).
 """
 
@@ -16,7 +16,7 @@ from api.errors import ApiError
 from api.ids import uuid7
 from domain.account.plan_terms import FREE
 from domain.account.subscription_change import ChangeSubscription
-from domain.erasing import BeginErasure, KeepUser
+from domain.erasure import BeginErasure, KeepUser
 from domain.invitation import ForgetInvited, address_subject
 from domain.member import LeaveForGood
 from domain.message import Command

@@ -14,7 +14,7 @@ from api.errors import ApiError, refusal
 from api.ids import random_hex, uuid7
 from api.leaving import Leaver, end_subscription, forget_invited, go_on_leaving
 from domain.envelope import Actor, Envelope, Header
-from domain.erasing import EraseUser, FinishErasure
+from domain.erasure import EraseUser, FinishErasure
 from domain.instant import SECOND, Instant
 from domain.message import Command
 from eventstore.records import Outcome

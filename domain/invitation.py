@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
-from domain.erasing import membership_lock
+from domain.erasure import membership_lock
 from domain.errors import Conflict, Full, Invalid, NotFound
 from domain.instant import DAY, MINUTE, Instant
 from domain.member import Level, MemberAdded, Members, require_admin, require_seat

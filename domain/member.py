@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from domain.erasing import membership_lock
+from domain.erasure import membership_lock
 from domain.errors import Conflict, Forbidden, Full, NotFound
 from domain.instant import Instant
 from domain.message import Claim, Command, Event

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from domain import invitation, member
 from domain.aggregate import Aggregate, Answer
-from domain.erasing import membership_lock
+from domain.erasure import membership_lock
 from domain.errors import Conflict
 from domain.instant import Instant
 from domain.invitation import (

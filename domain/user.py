@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from domain import erasing, mailed_tokens
+from domain import erasure, mailed_tokens
 from domain.aggregate import Aggregate, Answer
-from domain.erasing import (
+from domain.erasure import (
     BeginErasure,
     EraseUser,
     ErasingCommand,
@@ -181,7 +181,7 @@ COMMANDS = (
     MailToken,
     ResetPassword,
     VerifyEmail,
-    *erasing.COMMANDS,
+    *erasure.COMMANDS,
 )
 EVENTS = (
     UserRegistered,
@@ -192,7 +192,7 @@ EVENTS = (
     IdentityLinked,
     TokenMailed,
     EmailVerified,
-    *erasing.EVENTS,
+    *erasure.EVENTS,
 )
 UserCommand: TypeAlias = (
     RegisterUser
@@ -249,7 +249,7 @@ def decide(user: User, command: UserCommand, at: Instant) -> Sequence[UserEvent]
                 raise Conflict("role_from_provider", "The role of this user comes from its identity provider.")
             return [] if role == user.role else [RoleGranted(role=role)]
         case BeginErasure() | KeepUser() | EraseUser():
-            return erasing.decide(user.erasing, user.email_hash, command, at)
+            return erasure.decide(user.erasing, user.email_hash, command, at)
         case MailToken() | VerifyEmail() | ResetPassword():
             return _by_mail(user, command, at)
 
@@ -262,7 +262,7 @@ def _begin_or_end(user: User, command: RegisterUser | LinkIdentity | FinishErasu
         case LinkIdentity():
             return _link(user, command, at)
         case FinishErasure():
-            return erasing.finish(user.erasing if user.erased else None, command, at)
+            return erasure.finish(user.erasing if user.erased else None, command, at)
 
 
 def _register(user: User, command: RegisterUser, at: Instant) -> Sequence[UserEvent]:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct, structs
 
-from domain.erasing import UserErased
+from domain.erasure import UserErased
 from domain.instant import Instant
 from domain.organization import OrganizationCreated
 from domain.recorded import Recorded

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from domain.erasing import UserErased
+from domain.erasure import UserErased
 from domain.recorded import Recorded
 from domain.user import UserRegistered
 from projections.documents import DocumentReader

@@ -2,7 +2,7 @@
 
 from msgspec import Struct, structs
 
-from domain.erasing import ErasureBegun, ErasureFinished, UserErased, UserKept
+from domain.erasure import ErasureBegun, ErasureFinished, UserErased, UserKept
 from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of

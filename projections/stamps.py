@@ -9,7 +9,7 @@ from domain.account.preferences import PreferencesChanged
 from domain.account.standing import AccountResumed, AccountSuspended
 from domain.account.subscription import SubscriptionConfirmed
 from domain.account.subscription_change import SubscriptionChanged
-from domain.erasing import UserErased
+from domain.erasure import UserErased
 from domain.member import MemberAdded, MemberLevelChanged, MemberRemoved
 from domain.project import ProjectArchived, ProjectRestored
 from domain.recorded import Recorded

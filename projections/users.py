@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, structs
 
-from domain.erasing import UserErased
+from domain.erasure import UserErased
 from domain.instant import Instant
 from domain.mailed_tokens import EmailVerified
 from domain.recorded import Recorded

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from api.call import Reply
 from api.gateway.answers import Keeping
-from api.gateway.chat import Whole, charge_whole, read_whole
 from api.gateway.client_watch import ClientGone, ClientWatch
 from api.gateway.job import ChatJob
 from api.gateway.once import win_or_repeat
 from api.gateway.request import ChatRequest, decode_request
 from api.gateway.stream import ChatStream
 from api.gateway.upstream import Answering
+from api.gateway.whole import Whole, charge_whole, read_whole
 from api.request_body import Gone
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from api.account_plan import AccountPlan
+from api.api_key_spending import spent_by_key
 from api.call import Call
 from api.eligibility import Facts, feature_refusal, model_refusal
 from api.errors import ApiError, declare
 from api.gateway.estimate import dearest_amount
 from api.gateway.job import price_for, usable_model
-from api.key_spending import spent_by_key
 from api.quotas.guard import require_feature
 from api.quotas.offers import explain, seller_to
 from api.rate_limits.headers import refusal_of

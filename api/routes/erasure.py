@@ -9,7 +9,7 @@ from api.leaving import begin_leaving, by_request, end_subscription
 from api.rfc3339 import format_instant
 from api.route import Route, needs
 from api.routes.users import check_current_password, own_user
-from domain.erasing import EraseUser
+from domain.erasure import EraseUser
 
 declare(
     "erasure_begun",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from domain.erasing import MEMBERSHIPS
+from domain.erasure import MEMBERSHIPS
 from eventstore.erasure import CLOSING, ERASING, INVITATION, subjects_of
 from eventstore.errors import KeyErased
 from eventstore.memory.tables import Tables

@@ -71,7 +71,7 @@ SELECT EXISTS (
 """
 
 # Looks at all claims, and so only where a key has come back; before the keys, so that it is not forgotten half-way.
-# What bars memberships (domain/erasing.py) is no secret, and stays.
+# What bars memberships (domain/erasure.py) is no secret, and stays.
 RELEASE_AGAIN = """
 DELETE FROM claims
 WHERE kind <> 'memberships' AND stream IN (SELECT stream FROM events WHERE type = 'user.erased')

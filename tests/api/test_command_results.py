@@ -28,7 +28,7 @@ from domain.account.subscription import ConfirmSubscription
 from domain.account.subscription_change import ChangeSubscription
 from domain.account.usage import Price, Usage
 from domain.aggregate import Aggregate, Answer
-from domain.erasing import BeginErasure, EraseUser, FinishErasure, KeepUser
+from domain.erasure import BeginErasure, EraseUser, FinishErasure, KeepUser
 from domain.instant import HOUR, MINUTE
 from domain.invitation import AcceptInvitation, ForgetInvited, InviteMember, RevokeInvitation, SweepOrganization
 from domain.mailed_tokens import MailedToken, MailToken, ResetPassword, VerifyEmail

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.sealing import Erased, Sealer, Unsealable
-from domain.erasing import EraseUser
+from domain.erasure import EraseUser
 from projections.subscriptions import get_subscription
 from tests.api.running import PASSWORD, Person, Running
 

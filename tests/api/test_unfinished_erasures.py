@@ -10,7 +10,7 @@ import pytest_asyncio
 from api.errors import ApiError
 from api.leaving import Leaver, forget_invited
 from api.unfinished_erasures import UnfinishedErasures
-from domain.erasing import BeginErasure
+from domain.erasure import BeginErasure
 from domain.instant import DAY
 from domain.invitation import ForgetInvited
 from domain.message import Command

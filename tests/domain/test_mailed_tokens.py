@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.erasing import EraseUser
+from domain.erasure import EraseUser
 from domain.instant import DAY, HOUR, SECOND, Instant
 from domain.mailed_tokens import (
     OPEN_MAX,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.erasing import EraseUser, UserErased
+from domain.erasure import EraseUser, UserErased
 from domain.message import Command, Erasure
 from domain.user import (
     AGGREGATE,

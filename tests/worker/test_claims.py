@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.erasing import BeginErasure, EraseUser, KeepUser
+from domain.erasure import BeginErasure, EraseUser, KeepUser
 from domain.member import GrantLevel
 from domain.organization import CreateOrganization
 from domain.user import GrantRole, RegisterUser

@@ -5,7 +5,7 @@ Repeating it is harmless, since only what Autumn still shows is ended.
 
 from typing import TYPE_CHECKING
 
-from domain.erasing import UserErased
+from domain.erasure import UserErased
 from domain.instant import DAY, Instant
 from domain.recorded import Recorded
 from eventstore.outbox import Delivery

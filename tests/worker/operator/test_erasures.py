@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.erasing import EraseUser
+from domain.erasure import EraseUser
 from eventstore.errors import KeyErased
 from eventstore.postgres import migrations
 from eventstore.postgres.data_keys import erase_again

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from domain.erasing import UserErased
+from domain.erasure import UserErased
 from domain.instant import DAY, HOUR, MINUTE
 from eventstore.store import Store
 from tests.autumn import SECRET_KEY, AutumnServer, running_autumn, subscription

@@ -1,6 +1,6 @@
 """An erasure is begun, given up, or done; whoever comes with another one's id is told."""
 
-from domain.erasing import (
+from domain.erasure import (
     BeginErasure,
     EraseUser,
     ErasureBegun,
