@@ -3,8 +3,13 @@
 from msgspec import Struct, structs
 
 from domain.account.plan_terms import FREE, PlanTerms
-from domain.account.subscription import ScheduledChange, SubscriptionConfirmed, SubscriptionStatus
-from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed, SubscriptionScheduled
+from domain.account.subscription import (
+    ScheduledChange,
+    SubscriptionConfirmed,
+    SubscriptionScheduled,
+    SubscriptionStatus,
+)
+from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed
 from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of

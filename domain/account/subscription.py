@@ -91,6 +91,13 @@ class ScheduledChange(Struct, frozen=True, kw_only=True):
     requested_at: Instant
 
 
+class SubscriptionScheduled(Event, frozen=True, kw_only=True, tag="subscription.scheduled"):
+    """What will change when the period ends; `None` drops what was to."""
+
+    change: ScheduledChange | None
+    scheduled_at: Instant
+
+
 class Subscription(Struct, kw_only=True):
     """The latest news. `terms` is `None` while nothing was ever confirmed: the plan is free then."""
 
@@ -121,7 +128,7 @@ EVENTS = (SubscriptionConfirmed,)
 
 def decide(
     account: "Account", command: ConfirmSubscription, at: Instant
-) -> Sequence[SubscriptionConfirmed | CreditsGranted | PaymentReplaced]:
+) -> Sequence[SubscriptionConfirmed | SubscriptionScheduled | CreditsGranted | PaymentReplaced]:
     """The news and the credits of their period, unless newer ones are known: then nothing.
 
     `Invalid` on a period or a number of seats that is none.
@@ -155,7 +162,12 @@ def decide(
     if end is None:
         return [confirmed]
     grants = subscription_period.grant(account, command.plan, credits, amount, end, at)
-    return [confirmed, *grants, *(PaymentReplaced(payment_id=name) for name in replaced)]
+    return [
+        confirmed,
+        *_rescheduled(known, confirmed, end),
+        *grants,
+        *(PaymentReplaced(payment_id=name) for name in replaced),
+    ]
 
 
 def check(command: ConfirmSubscription) -> None:
@@ -269,6 +281,15 @@ def _grace_until(known: Subscription, command: ConfirmSubscription, at: Instant)
 def _keeps_scheduled(known: Subscription, command: ConfirmSubscription) -> bool:
     scheduled = known.scheduled
     return scheduled is not None and command.status != "canceled" and command.occurred_at <= scheduled.requested_at
+
+
+def _rescheduled(known: Subscription, confirmed: SubscriptionConfirmed, end: Instant) -> list[SubscriptionScheduled]:
+    """What was to change at the period's end still does, where that is another now."""
+    change = known.scheduled if confirmed.scheduled_kept else None
+    if change is None or change.effective_at == end or confirmed.status == "past_due":
+        return []
+    moved = structs.replace(change, effective_at=end)
+    return [SubscriptionScheduled(change=moved, scheduled_at=confirmed.confirmed_at)]
 
 
 def evolve(subscription: Subscription, event: SubscriptionConfirmed) -> None:

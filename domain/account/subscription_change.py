@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from domain.account import subscription_period
 from domain.account.credits import CreditsGranted
 from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
-from domain.account.subscription import ScheduledChange, Subscription, SubscriptionStatus, answer_of, reckon_wake
+from domain.account.subscription import (
+    ScheduledChange,
+    Subscription,
+    SubscriptionScheduled,
+    SubscriptionStatus,
+    answer_of,
+    reckon_wake,
+)
 from domain.account.subscription_period import PeriodCredits
 from domain.aggregate import Answer
 from domain.errors import Conflict, Invalid, PaymentRequired
@@ -67,13 +74,6 @@ class SubscriptionChanged(Event, frozen=True, kw_only=True, tag="subscription.ch
     """When it took effect: the end of a period or of the grace, or the moment of the request."""
     asked_at: Instant | None = None
     """When its owner has asked for it: news of what occurred before that come late."""
-
-
-class SubscriptionScheduled(Event, frozen=True, kw_only=True, tag="subscription.scheduled"):
-    """What will change when the period ends; `None` drops what was to."""
-
-    change: ScheduledChange | None
-    scheduled_at: Instant
 
 
 COMMANDS = (ChangeSubscription,)

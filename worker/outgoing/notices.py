@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.payments import PaymentConfirmed, PaymentDisputed, PaymentRefunded
 from domain.account.quotas import CreditsLow, QuotaReached
-from domain.account.subscription import SubscriptionConfirmed
-from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed, SubscriptionScheduled
+from domain.account.subscription import SubscriptionConfirmed, SubscriptionScheduled
+from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed
 from domain.instant import Instant
 from domain.message import Event
 from domain.money import format_credits

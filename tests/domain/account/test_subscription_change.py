@@ -8,11 +8,11 @@ from domain.account.account import AGGREGATE
 from domain.account.credits import CreditsGranted, GrantExpired
 from domain.account.payments import ConfirmPayment, RefundPayment
 from domain.account.plan_terms import PlanTerms
+from domain.account.subscription import SubscriptionScheduled
 from domain.account.subscription_change import (
     ChangeSubscription,
     SubscriptionChanged,
     SubscriptionRenewed,
-    SubscriptionScheduled,
 )
 from domain.account.subscription_period import MISSED_MAX
 from domain.instant import DAY, HOUR
@@ -303,6 +303,23 @@ def test_news_of_what_was_before_the_wish_come_late() -> None:
         assert scenario.state.subscription.status == "canceled"
         scenario.when(news("after", START + DAY + 1))
         assert scenario.state.subscription.status == "active"
+
+
+@pytest.mark.parametrize("days", [60, 5])
+def test_the_end_at_which_it_changes_may_move(days: int) -> None:
+    """News of before the wish tell of a longer or a shorter period: the wish comes true when that ends."""
+    scenario = subscribed()
+    scenario.when(ChangeSubscription(cancel=True), at=START + 2 * DAY)
+    late = news("late", START + DAY, period_start=START, period_end=START + days * DAY)
+    (moved,) = of_type(scenario.when(late, at=START + 3 * DAY), SubscriptionScheduled)
+    assert moved.change is not None
+    assert moved.change.effective_at == START + days * DAY
+    assert scenario.when(late) == []
+    scenario.pass_time(START + days * DAY - 1)
+    assert scenario.state.subscription.status == "active"
+    scenario.pass_time(START + days * DAY)
+    assert scenario.state.subscription.status == "canceled"
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
 
 
 @pytest.mark.parametrize(("had", "gets"), [(None, 1), (1, 1), (2, 2)])
