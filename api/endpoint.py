@@ -130,6 +130,7 @@ class Endpoint:
             address=exchange.address,
             user_agent=agent,
             organization=None if organization is None else organization.decode("latin-1"),
+            fresh=access.fresh,
         )
 
     async def _limit_refused(self, exchange: Exchange, error: ApiError) -> None:

@@ -35,6 +35,9 @@ class Access(Struct, frozen=True, kw_only=True):
     """About the person alone: open to its token, whatever project that is bound to."""
     level: Level | None = None
     """What a member must be in the organization that the path names, so that the route may be called."""
+    fresh: bool = False
+    """The caller's authority is read anew: what is given here outlasts it, so that nobody may give it in the moment
+    between an end elsewhere and the news of it."""
 
 
 PUBLIC = Access(public=True)
@@ -49,6 +52,7 @@ def needs(
     project: bool = False,
     of_person: bool = False,
     level: Level | None = None,
+    fresh: bool = False,
 ) -> Access:
     """Access for callers that have the scope (and, if given, the role, or the level in the path's organization)."""
     return Access(
@@ -58,6 +62,7 @@ def needs(
         project=project,
         of_person=of_person,
         level=level,
+        fresh=fresh,
     )
 
 

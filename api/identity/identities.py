@@ -115,12 +115,13 @@ class Identities:
         address: str,
         user_agent: str,
         organization: str | None = None,
+        fresh: bool = False,
     ) -> Caller:
         """The caller of the `Authorization` and `X-API-Key` headers, acting for what `X-Organization` names.
 
-        Microseconds when the credentials were seen lately. `ApiError` `missing_credentials`, `invalid_api_key`,
-        `invalid_token`, …: 401 with `WWW-Authenticate`, or 503 `auth_unavailable` where the caches cannot be
-        confirmed; 404 `organization_not_found`, 403 `key_bound`.
+        Microseconds when the credentials were seen lately; `fresh` reads them anew in any case.
+        `ApiError` `missing_credentials`, `invalid_api_key`, `invalid_token`, …: 401 with `WWW-Authenticate`, or 503
+        `auth_unavailable` where the caches cannot be confirmed; 404 `organization_not_found`, 403 `key_bound`.
         """
         credential = _credential(authorization, api_key)
         if api_key and api_key.strip() and not self.keys.looks_like_key(credential):
@@ -129,6 +130,8 @@ class Identities:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"})
         digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
         generation = self.cache.generation
+        if fresh:
+            self.cache.forget(digest)
         identity = self.cache.get(digest)
         if identity is None:
             identity = await self._identified(credential, digest, address, user_agent)
@@ -143,7 +146,7 @@ class Identities:
             _refuse("invalid_token", EXPIRED, about=_of_user(identity.user_id))
         if organization is not None and organization != identity.account_id:
             try:
-                identity = await self._acting_for(organization, identity, digest, generation)
+                identity = await self._acting_for(organization, identity, digest, generation, fresh=fresh)
             except ApiError as error:
                 error.about = _caller(identity, address, user_agent)
                 raise
@@ -164,7 +167,9 @@ class Identities:
         self.cache.keep(digest, identity, generation)
         return identity
 
-    async def _acting_for(self, organization: str, identity: Identity, digest: bytes, generation: int) -> Identity:
+    async def _acting_for(
+        self, organization: str, identity: Identity, digest: bytes, generation: int, *, fresh: bool
+    ) -> Identity:
         """The identity in an organization, cached beside the one that it comes from; a stamp of either ends it.
 
         `generation` is that of before the other was read: a stamp since then may have been meant for it.
@@ -173,6 +178,8 @@ class Identities:
         if organization == identity.account_id:
             return identity
         chosen = hashlib.sha256(digest + organization.encode("utf-8", "surrogateescape")).digest()
+        if fresh:
+            self.cache.forget(chosen)
         found = self.cache.get(chosen)
         if found is not None:
             return found

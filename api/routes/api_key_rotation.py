@@ -71,7 +71,7 @@ ROUTES = (
             "again meanwhile, the older of the two ends at once."
         ),
         tag="api keys",
-        access=needs("api_keys:write", project=True),
+        access=needs("api_keys:write", project=True, fresh=True),
         body=Rotation,
         body_optional=True,
         answers={200: ApiKeyMade},

@@ -200,7 +200,7 @@ _CREATE = Route(
     summary="Create an API key",
     description="Answers the key, this once. Keys never exceed their creator, now or later.",
     tag="api keys",
-    access=needs("api_keys:write", project=True),
+    access=needs("api_keys:write", project=True, fresh=True),
     body=NewApiKey,
     answers={201: ApiKeyMade},
     errors=(

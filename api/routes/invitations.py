@@ -179,7 +179,7 @@ _INVITE = Route(
     summary="Invite into an organization",
     description="The mail with the token goes to the address; whoever holds it accepts it, once, until it expires.",
     tag="organizations",
-    access=needs("orgs:write", level="admin"),
+    access=needs("orgs:write", level="admin", fresh=True),
     body=NewInvitation,
     answers={201: InvitationShown},
     errors=(
@@ -220,7 +220,7 @@ ROUTES = (
         handler=send_again,
         summary="Send an invitation again",
         tag="organizations",
-        access=needs("orgs:write", level="admin"),
+        access=needs("orgs:write", level="admin", fresh=True),
         answers={200: InvitationShown},
         errors=(
             "organization_not_found",

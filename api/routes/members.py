@@ -118,7 +118,7 @@ ROUTES = (
         handler=change,
         summary="Change a member's level",
         tag="organizations",
-        access=needs("orgs:write", level="admin"),
+        access=needs("orgs:write", level="admin", fresh=True),
         body=LevelChange,
         answers={200: MemberShown},
         errors=("organization_not_found", "member_not_found", "last_admin"),
