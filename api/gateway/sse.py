@@ -41,6 +41,8 @@ class SseScanner:
         self.done = False
         self.done_event = b""
         self.usage: Raw | None = None
+        self.chunks_at_usage = 0
+        """How much was delivered when it was told."""
         self.error: Raw | None = None
         self.broken = False
         self.finished = False
@@ -163,7 +165,7 @@ class SseScanner:
             return False
         if not given(chunk.usage):
             return True
-        self.usage = chunk.usage
+        self.usage, self.chunks_at_usage = chunk.usage, self.delivered.chunks
         return bool(chunk.choices) or not self._strip_usage
 
     def _count(self, text_bytes: int) -> None:

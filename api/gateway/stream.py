@@ -104,12 +104,18 @@ class ChatStream:
         return ApiError("upstream_error", "The provider's stream ended early.")
 
     def _used(self) -> Usage | None:
-        """What was used, as the provider told or else by what was delivered; `None` if that is nothing."""
+        """What was used, as the provider told or else by what was delivered; `None` if that is nothing.
+
+        Of a usage that was told before the last text the prompt stands; its completion does where it is the larger.
+        """
         scanner = self._scanner
-        told = self._job.told(scanner.usage)
-        if told is not None and (told.completion or not scanner.delivered.chunks):
-            return told
-        return self._progress()
+        told, counted = self._job.told(scanner.usage), self._progress()
+        if told is None or counted is None:
+            return told or counted
+        early = scanner.chunks_at_usage < scanner.delivered.chunks and told.completion < counted.output
+        if told.completion and early:
+            return msgspec.structs.replace(told, source="estimated", output=counted.output, reasoning=0, audio_output=0)
+        return told if told.completion else counted
 
     def _progress(self) -> Usage | None:
         delivered = self._scanner.delivered

@@ -214,3 +214,26 @@ async def test_text_is_never_free_of_tokens(provider: Answers, usage: Any, strea
     assert told is not None
     assert (told.source, told.output) == ("estimated", 3)
     assert told.input > 0
+
+
+@pytest.mark.parametrize("ending", [sse(), b"", b'data: {"error": {"message": "overloaded"}}\n\n'])
+async def test_a_usage_that_was_told_too_early_is_not_all(provider: Answers, ending: bytes) -> None:
+    """Some tell it with the first chunk, or now and then: what was delivered after it is counted, however it ends."""
+    early = {"prompt_tokens": 7, "completion_tokens": 1}
+    events = sse(CHUNK | {"usage": early}, *[CHUNK] * 9).removesuffix(sse())
+    odd = provider(events + ending, media="text/event-stream")
+    assert (await odd.account.chat("Hello", stream=True)).status == 200
+    told = (await odd.charged()).usage
+    assert told is not None
+    # Ten times nine bytes; of the prompt the provider's own count stands.
+    assert (told.source, told.input, told.output) == ("estimated", 7, 23)
+
+
+async def test_a_usage_that_grows_with_every_chunk_is_the_providers_own(provider: Answers) -> None:
+    """The last one is told with the last text, whatever we would have counted."""
+    events = [CHUNK | {"usage": USAGE | {"completion_tokens": number}} for number in (1, 2, 3)]
+    odd = provider(
+        sse(*events, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}), media="text/event-stream"
+    )
+    assert (await odd.account.chat("Hello", stream=True)).status == 200
+    assert (await odd.charged()).cost == 19
