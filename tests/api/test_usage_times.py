@@ -81,6 +81,19 @@ def test_dates_are_those_of_the_zone() -> None:
     )
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Chatham"])
+@pytest.mark.parametrize(
+    ("start", "end", "beyond"),
+    [("2027-10-31", "2028-10-31", "2028-11-01"), ("2028-03-26", "2029-03-27", "2029-03-28")],
+)
+def test_a_year_is_a_year_in_every_zone(zone: str, start: str, end: str, beyond: str) -> None:
+    """The 366 days are those of the zone, though its clocks were set back between them; one day more is refused."""
+    period(start, end, YEAR_2000, zone)
+    with pytest.raises(ApiError) as refused:
+        period(start, beyond, YEAR_2000, zone)
+    assert refused.value.code == "invalid_period"
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"])
 @pytest.mark.parametrize("unit", ["hour", "day", "quarter"])
 def test_the_ends_of_time_are_times(zone: str, unit: Unit) -> None:
