@@ -11,10 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.mail.mailer import SIGNATURE, signature
-from api.server import Server
-from devnet.provider.server import config, listening
+from api.server import address_of
+from devnet.loopback import HOST, listening, serving
 
-HOST = "127.0.0.1"
 BODY_SIZE_MAX = 64 * 1024
 
 
@@ -22,14 +21,8 @@ BODY_SIZE_MAX = 64 * 1024
 async def mailbox(secret: bytes) -> AsyncIterator[str]:
     """Serves in this event loop until the block ends; yields the address for `FORMSTATE_MAILER_URL`."""
     listener = listening(HOST, 0)
-    url = f"http://{HOST}:{listener.getsockname()[1]}/"
-    server = Server(config(create_app(secret)))
-    async with server.serving(listener):
-        try:
-            yield url
-        finally:
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
+    async with serving(create_app(secret), listener):
+        yield f"{address_of(listener)}/"
 
 
 def create_app(secret: bytes) -> Starlette:

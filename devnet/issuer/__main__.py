@@ -8,7 +8,8 @@ from typing import get_args
 
 from api.identity.issuers import Algorithm
 from devnet.issuer.issuer import AUDIENCE, IssuerOptions
-from devnet.issuer.server import HOST, on_port, serve
+from devnet.issuer.server import on_port, serve
+from devnet.loopback import HOST
 
 EPILOG = f"""\
   a token      curl localhost:9200/token -d '{{"sub": "ada", "role": "developer", "project_id": "default"}}'

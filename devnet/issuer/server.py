@@ -4,20 +4,17 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
-
-from api.server import Server
+from api.server import address_of
+from devnet import loopback
 from devnet.issuer.app import create_app
 from devnet.issuer.issuer import DevIssuer, IssuerOptions
-from devnet.provider.server import config, listening
-
-HOST = "127.0.0.1"
+from devnet.loopback import HOST, listening, serving
 
 
 def on_port(port: int, options: IssuerOptions) -> tuple[DevIssuer, socket.socket]:
     """An issuer and the socket that it will be served on; port 0 takes a free one. `OSError` when it is taken."""
     issuer, listener = DevIssuer(options), listening(HOST, port)
-    issuer.url = f"http://{HOST}:{listener.getsockname()[1]}"
+    issuer.url = address_of(listener)
     return issuer, listener
 
 
@@ -25,15 +22,10 @@ def on_port(port: int, options: IssuerOptions) -> tuple[DevIssuer, socket.socket
 async def running(options: IssuerOptions | None = None, *, port: int = 0) -> AsyncIterator[DevIssuer]:
     """Serves in this event loop until the block ends."""
     issuer, listener = on_port(port, options or IssuerOptions())
-    server = Server(config(create_app(issuer)))
-    async with server.serving(listener):
-        try:
-            yield issuer
-        finally:
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
+    async with serving(create_app(issuer), listener):
+        yield issuer
 
 
 def serve(issuer: DevIssuer, listener: socket.socket) -> None:
     """Serves until SIGINT or SIGTERM."""
-    uvicorn.Server(config(create_app(issuer), log_level="critical")).run(sockets=[listener])
+    loopback.serve(create_app(issuer), listener)

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import get_args
 
+from devnet.loopback import listening
 from devnet.provider.errors import ProviderError
 from devnet.provider.options import TUNABLE, Fail, ProviderOptions, changed
-from devnet.provider.server import listening, serve
+from devnet.provider.server import serve
 
 PREFIX = "FORMSTATE_PROVIDER_"
 EPILOG = f"""\

@@ -1,11 +1,10 @@
 """The whole application in one process, on a real socket: API, worker, log and stores in memory."""
 
 import asyncio
-import contextlib
 import itertools
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +21,7 @@ from api.identity.passwords import Passwords
 from api.llm_models import LlmModels, load_llm_models
 from api.parts import Services
 from api.plans import Plans, load_plans
+from api.server import Server, listening_socket
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.log import MemoryLog
@@ -165,13 +165,6 @@ class Running:
                 await asyncio.sleep(0.002)
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves signals to the test run."""
-        yield
-
-
 @asynccontextmanager
 async def application(
     *,
@@ -240,18 +233,6 @@ def _settings(mailer_url: str) -> ApiSettings:
 
 @asynccontextmanager
 async def _served(services: Services) -> AsyncIterator[str]:
-    config = uvicorn.Config(
-        create_app(services), host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off"
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:
-            if serving.done():
-                serving.result()
-            await asyncio.sleep(0.002)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
+    config = uvicorn.Config(create_app(services), log_config=None, access_log=False, lifespan="off")
+    async with Server(config).serving(listening_socket("127.0.0.1", 0)) as url:
+        yield url

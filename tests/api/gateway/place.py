@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from api.ids import random_hex, uuid7
 from api.llm_models import LlmModel, LlmModels, load_llm_models
 from api.parts import Services
 from api.plans import Plans, load_plans
+from api.server import Server, listening_socket
 from api.settings import ApiSettings
 from api.wiring import running_services
 from devnet.log import MemoryLog
@@ -241,36 +242,10 @@ async def _close_all(clients: list[AsyncOpenAI]) -> None:
 async def serving(services: Services) -> AsyncIterator[str]:
     """The API on a real socket; its address."""
     config = uvicorn.Config(
-        create_app(services), port=0, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=0
+        create_app(services), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=0
     )
-    server = uvicorn.Server(config)
-    server.capture_signals = _nothing_captured  # type: ignore[method-assign]  # signals are pytest's
-    task = asyncio.create_task(server.serve())
-    await until(_started(server))
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-def _started(server: uvicorn.Server) -> Callable[[], Awaitable[bool]]:
-    async def started() -> bool:
-        return server.started
-
-    return started
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *_error: object) -> None:
-        return
-
-
-def _nothing_captured() -> Any:
-    return _Nothing()
+    async with Server(config).serving(listening_socket("127.0.0.1", 0)) as url:
+        yield url
 
 
 async def _stop(close: Callable[[], None], task: "asyncio.Task[None]") -> None:
