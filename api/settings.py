@@ -95,6 +95,7 @@ def read_settings(variables: Mapping[str, str]) -> ApiSettings:
         drain_s=env.number("DRAIN_S", default=30, low=0, high=600) or 0,
     )
     _check_mailer(env, settings)
+    _check_ports(env, settings)
     env.check()
     return settings
 
@@ -104,6 +105,13 @@ def _check_mailer(env: Environment, settings: ApiSettings) -> None:
     if settings.mailer_url and not settings.mailer_secret:
         expected = "a secret that your mailer knows too, because MAILER_URL is set"
         env.wrong("MAILER_SECRET", "is missing", expected=expected, example=SHOWN_FOR_SECRETS)
+
+
+def _check_ports(env: Environment, settings: ApiSettings) -> None:
+    """Two servers cannot listen on one port."""
+    if settings.metrics_port is not None and settings.metrics_port == settings.port:
+        expected = "another port than PORT, or nothing for /metrics on PORT itself"
+        env.wrong("METRICS_PORT", f"is {settings.metrics_port}, as PORT is", expected=expected, example="9101")
 
 
 def _origins(env: Environment) -> tuple[str, ...]:

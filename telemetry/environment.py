@@ -85,7 +85,11 @@ class Environment:
     def url(self, name: str, schemes: tuple[str, ...], *, example: str) -> str:
         """A URL with a host; never shown again, since it may hold a password."""
         value = self._variables.get(PREFIX + name, "").strip()
-        expected = "a URL with one of the schemes " + ", ".join(f"{scheme}://" for scheme in schemes)
+        expected = (
+            "a URL with one of the schemes "
+            + ", ".join(f"{scheme}://" for scheme in schemes)
+            + " (in user and password @, :, / and the like as %40, %3A, %2F)"
+        )
         if not value:
             self.wrong(name, "is missing", expected=expected, example=example)
             return ""
@@ -141,8 +145,9 @@ class Environment:
             return {}
         found: dict[str, bytes] = {}
         for position, each in enumerate(value.split(","), start=1):
-            key_id, _, encoded = each.strip().partition(":")
-            secret, why = self._secret(name, key_id, encoded, found)
+            # Without a colon it may be the secret itself, which must not be shown as an id.
+            key_id, encoded = each.strip().split(":", 1) if ":" in each else ("", "")
+            secret, why = self._secret(key_id, encoded, found)
             if why is None:
                 found[key_id] = secret
                 self._secrets[secret] = f"{PREFIX}{name}"
@@ -150,7 +155,7 @@ class Environment:
                 self.wrong(name, f"entry {position} {why}", expected=expected, example=SHOWN_FOR_SECRETS)
         return found
 
-    def _secret(self, name: str, key_id: str, encoded: str, found: Mapping[str, bytes]) -> tuple[bytes, str | None]:
+    def _secret(self, key_id: str, encoded: str, found: Mapping[str, bytes]) -> tuple[bytes, str | None]:
         if _ID.fullmatch(key_id) is None:
             return b"", "has no usable id (letters, digits, - and _, then a colon)"
         if key_id in found:
@@ -165,5 +170,4 @@ class Environment:
             return b"", f"({key_id!r}) is not random"
         if secret in self._secrets:
             return b"", f"({key_id!r}) is the same secret as one of {self._secrets[secret]}"
-        del name
         return secret, None

@@ -30,16 +30,25 @@ from worker.operating import NotDone
 from worker.run import run
 from worker.settings import WorkerSettings, read_settings
 from worker.source import LogUnavailable
-from worker.words import add_command
+from worker.words import add_command, number
 
 NOUNS = (rebuild, verify, heads, show, dead_letters, quarantine, deliveries, autumn_check, adopt_log)
+
+SHARDS_MAX = 1_024
 
 EPILOG = """\
 settings (environment; docs/operating.md explains each):
   FORMSTATE_DATABASE_URL             postgresql://user:password@host:5432/formstate
   FORMSTATE_KAFKA_BOOTSTRAP_SERVERS  host:9092[,host:9092]
   FORMSTATE_LOG_MAC_KEYS             id:base64 of 32 bytes, the current one first
-  FORMSTATE_WEBHOOK_URL              if you like: who is told of quotas and balances
+and if you like:
+  FORMSTATE_KAFKA_TOPIC              formstate.commands
+  FORMSTATE_WEBHOOK_URL, _SECRET     who is told of quotas and balances; id:base64 of 32 bytes signs it
+  FORMSTATE_BILLING_PROVIDER         none, stripe or autumn, as for the api; each has settings of its own
+  FORMSTATE_AUDIT_EXPORT_DIR         a folder for the daily export
+  FORMSTATE_WORKER_METRICS_PORT      a port for /metrics
+  FORMSTATE_WORKER_LANES             1 to 8 transactions at once (2)
+  FORMSTATE_LOG_LEVEL                debug, info, warning or error
 
 first steps:
   python -m worker migrate    once, and again with each release
@@ -59,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
     add_command(commands, "run", "apply commands until SIGTERM or Ctrl-C").set_defaults(act=run)
     migrating = add_command(commands, "migrate", "make or upgrade tables and topic; safe at any time")
     migrating.add_argument(
-        "--shards", type=int, help="how many shards; counts at the first migration only (default 32)"
+        "--shards",
+        type=number(1, SHARDS_MAX),
+        metavar="N",
+        help=f"how many shards, 1 to {SHARDS_MAX}; counts at the first migration only (default 32)",
     )
     migrating.add_argument(
         "--forget", action="append", metavar="COLLECTION", help="a read model that no release keeps from now on"
@@ -96,13 +108,24 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except (StoreError, TopicUnusable, KafkaError, LogUnavailable, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{_where(error)}{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     if said:
         print(said)
     return 0
+
+
+def _where(error: Exception) -> str:
+    """Which server it was, and the setting that names it; nothing for what came of neither."""
+    match error:
+        case StoreError():
+            return "PostgreSQL (FORMSTATE_DATABASE_URL): "
+        case TopicUnusable() | KafkaError() | LogUnavailable():
+            return "Kafka (FORMSTATE_KAFKA_BOOTSTRAP_SERVERS): "
+        case _:
+            return ""
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from worker.operating import NotDone, operators_store
 from worker.repair import Repairs, repairing
 from worker.settings import WorkerSettings
 from worker.show import format_instant
-from worker.words import Commands, add_command
+from worker.words import Commands, add_command, number
 
 LISTED = 100
 ALL_MAX = 100_000
@@ -35,8 +35,15 @@ def add_parser(commands: Commands) -> None:
     noun = add_command(commands, "dead-letters", "list, retry or drop commands that could not be applied")
     verbs = noun.add_subparsers(dest="verb", required=True, metavar="list|retry|drop")
     listing = add_command(verbs, "list", "list them, the oldest first")
-    listing.add_argument("--state", choices=("open", "retried", "dropped", "released"), default="open")
-    listing.add_argument("--limit", type=int, default=LISTED, metavar="N")
+    listing.add_argument(
+        "--state",
+        choices=("open", "retried", "dropped", "released"),
+        default="open",
+        help="open: still to be dealt with (the default)",
+    )
+    listing.add_argument(
+        "--limit", type=number(1, ALL_MAX), default=LISTED, metavar="N", help=f"how many (default {LISTED})"
+    )
     listing.set_defaults(act=list_dead_letters)
     for verb, act, about in (
         ("retry", retry_dead_letters, "decide them again, after the release that failed on them was mended"),
@@ -49,7 +56,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _place(text: str) -> Place:
-    match = re.fullmatch(r"(\d+):(\d+):(\d+)", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,9}):(\d{1,18})", text, re.ASCII)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no shard:epoch:offset")
     return int(match[1]), int(match[2]), int(match[3])
@@ -64,7 +71,7 @@ async def list_dead_letters(settings: WorkerSettings, *, state: str, limit: int)
         f"{letter.stream or '-'}  {letter.command_id or '-'}  {letter.detail}"
         for letter in letters
     ]
-    more = f"\n… and perhaps more: --limit {limit * 10}" if len(letters) == limit else ""
+    more = f"\n… and perhaps more: --limit {min(limit * 10, ALL_MAX)}" if len(letters) == limit else ""
     return ("\n".join(lines) or f"no dead letter is {state}") + more
 
 

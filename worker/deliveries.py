@@ -16,9 +16,10 @@ from worker.outgoing.notices import event_tags
 from worker.outgoing.webhooks import notice
 from worker.settings import WorkerSettings
 from worker.show import format_instant
-from worker.words import Commands, add_command
+from worker.words import Commands, add_command, number
 
 LISTED = 100
+LISTED_MAX = 100_000
 
 
 def add_parser(commands: Commands) -> None:
@@ -29,7 +30,9 @@ def add_parser(commands: Commands) -> None:
     listing.add_argument(
         "--state", choices=("waiting", "dead"), default="dead", help="dead: given up after a day (the default)"
     )
-    listing.add_argument("--limit", type=int, default=LISTED, metavar="N", help=f"how many (default {LISTED})")
+    listing.add_argument(
+        "--limit", type=number(1, LISTED_MAX), default=LISTED, metavar="N", help=f"how many (default {LISTED})"
+    )
     listing.set_defaults(act=list_deliveries)
     for verb, act, about in (
         ("retry", retry_deliveries, "send them again, now, as if they had just been made"),
@@ -59,7 +62,7 @@ async def list_deliveries(settings: WorkerSettings, *, state: DeliveryState, lim
     """One line for each."""
     async with operators_store(settings) as store:
         found = await store.deliveries(state, limit)
-    more = f"\n… and perhaps more: --limit {limit * 10}" if len(found) == limit else ""
+    more = f"\n… and perhaps more: --limit {min(limit * 10, LISTED_MAX)}" if len(found) == limit else ""
     return ("\n".join(map(_line, found)) or f"no delivery is {state}") + more
 
 

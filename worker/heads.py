@@ -82,6 +82,8 @@ async def heads(settings: WorkerSettings, *, out: Path) -> str:
         await asyncio.to_thread(write_heads, out, heads_of(rows, system_clock()), MacChain(dict(settings.log_mac_keys)))
     except FileExistsError as error:
         raise NotDone(f"{out} is there already; give a new name") from error
+    except OSError as error:
+        raise NotDone(f"{out} cannot be written: {error.strerror}") from error
     return f"wrote the heads of {len(rows)} shards to {out}"
 
 

@@ -9,7 +9,7 @@ from prometheus_client import start_http_server
 
 from eventstore.codec import MacChain
 from eventstore.command_topic import TopicUnusable, check_topic
-from eventstore.errors import Unavailable, Unmigrated
+from eventstore.errors import StoreError, Unavailable, Unmigrated
 from eventstore.postgres.pool import WORKER
 from eventstore.postgres.store import PostgresStore
 from projections.postgres import PostgresDocuments
@@ -58,7 +58,8 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
             if not await _unless(stopping, _check(store, settings)):
                 return False
         except (Unavailable, Unmigrated, TopicUnusable, KafkaError, OSError) as error:
-            log.warning("worker_waits", reason=str(error) or type(error).__name__)
+            dependency = "postgres" if isinstance(error, StoreError) else "kafka"
+            log.warning("worker_waits", dependency=dependency, reason=str(error) or type(error).__name__)
         else:
             return True
         try:

@@ -24,9 +24,10 @@ from eventstore.shards import shard_of
 from eventstore.store import LogStore
 from worker.operating import NotDone, ProgressLine
 from worker.settings import WorkerSettings
-from worker.words import Commands, add_command
+from worker.words import Commands, add_command, number
 
 EVENTS_SHOWN = 20
+EVENTS_SHOWN_MAX = 100_000
 LISTED_MAX = 50
 
 
@@ -39,10 +40,10 @@ def add_parser(commands: Commands) -> None:
     )
     words.add_argument(
         "--events",
-        type=int,
+        type=number(0, EVENTS_SHOWN_MAX),
         default=EVENTS_SHOWN,
         metavar="N",
-        help="how many of the last events",
+        help=f"how many of the last events (default {EVENTS_SHOWN})",
     )
     words.set_defaults(act=show)
 
@@ -97,7 +98,7 @@ async def describe(log: LogStore, head: StreamHead, at: Instant, *, events_max: 
 
     However long the stream, it is read page by page, and no more than the last events are kept.
     """
-    last: deque[Recorded] = deque(maxlen=max(events_max, 0))
+    last: deque[Recorded] = deque(maxlen=events_max)
     line = ProgressLine("show", head.version)
 
     def seen(recorded: Recorded) -> None:

@@ -57,7 +57,7 @@ BAD = {
         ":" + secret("jwt")[2:],
     ],
     "PORT": ["x", "-1", "65536", "8000.5"],
-    "METRICS_PORT": ["0", "x"],
+    "METRICS_PORT": ["0", "x", "8000"],
     "LOG_LEVEL": ["loud"],
     "LIMITS": ["maybe"],
     "API_KEY_BRAND": ["A", "1a", "has_line", "x" * 20],
@@ -97,6 +97,11 @@ def test_tells_no_secret() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings(GOOD | {"FORMSTATE_JWT_SECRETS": "a:c2VjcmV0", "FORMSTATE_DATABASE_URL": "postgres//u:hunter2@h"})
     assert "c2VjcmV0" not in str(caught.value)
+    # What has no id is a secret that was put in bare: here as short as an id may be.
+    with pytest.raises(SettingsError) as bare:
+        read_settings(GOOD | {"FORMSTATE_JWT_SECRETS": "8f14e45fceea167a5a36dedd4bea2543"})
+    assert "8f14e45f" not in str(bare.value)
+    assert "has no usable id" in str(bare.value)
     assert "hunter2" not in str(caught.value)
 
 

@@ -82,7 +82,9 @@ async def _waits_and_stops(log: Path, **changes: str) -> None:
 
 async def test_it_waits_for_postgres(tmp_path: Path) -> None:
     """A database that cannot be reached is told, again and again; meanwhile SIGTERM ends the worker with 0."""
-    await _waits_and_stops(tmp_path / "log")
+    log = tmp_path / "log"
+    await _waits_and_stops(log)
+    assert '"dependency":"postgres"' in log.read_text("utf-8")
 
 
 async def test_it_waits_for_kafka(database_url: str, tmp_path: Path) -> None:
@@ -90,6 +92,7 @@ async def test_it_waits_for_kafka(database_url: str, tmp_path: Path) -> None:
     await migrated(database_url)
     log = tmp_path / "log"
     await _waits_and_stops(log, FORMSTATE_DATABASE_URL=database_url)
+    assert '"dependency":"kafka"' in log.read_text("utf-8")
     assert "127.0.0.1:1" in log.read_text("utf-8")
 
 

@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from dataclasses import replace
 
 import pytest
 
 from tests.crash.waiting import until
 from tests.worker.operator.yard import MAC_KEYS, Yard
+from worker.__main__ import parser
 
 
 async def _start(yard: Yard, *words: str) -> Process:
@@ -71,6 +73,37 @@ async def test_wrong_words_exit_with_2(yard: Yard, words: list[str]) -> None:
     """Usage is shown, nothing is done."""
     code, _, err = await _run(yard, *words)
     assert (code, "usage: python -m worker" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "user_1", "--events", "-1"],
+        ["show", "user_1", "--events", "1000000"],
+        ["dead-letters", "list", "--limit", "-5"],
+        ["dead-letters", "list", "--limit", "0"],
+        ["dead-letters", "list", "--limit", "9" * 20],
+        ["dead-letters", "drop", "0:1:" + "9" * 20],
+        ["deliveries", "list", "--limit", "-1"],
+        ["deliveries", "list", "--limit", "many"],
+        ["migrate", "--shards", "0"],
+    ],
+)
+def test_numbers_out_of_bounds_are_wrong_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """No number gets as far as the database that it could not take; the refusal names what was given."""
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(words)
+    said = capsys.readouterr().err
+    assert (ended.value.code, repr(words[-1]) in said) == (2, True), said
+
+
+async def test_what_cannot_be_reached_is_named(yard: Yard) -> None:
+    """Not the reason alone, but which server it was, and the setting that says where it is."""
+    code, out, err = await _run(yard, "migrate")
+    assert (code, "Kafka (FORMSTATE_KAFKA_BOOTSTRAP_SERVERS)" in err, "Traceback" in err) == (1, True, False), out + err
+    yard.settings = replace(yard.settings, database_url="postgresql://nobody:x@127.0.0.1:1/none")
+    code, out, err = await _run(yard, "verify")
+    assert (code, "PostgreSQL (FORMSTATE_DATABASE_URL)" in err, "Traceback" in err) == (1, True, False), out + err
 
 
 @pytest.mark.crash

@@ -105,3 +105,9 @@ async def test_heads_are_signed_and_never_overwritten(yard: Yard, tmp_path: Path
             await verify(yard.settings, heads=file)
     with pytest.raises(NotDone, match="cannot be read"):
         await verify(yard.settings, heads=tmp_path / "none.json")
+
+
+async def test_a_file_that_cannot_be_written_is_named(yard: Yard, tmp_path: Path) -> None:
+    """A folder that is not there is told as what it is, not as the name that is used while writing."""
+    with pytest.raises(NotDone, match=r"nowhere/heads\.json cannot be written: No such file or directory"):
+        await heads(yard.settings, out=tmp_path / "nowhere" / "heads.json")
