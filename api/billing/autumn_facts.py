@@ -88,15 +88,20 @@ def standing(
     asked_at: Instant,
     news: str,
 ) -> Told:
-    """One subscription of the customer as it is. `Invalid` where it cannot be right."""
+    """One subscription of the customer as it is. `Invalid` where it cannot be right.
+
+    A trial is granted the credits of one seat: nobody has paid for the others.
+    """
+    status = status_of(found, asked_at)
     return _told(
         account,
         ConfirmSubscription(
             plan=plan.id,
-            status=status_of(found, asked_at),
+            status=status,
             terms=terms_of(plan),
             occurred_at=asked_at,
             reference=f"{REFERENCE}{found.id}/{news}",
+            credits_paid=plan.credits_for(1) if status == "trialing" else None,
             period_start=_instant(found.current_period_start),
             period_end=_instant(found.current_period_end),
             seats=seats_of(customer, found, seats_feature) if plan.per_seat else None,

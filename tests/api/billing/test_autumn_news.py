@@ -169,6 +169,20 @@ async def test_seats(shop: Shop) -> None:
     assert (await shop.begin(person, top_up="pro")).code == "not_for_sale"
 
 
+async def test_a_trial_of_many_seats(shop: Shop) -> None:
+    """It has the seats, and the credits of one: the others' come with the money."""
+    person = await shop.app.register()
+    shop.autumn.seats[person.id] = 1_000
+    shop.autumn.customers[person.id] = [subscription("team", trial_ends_at=int(time.time()) * 1_000 + 86_400_000)]
+    await shop.tell(person.id)
+    assert await shop.plan(person) == ("team", "trialing", 1_000)
+    assert await shop.balance(person) == ("15.000000", "0.000000")
+    shop.autumn.customers[person.id] = [subscription("team")]
+    shop.autumn.seats[person.id] = 2
+    await shop.tell(person.id)
+    assert await shop.balance(person) == ("30.000000", "0.000000")
+
+
 async def test_a_plan_s_life_by_webhooks_alone(shop: Shop) -> None:
     """Begun, past due, changed, ended: each is what Autumn shows then; late and repeated messages change nothing."""
     person = await shop.app.register()
