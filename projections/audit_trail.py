@@ -7,6 +7,8 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct, structs
 
+from domain.account.credits import AddCredits
+from domain.account.subscription import ConfirmSubscription
 from domain.envelope import Actor
 from domain.instant import Instant
 from eventstore.records import Refusal
@@ -20,6 +22,9 @@ from projections.projection import Projection
 AT_MAX: Instant = 2**63 - 1
 STEP = 100
 """Rows of each source that are read at once."""
+
+BY_OPERATORS = frozenset(str(command.__struct_config__.tag) for command in (AddCredits, ConfirmSubscription))
+"""Commands of the account that they are for, which somebody else sends: the payment side, and admins."""
 
 _decode_actor = msgspec.json.Decoder(Actor).decode
 
@@ -49,7 +54,7 @@ async def trail(
         end = max(ends, default=None)
         for placed in merge(*batches, key=lambda each: each.place, reverse=True):
             if end is None or placed.place >= end:
-                yield placed
+                yield _as_seen(placed, account_id)
         if end is None:
             return
         after = end
@@ -75,6 +80,13 @@ def _refusals(store: LogStore, account_id: str) -> Step:
         return [Placed((instant_sort(each.at), each.command_id), _entry(each)) for each in found]
 
     return step
+
+
+def _as_seen(placed: Placed, account_id: str) -> Placed:
+    entry = placed.entry
+    if entry.action not in BY_OPERATORS or entry.actor.id == account_id:
+        return placed
+    return Placed(placed.place, _without_place(entry))
 
 
 def _without_place(entry: AuditEntry) -> AuditEntry:

@@ -135,6 +135,25 @@ async def test_200_shows_what_others_did_without_their_address(app: Running) -> 
     assert [each["address"] for each in own[:2]] == ["127.0.0.1", "127.0.0.1"]
 
 
+async def test_200_shows_an_operators_money_without_the_operators_address(app: Running, box: Mailbox) -> None:
+    """Credits and plans are given by commands of the account they are for: these too say from where to nobody else."""
+    admin, ada = await app.admin(), await founder(app)
+    org_id = await organization(app, ada)
+    for account_id in (ada.id, org_id, admin.id):
+        grant = {"account_id": account_id, "amount": "1", "reference": "audit-grant"}
+        assert (await app.ask("POST", "/billing/credits/add", grant, token=admin.token)).status == 200
+        news = {"account_id": account_id, "plan": "enterprise", "status": "active", "reference": "audit-plan"}
+        news |= {"occurred_at": "2026-11-01T00:00:00Z"}
+        assert (await app.ask("PUT", "/billing/subscription", news, token=admin.token)).status == 200
+    answer = await as_org(app, ada, org_id, "GET", "/audit")
+    for found in (await entries(app, ada), answer.json["data"]):
+        by_admin = [each for each in found if each["actor"]["id"] == admin.id]
+        assert {each["action"] for each in by_admin} == {"credits.add", "subscription.confirm"}
+        assert {(each["address"], each["user_agent"]) for each in by_admin} == {(None, None)}
+    own = [each["address"] for each in await entries(app, admin) if each["action"] == "credits.add"]
+    assert own == ["127.0.0.1"]
+
+
 async def test_200_pages_and_filters(app: Running) -> None:
     """Every entry once whatever the size of a page; by time, actor, action and outcome."""
     person = await app.register()
