@@ -46,7 +46,7 @@ and if you like:
   FORMSTATE_WEBHOOK_URL, _SECRET     who is told of quotas and balances; id:base64 of 32 bytes signs it
   FORMSTATE_BILLING_PROVIDER         none, stripe or autumn, as for the api; each has settings of its own
   FORMSTATE_AUDIT_EXPORT_DIR         a folder for the daily export
-  FORMSTATE_WORKER_METRICS_PORT      a port for /metrics
+  FORMSTATE_WORKER_METRICS_PORT      a port for /metrics; _HOST, an address (127.0.0.1)
   FORMSTATE_WORKER_LANES             1 to 8 transactions at once (2)
   FORMSTATE_LOG_LEVEL                debug, info, warning or error
 

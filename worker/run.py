@@ -19,6 +19,7 @@ from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
 from worker.audit_export import AuditExport
 from worker.kafka import KafkaSink, KafkaSource
+from worker.operating import NotDone
 from worker.outgoing.targets import targets_of
 from worker.settings import WorkerSettings
 from worker.stopping import stop_signals
@@ -39,7 +40,7 @@ async def run(settings: WorkerSettings) -> None:
     collect_seldom(YOUNG_MAX)
     stopping = stop_signals()
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=REGISTRY)
+        _serve_metrics(settings.metrics_host, settings.metrics_port)
     connections = settings.lanes * 2 + 5 + settings.outgoing.connections
     store = await PostgresStore.open(settings.database_url, WORKER, connections_max=connections)
     sink = KafkaSink(settings.kafka_bootstrap_servers, settings.kafka_topic)
@@ -49,6 +50,16 @@ async def run(settings: WorkerSettings) -> None:
     finally:
         await sink.close()
         await store.close()
+
+
+def _serve_metrics(host: str, port: int) -> None:
+    """`NotDone`, with the settings to look at, where nobody can listen there."""
+    try:
+        start_http_server(port, addr=host, registry=REGISTRY)
+    except OSError as error:
+        raise NotDone(
+            f"cannot listen on {host} port {port}, which FORMSTATE_WORKER_METRICS_HOST and _PORT name: {error.strerror}"
+        ) from error
 
 
 async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping: asyncio.Event) -> bool:

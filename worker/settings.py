@@ -20,6 +20,7 @@ class WorkerSettings:
     lanes: int = 2
     """Transactions under way at once: one lane decides while another commits."""
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     log_level: str = "info"
     audit_export_dir: Path | None = None
     """Where heads of the log and audit trails are written each day; nowhere by default."""
@@ -35,6 +36,9 @@ def read_settings(variables: Mapping[str, str]) -> WorkerSettings:
         log_mac_keys=env.secrets("LOG_MAC_KEYS"),
         lanes=env.number("WORKER_LANES", default=2, low=1, high=8) or 2,
         metrics_port=env.number("WORKER_METRICS_PORT", default=None, low=1, high=65535),
+        metrics_host=env.text(
+            "WORKER_METRICS_HOST", default="127.0.0.1", expected="an address to listen on", example="0.0.0.0"
+        ),
         audit_export_dir=env.folder("AUDIT_EXPORT_DIR"),
         log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), default="info"),
         outgoing=read_outgoing(env),

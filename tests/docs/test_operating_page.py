@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,10 @@ import api.app
 import api.wiring
 import worker.metrics
 from api.billing.settings import BillingSettings
+from api.llm_models import load_llm_models
 from api.settings import ApiSettings
 from api.settings import read_settings as read_api_settings
+from api.toml_file import BadFile
 from telemetry.environment import PREFIX, SettingsError
 from telemetry.metrics import REGISTRY
 from tests.docs.markdown import ROOT, blocks_of, table_of
@@ -111,6 +114,17 @@ def _told(name: str, default: object) -> set[str]:
     if isinstance(default, bool):
         return {"`on`" if default else "`off`"}
     return {f"`{default}`"} if default else nothing[name]
+
+
+def test_the_models_file_is_one_that_is_taken(tmp_path: Path) -> None:
+    """The example under Models has a key from the environment, prices and a fallback."""
+    example = next(block.text for block in blocks_of(DOCUMENT) if "[models." in block.text)
+    file = tmp_path / "models.toml"
+    file.write_text(example, "utf-8")
+    model = load_llm_models(file, {"OPENAI_API_KEY": "sk-hunter2"})["gpt-large"]
+    assert [each.api_key for each in model.deployments] == ["sk-hunter2", None]
+    with pytest.raises(BadFile, match="OPENAI_API_KEY is not set"):
+        load_llm_models(file, {})
 
 
 def test_first_start_makes_usable_settings() -> None:

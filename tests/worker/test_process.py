@@ -5,6 +5,7 @@ import base64
 import os
 import secrets
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
@@ -68,6 +69,18 @@ async def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
         assert await process.wait() == 2
     said = log.read_text("utf-8")
     assert [name for name in wrong if name not in said] == []
+    assert "Traceback" not in said
+
+
+async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    """The settings are named that say where to listen, and the worker ends instead of working unwatched."""
+    log = tmp_path / "log"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with _worker(log, FORMSTATE_WORKER_METRICS_PORT=port) as process, asyncio.timeout(30):
+            assert await process.wait() == 1
+    said = log.read_text("utf-8")
+    assert f"cannot listen on 127.0.0.1 port {port}, which FORMSTATE_WORKER_METRICS_HOST and _PORT name" in said
     assert "Traceback" not in said
 
 
