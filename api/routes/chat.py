@@ -40,7 +40,7 @@ ROUTES = (
             " charged. A stream tells its cost in a comment before `data: [DONE]`. With an `Idempotency-Key` the answer"
             " is kept for 24 hours: a repeat gets the same one and is not charged again."
         ),
-        tag="Chat",
+        tag="chat",
         access=needs("models:invoke", project=True),
         body=ChatBody,
         answers={
