@@ -211,6 +211,8 @@ def _accept(
     invitation = _require_open(invitations, command.invitation_id)
     if user_id in members:
         raise Conflict("already_member", "The user is a member already.")
+    if not members:  # else there would be members without an admin
+        raise Conflict("invitation_closed", "Nobody is left in the organization.")
     require_seat(members, command.members_max)
     return [
         InvitationAccepted(invitation_id=command.invitation_id, user_id=user_id, accepted_at=at),

@@ -39,7 +39,7 @@ declare("invitation_expired", "conflict", "The invitation has expired.", "Ask an
 declare(
     "invitation_closed",
     "conflict",
-    "The invitation was accepted or revoked before.",
+    "The invitation was accepted or revoked before, or nobody is left in the organization.",
     "Ask an admin of the organization for another.",
 )
 declare(

@@ -292,6 +292,17 @@ def test_who_is_erased_leaves() -> None:
     assert scenario.replayed() == scenario.state == scenario.snapshot()
 
 
+def test_nobody_is_let_in_by_an_invitation_of_nobody() -> None:
+    """Whose last member is gone has no admin that could look after members; once it has one, the invitation is good."""
+    scenario = organization()
+    scenario.when(invite())
+    scenario.when(LeaveForGood(user_id="ada"))
+    assert scenario.refused(accept("bob")).code == "invitation_closed"
+    scenario.when(GrantLevel(user_id="cyd", level="admin"))
+    scenario.when(accept("bob"))
+    assert scenario.state.members == {"cyd": "admin", "bob": "write"}
+
+
 def test_an_operator_can_put_somebody_in() -> None:
     """Also where nobody is left; the last admin stays one."""
     scenario = organization()
