@@ -16,6 +16,7 @@ from api.billing.provider import Told
 from api.errors import ApiError
 from api.ids import derived
 from api.plans import Plan, Plans
+from domain.account.paid_periods import NEAR
 from domain.account.payment import DisputeStatus, PaidPeriod
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
 from domain.account.subscription import ConfirmSubscription, SubscriptionStatus, check
@@ -28,6 +29,8 @@ ACCOUNT = "formstate_account"
 """The metadata by which an object is known to be ours, and whose it is."""
 MICRO_PER_CENT = MICRO // 100
 CURRENCY = "usd"
+NEAR_S = NEAR // SECOND
+"""How far the ends of one period may lie apart on an invoice and its subscription."""
 
 _DISPUTES: Mapping[str, DisputeStatus] = {
     "won": "won",
@@ -141,7 +144,7 @@ def sold_lines(invoice: Mapping[str, Any], plans: Plans) -> Sequence[tuple[Mappi
 
 
 def billed_credits(sold: Sequence[tuple[Mapping[str, Any], Plan]], ends_at: int) -> MicroCredits:
-    """What lines stand for of the period that ends then, as they cost it.
+    """What lines stand for of the period that ends then (Unix seconds), as they cost it.
 
     A change in a period's midst has two: what is left of it with the new plan, and, below zero, with the old one. What
     is billed afterwards, for a period that is over, has granted nothing.
@@ -149,7 +152,7 @@ def billed_credits(sold: Sequence[tuple[Mapping[str, Any], Plan]], ends_at: int)
     return sum(
         plan.monthly_credits * line["amount"] * MICRO_PER_CENT // (plan.price or 1)
         for line, plan in sold
-        if line["period"]["end"] == ends_at
+        if abs(line["period"]["end"] - ends_at) <= NEAR_S
     )
 
 

@@ -8,7 +8,7 @@ its credits are those of one seat, however many are asked for, and of a plan tha
 from collections.abc import Mapping
 
 from api.billing.stripe_client import StripeClient, Thing
-from api.billing.stripe_facts import billed_credits, is_paid, plan_with, priced, sold_lines
+from api.billing.stripe_facts import NEAR_S, billed_credits, is_paid, plan_with, priced, sold_lines
 from api.plans import Plans
 from domain.money import MicroCredits
 
@@ -36,6 +36,6 @@ def _is_billed(subscription: Thing) -> bool:
 
 def _is_for(line: Thing, item: Thing) -> bool:
     since, until = line["period"]["start"], line["period"]["end"]
-    whole = (since, until) == (item["current_period_start"], item["current_period_end"])
+    whole = since == item["current_period_start"] and abs(until - item["current_period_end"]) <= NEAR_S
     as_many = (line.get("quantity") or 0) >= (item.get("quantity") or 1)
     return whole and as_many and priced(line) == item["price"]["id"] and line["amount"] >= 0
