@@ -29,9 +29,15 @@ async def paid_credits(stripe: StripeClient, subscription: Thing, plans: Plans) 
 
 
 def _is_billed(subscription: Thing) -> bool:
-    """Whether the last invoice is for plan, seats and period as they are now. One that has none has no changes."""
+    """Whether the last invoice is for plan, seats and period as they are now. One that has none has no changes.
+
+    The invoice of a change is not: it bills the difference to what may not have been billed itself.
+    """
     item, invoice = subscription["items"]["data"][0], subscription.get("latest_invoice")
-    return not isinstance(invoice, Mapping) or any(_is_for(line, item) for line in invoice["lines"]["data"])
+    if not isinstance(invoice, Mapping):
+        return True
+    of_change = invoice.get("billing_reason") == "subscription_update"
+    return not of_change and any(_is_for(line, item) for line in invoice["lines"]["data"])
 
 
 def _is_for(line: Thing, item: Thing) -> bool:

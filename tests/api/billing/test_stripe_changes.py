@@ -71,6 +71,15 @@ async def test_a_thousand_seats_on_the_last_day(shop: Shop) -> None:
     assert await balance(shop, person) == "1518.000000"
 
 
+async def test_a_change_that_was_billed_says_nothing_of_the_one_before(shop: Shop) -> None:
+    """An invoice of the difference to what nobody has paid pays for none of it."""
+    person = await shop.app.register()
+    subscription = (await shop.bought(person, plan="team", seats=1))["subscription"]
+    shop.stripe.change(subscription, price="price_team", quantity=1_000, invoiced=False)
+    shop.stripe.change(subscription, price="price_team", quantity=1_000)
+    assert await balance(shop, person) == "15.000000"
+
+
 @pytest.mark.parametrize("seed", range(2))
 async def test_whoever_hears_of_it_and_when(shop: Shop, seed: int) -> None:
     """All at once, late, twice and in any order: the same credits as told step by step."""
