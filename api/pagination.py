@@ -1,13 +1,12 @@
 """Lists, page by page: `limit` and `cursor` in, `has_more` and `next_cursor` out."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from api import base64url
 from api.call import Call
 from api.errors import ApiError
 from projections.paging import Cursor, Page
@@ -37,7 +36,7 @@ class PageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def encode_cursor(place: Cursor) -> str:
     """(sort, key) as base64url text; it survives a rebuild of the read model."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
+    return base64url.encoded(msgspec.json.encode(place))
 
 
 def decode_cursor(text: str) -> Cursor:
@@ -46,9 +45,8 @@ def decode_cursor(text: str) -> Cursor:
     A made-up place shows nothing that is not the caller's: pages are bounded by their owner, not by the cursor.
     """
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        sort, key = msgspec.json.decode(raw, type=tuple[str, str])
-    except (binascii.Error, msgspec.MsgspecError, ValueError):
+        sort, key = msgspec.json.decode(base64url.decoded(text), type=tuple[str, str])
+    except (msgspec.MsgspecError, ValueError):
         raise ApiError("invalid_cursor", param="cursor") from None
     sane = max(len(sort), len(key)) <= _PART_MAX and (sort + key).isprintable()
     if not sane or encode_cursor((sort, key)) != text:

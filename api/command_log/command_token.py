@@ -3,14 +3,13 @@
 `cmd_` and base64url of version, shard, offset, command id, attempt, owner, and 16 bytes of HMAC-SHA256 over these.
 """
 
-import base64
-import binascii
 import hmac
 import struct
 import uuid
 
 from msgspec import Struct
 
+from api import base64url
 from api.lookup import LookupHash
 
 PREFIX = "cmd_"
@@ -43,17 +42,16 @@ class CommandToken(Struct, frozen=True, kw_only=True):
         )
         payload = head + self.owner.encode()
         mac = _mac(lookup, payload)
-        return PREFIX + base64.urlsafe_b64encode(payload + mac).rstrip(b"=").decode()
+        return PREFIX + base64url.encoded(payload + mac)
 
 
 def verify(lookup: LookupHash, text: str) -> CommandToken | None:
     """The token of a public id that we signed; `None` for any other text."""
     if not text.startswith(PREFIX) or len(text) > _LENGTH_MAX:
         return None
-    encoded = text.removeprefix(PREFIX)
     try:
-        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = base64url.decoded(text.removeprefix(PREFIX))
+    except ValueError:
         return None
     payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
     if len(payload) < _HEAD.size or not hmac.compare_digest(_mac(lookup, payload), mac):

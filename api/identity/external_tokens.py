@@ -5,8 +5,6 @@ nothing else. Every refusal is a `TokenRefused`, whose text may be shown: nothin
 """
 
 import asyncio
-import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
@@ -16,6 +14,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from api import base64url
 from api.errors import ApiError
 from api.identity.issuers import Issuer, Issuers
 from api.identity.jwks import Jwks
@@ -118,7 +117,7 @@ def _parsed(text: str) -> _Unverified | None:
     if found is None:
         return None
     try:
-        header, claims, signature = (_decoded(part) for part in found.groups())
+        header, claims, signature = (base64url.decoded(part) for part in found.groups())
         return _Unverified(
             header=_object(header),
             claims=_object(claims),
@@ -127,13 +126,6 @@ def _parsed(text: str) -> _Unverified | None:
         )
     except (ApiError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
-
-
-def _decoded(part: str) -> bytes:
-    raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    if base64.urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
-        raise binascii.Error("not the canonical spelling")
-    return raw
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
+from api import base64url
 from api.errors import ApiError, declare
 
 SCHEME = "pbkdf2-sha256"
@@ -93,7 +94,7 @@ class Passwords:
         """The text to store for an accepted password. 503 `busy` when the pool is full."""
         salt = os.urandom(SALT_BYTES)
         key = await self._run(_normal(password), salt, self._iterations, 0)
-        return f"{SCHEME}${self._iterations}${_base64(salt)}${_base64(key)}"
+        return f"{SCHEME}${self._iterations}${base64url.encoded(salt)}${base64url.encoded(key)}"
 
     async def verify(self, password: str, stored: str | None) -> Verdict:
         """Compares in constant time. `None`, an unknown user, costs what a wrong password costs, and is never right.
@@ -166,10 +167,6 @@ def _either(text: str, size_bytes: int) -> bytes:
     if len(raw) != size_bytes:
         raise ValueError("a stored password hash of a wrong length")
     return raw
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _normal(password: str) -> bytes:

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -43,6 +44,7 @@ SEATS = st.sampled_from([None, None, 1, 2, 3])
 EXAMPLES = int(os.environ.get("FORMSTATE_MONEY_EXAMPLES", "400"))
 """Histories of up to 60 steps: some twenty thousand steps in a normal run, more where somebody asks for them."""
 STATUSES: tuple[DisputeStatus, ...] = ("open", "lost", "won")
+pytestmark = pytest.mark.slow
 
 
 class Accounts(RuleBasedStateMachine):
