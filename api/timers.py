@@ -5,9 +5,10 @@ need not be exact shares one: it rings for all whose time is over, up to `TICK_S
 """
 
 import asyncio
-import math
 import types
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -43,8 +44,8 @@ class Timers:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._by_tick: dict[int, set[Timer]] = {}
-        self._next = math.inf
-        """The tick that the loop's own timer waits for."""
+        self._ticks: list[int] = []
+        """Those of `_by_tick`, as a heap: a busy server's idle connections have one for each tick of a minute."""
         self._waiting: asyncio.TimerHandle | None = None
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Timer:
@@ -53,7 +54,8 @@ class Timers:
         others = self._by_tick.get(tick)
         if others is None:
             others = self._by_tick[tick] = set()
-            if tick < self._next:
+            heappush(self._ticks, tick)
+            if self._ticks[0] == tick:
                 self._wait_for(tick)
         timer = Timer(callback, args, others)
         others.add(timer)
@@ -62,17 +64,16 @@ class Timers:
     def _wait_for(self, tick: int) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
-        self._next = tick
-        self._waiting = self._loop.call_at(tick / TICKS_A_SECOND, self._tick)
+        self._waiting = self._loop.call_at(tick / TICKS_A_SECOND, self._tick, context=Context())
 
     def _tick(self) -> None:
         now = self._loop.time()
-        for tick in sorted(tick for tick in self._by_tick if tick / TICKS_A_SECOND <= now):
-            for timer in self._by_tick.pop(tick):
+        while self._ticks and self._ticks[0] / TICKS_A_SECOND <= now:
+            for timer in self._by_tick.pop(heappop(self._ticks)):
                 self._loop.call_soon(timer.ring)
-        self._waiting, self._next = None, math.inf
-        if self._by_tick:
-            self._wait_for(min(self._by_tick))
+        self._waiting = None
+        if self._ticks:
+            self._wait_for(self._ticks[0])
 
 
 _of_loops: dict[asyncio.AbstractEventLoop, Timers] = {}

@@ -1,6 +1,7 @@
 """Time limits: kept for nothing, late by a tick at most, never early, and gone when called off."""
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable
 
 import pytest
@@ -44,6 +45,29 @@ async def test_one_that_fails_stops_no_other() -> None:
         while not failures:
             await asyncio.sleep(0)
     assert isinstance(failures[0], IndexError)
+
+
+async def test_rings_in_nobody_s_context() -> None:
+    """What one request has bound, such as its log ids, is not there when another's time is over."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    bound: contextvars.ContextVar[str] = contextvars.ContextVar("bound", default="nothing")
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(bound.get())
+        if len(seen) == 3:
+            done.set()
+
+    def arm(whose: str, ticks: int) -> None:
+        bound.set(whose)
+        timers_of(loop).call_later(ticks * TICK_S, look)
+
+    contextvars.copy_context().run(arm, "first request", 1)
+    contextvars.copy_context().run(arm, "of the same tick", 1)
+    contextvars.copy_context().run(arm, "of a later one", 3)
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert seen == ["nothing"] * 3
 
 
 def test_a_body_that_is_there_takes_no_timer() -> None:
