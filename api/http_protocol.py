@@ -4,15 +4,17 @@ What is refused here never becomes a request; it is answered in the one error sh
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.answer import Header
 from api.app import Application
 from api.errors import ApiError
-from api.ids import random_hex
+from api.http_refusals import REFUSALS, refusal_bytes
 from api.timers import Timer, timers_of
 
 HEADER_BYTES_MAX = 32 * 1024
@@ -21,6 +23,9 @@ HEADERS_S = 10.0
 WRITE_S = 60.0
 """How long a client may leave an answer unread before it is taken for gone."""
 CONNECTIONS_MAX = 10_000
+LOGGER = logging.getLogger("uvicorn.connections")
+"""Without uvicorn's warnings: each is a line for something that a client sends, as often as it likes."""
+LOGGER.setLevel(logging.ERROR)
 
 
 class _HeadTooLarge(Exception):
@@ -72,6 +77,10 @@ class _OneWrite:
         self._flush()
         self._transport.close()
 
+    def then(self, answered: Callable[[], None]) -> None:
+        """Another than at first is to be told of the answer's end."""
+        self._answered = answered
+
     def is_closing(self) -> bool:
         """See `asyncio.BaseTransport`."""
         return self._transport.is_closing()
@@ -94,6 +103,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._after = timers_of(self.loop).call_later
         self.loop = _Loop(self.loop)  # type: ignore[assignment]  # all that uvicorn asks of it
+        self.logger = LOGGER
+        self._refused = False
         self._head_open = True
         self._head_bytes = 0
         self._parsed_bytes = 0
@@ -104,7 +115,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Refuses one connection too many; gives the others a bounded time to say something."""
         super().connection_made(transport)
         if len(self.connections) > self.connections_max:
-            self._close_with(ApiError("overloaded", "Too many connections.", headers={"Retry-After": "1"}))
+            self._refuse(ApiError("overloaded", "Too many connections.", headers={"Retry-After": "1"}))
         else:
             self._head_timer = self._after(self.headers_s, self._head_too_slow)
 
@@ -116,13 +127,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to an unfinished head: one endless header would never be reported by the parser."""
+        if self._refused:
+            return
         if self._head_open:
             self._head_bytes += len(data)
         super().data_received(data)
         if not self._head_open or self.transport.is_closing():
             return
         if self._head_bytes > self.header_bytes_max:
-            self._close_with(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
+            self._refuse(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
         elif self._head_timer is None:
             self._head_timer = self._after(self.headers_s, self._head_too_slow)
 
@@ -163,9 +176,9 @@ class BoundedHttp(HttpToolsProtocol):
         """What the parser refused, in the one error shape."""
         del msg
         if self._parsed_bytes > self.header_bytes_max:
-            self._close_with(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
+            self._refuse(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
         else:
-            self._close_with(ApiError("invalid_http"))
+            self._refuse(ApiError("invalid_http"))
 
     def pause_writing(self) -> None:
         """The client does not read: it has a bounded time to go on."""
@@ -181,26 +194,45 @@ class BoundedHttp(HttpToolsProtocol):
     def _head_too_slow(self) -> None:
         self._head_timer = None
         if self._head_open and not self.transport.is_closing():
-            if self._head_bytes == 0:
+            if not self._head_bytes and not self._under_way():
                 self.transport.close()
             else:
-                self._close_with(ApiError("headers_timeout"))
+                self._refuse(ApiError("headers_timeout"))
 
-    def _close_with(self, error: ApiError) -> None:
-        request_id = f"req_{random_hex()}"
-        body = error.body(request_id)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
-            (b"connection", b"close"),
-            (b"x-request-id", request_id.encode()),
-            (b"content-length", b"%d" % len(body)),
-            *[(name.lower().encode(), value.encode()) for name, value in error.headers.items()],
-            *self._limits(),
-        ]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
-        self.transport.close()
+    def _refuse(self, error: ApiError) -> None:
+        """Tells an error behind the answers to what came before, and ends the connection. What follows is not heard."""
+        if self._refused:
+            return
+        self._refused = True
+        REFUSALS.count(error.code)
+        cycle = self._under_way()
+        if cycle is None:
+            self._say(error)
+        elif not cycle.more_body:  # what is wrong is no part of the last request
+            cycle.transport.then(partial(self._say, error))
+        elif self.pipeline:  # it is the body of the last one that waits
+            cycle.disconnected = True  # uvicorn expects no answer of it
+            self.pipeline[0] = (cycle, self._saying(error))
+        elif cycle.response_started:
+            cycle.transport.close()
+        else:
+            self._say(error)
+
+    def _under_way(self) -> Any:
+        """The last request as long as it is not answered; that there may be none, uvicorn's types do not say."""
+        cycle: Any = self.cycle
+        return None if cycle is None or cycle.response_complete else cycle
+
+    def _say(self, error: ApiError) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(refusal_bytes(error, self._limits()))
+            self.transport.close()
+
+    def _saying(self, error: ApiError) -> Any:
+        async def app(*_asgi: object) -> None:
+            self._say(error)
+
+        return app
 
     def _limits(self) -> list[Header]:
         """How the peer's address stands; of whom a proxy speaks, nobody has said yet."""

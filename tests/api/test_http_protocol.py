@@ -1,8 +1,10 @@
 """The bounds of a connection: sizes and times of heads and bodies, readers that stop."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from api.http_protocol import BoundedHttp
 from api.route import PUBLIC, Route
 from api.server import listening_socket
 from tests.api.running import application
-from tests.api.serving import connected, raw_request, served
+from tests.api.serving import RawClient, connected, raw_request, served
 from tests.api.test_endpoint import Seen, Thing, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -174,6 +176,83 @@ async def test_an_answer_leaves_in_one_write() -> None:
                     client.recv(1)
                 slow.go_on.set()
                 assert (await loop.sock_recv(client, 65_536)).endswith(b"\r\n\r\nbody")
+
+
+@asynccontextmanager
+async def busy(count: int = 1) -> AsyncIterator[tuple[RawClient, Slow]]:
+    """A connection whose requests are being answered, slowly, one behind the other."""
+    slow = Slow()
+
+    async def answer(_call: Call[None, None]) -> Slow:
+        return slow
+
+    get = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
+    routes = (_open("/slow", answer), *ROUTES)
+    async with application() as running, served(create_app(running.services, routes)) as url, connected(url) as client:
+        await client.send(get * count)
+        async with asyncio.timeout(10):
+            await slow.begun.wait()
+        yield client, slow
+
+
+CHUNKED = HEAD.replace(b"content-length: 12", b"transfer-encoding: chunked")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nx: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (HEAD + BODY + b"nonsense\r\n\r\n", 400),
+        (CHUNKED + b"no length\r\n", 400),
+    ],
+)
+async def test_what_is_refused_behind_a_good_request_waits_for_its_answer(bad: bytes, status: int, count: int) -> None:
+    """Answers come in the order of the requests, and nothing that follows a refusal is heard."""
+    async with busy(count) as (client, slow):
+        await client.send(bad)
+        await client.send(b"more nonsense")
+        heard = asyncio.create_task(client.some())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not heard.done()
+        slow.go_on.set()
+        answers = await heard + await client.closed()
+        good = [200] * (count + bad.startswith(HEAD))
+        assert [int(line) for line in re.findall(rb"HTTP/1.1 (\d+)", answers)] == [*good, status]
+        assert answers.endswith(b"}")
+
+
+async def test_what_is_refused_behind_a_stream_does_not_cut_it(url: str) -> None:
+    """The stream goes on to its end; then the refusal is told and the connection closed."""
+    async with connected(url) as client:
+        await client.send(b"GET /drip HTTP/1.1\r\nhost: x\r\n\r\n")
+        first = await client.some()
+        await client.send(b"nonsense\r\n\r\n")
+        stream, end, refusal = (first + await client.closed()).partition(b"0\r\n\r\n")
+        assert stream.endswith(b"9\r\n")
+        assert end
+        assert refusal.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_head_that_stops_behind_a_good_request_does_not_cut_its_answer() -> None:
+    """Half a head in one piece with a request, whose answer takes longer than a head may."""
+    async with busy() as (client, slow):
+        await client.send(HEAD + BODY + b"GET /health HTT")
+        refused = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.4, refused.set)
+        await refused.wait()
+        slow.go_on.set()
+        assert [(await client.answer()).status for _ in range(3)] == [200, 200, 408]
+        assert await client.closed() == b""
+
+
+async def test_400_for_a_body_that_is_no_http(url: str) -> None:
+    """A body whose chunks have no lengths is refused at once: it has no end to wait for."""
+    answer = await raw_request(url, CHUNKED + b"no length\r\n")
+    assert (answer.status, answer.error["code"]) == (400, "invalid_http")
 
 
 async def test_an_answer_without_a_body_leaves_too(url: str) -> None:
