@@ -5,7 +5,6 @@ second dot. The data keys are rows of the store, wrapped by a master key; deleti
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from collections import OrderedDict
@@ -78,7 +77,7 @@ class Sealer:
         key_id, _, body = rest.partition(".")
         try:
             raw = base64.b64decode(body, altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
+        except ValueError as error:
             raise Unsealable("not a sealed text") from error
         return await self._open(subject, place, version, key_id, raw)
 
