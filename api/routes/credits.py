@@ -183,7 +183,7 @@ ROUTES = (
         summary="Add credits to an account",
         description="For admins and their service keys. The same reference again answers the same and adds nothing.",
         tag="billing",
-        access=needs("billing:write", role="admin"),
+        access=needs("billing:write", role="admin", fresh=True),
         body=Addition,
         answers={200: Added},
         errors=(

@@ -72,7 +72,7 @@ ROUTES = (
             "`last_admin`, with its `org_id`."
         ),
         tag="users",
-        access=needs("users:write"),
+        access=needs("users:write", fresh=True),
         body=Erasing,
         answers={200: ErasedUser},
         errors=(

@@ -136,7 +136,7 @@ ROUTES = (
             "organization stop working."
         ),
         tag="organizations",
-        access=needs("orgs:write", level="read"),
+        access=needs("orgs:write", level="read", fresh=True),
         answers={200: MemberRemoved},
         errors=("organization_not_found", "member_not_found", "missing_level", "login_required", "last_admin"),
         write=True,

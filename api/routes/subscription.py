@@ -217,7 +217,7 @@ ROUTES = (
             " nothing, and older news never overwrite newer ones."
         ),
         tag="billing",
-        access=needs("billing:write", role="admin"),
+        access=needs("billing:write", role="admin", fresh=True),
         body=SubscriptionNews,
         answers={200: SubscriptionConfirmation},
         errors=(

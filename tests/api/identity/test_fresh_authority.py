@@ -1,4 +1,4 @@
-"""What outlasts the authority that gave it is given by authority that is read anew, not by what is remembered."""
+"""What outlasts the authority that did it takes authority that is read anew, not what is remembered of it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +40,7 @@ async def unheard(app: Running) -> AsyncIterator[None]:
         await stamps.start()
 
 
+@pytest.mark.parametrize("path", ["/api-keys", "/api-keys/create", "/api-keys/{other}/rotate"])
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -51,7 +52,7 @@ async def unheard(app: Running) -> AsyncIterator[None]:
     ],
     ids=["revoked", "replaced", "retired", "narrowed", "limited"],
 )
-async def test_a_key_makes_no_other_by_what_it_was(app: Running, change: Any, expected: str) -> None:
+async def test_a_key_makes_no_other_by_what_it_was(app: Running, change: Any, expected: str, path: str) -> None:
     """Where a key's end has not been heard of yet it may still read, but neither make a key nor rotate one."""
     person = await app.register()
     key, other = await app.key(person), await app.key(person)
@@ -59,15 +60,10 @@ async def test_a_key_makes_no_other_by_what_it_was(app: Running, change: Any, ex
     async with unheard(app):
         await app.command(f"account:{person.id}", structs.replace(change, key_id=key["id"]))
         assert (await app.ask("GET", "/api-keys", api_key=key["key"])).status == 200
-        for path, body in (
-            ("/api-keys", {"name": "for ever"}),
-            ("/api-keys/create", {"name": "for ever"}),
-            (f"/api-keys/{other['id']}/rotate", {}),
-        ):
-            refused = await app.ask("POST", path, body, api_key=key["key"])
-            assert refused.status >= 400, (path, refused)
-            assert refused.code == expected, path
-    assert len((await app.ask("GET", "/api-keys", token=person.token)).json["data"]) == 2
+        body = {} if "rotate" in path else {"name": "for ever"}
+        refused = await app.ask("POST", path.format(other=other["id"]), body, api_key=key["key"])
+        assert refused.status >= 400, refused
+        assert refused.code == expected
 
 
 async def test_a_login_token_makes_no_key_after_its_password(app: Running) -> None:
@@ -81,24 +77,65 @@ async def test_a_login_token_makes_no_key_after_its_password(app: Running) -> No
         assert (refused.status, refused.code) == (401, "invalid_token")
 
 
-async def test_a_revoked_key_of_an_organization_lets_nobody_in(app: Running, box: Mailbox) -> None:
-    """It invites nobody, sends no invitation again, and raises nobody's level."""
+async def test_a_login_token_erases_nobody_after_its_password(app: Running) -> None:
+    """Nothing takes that back."""
+    person = await app.register()
+    assert (await app.ask("GET", "/users/me", token=person.token)).status == 200
+    async with unheard(app):
+        await app.command(f"user:{person.id}", ChangePassword(password_sealed="another", ver=1))
+        refused = await app.ask("DELETE", "/users/me", token=person.token)
+        assert (refused.status, refused.code) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [
+        ("POST", "/billing/credits/add", {"amount": "1"}),
+        (
+            "PUT",
+            "/billing/subscription",
+            {"plan": "enterprise", "status": "active", "occurred_at": "2026-11-01T00:00:00Z"},
+        ),
+    ],
+)
+async def test_a_revoked_service_key_gives_no_money(app: Running, method: str, path: str, more: Any) -> None:
+    """A key of the payment side that leaked is of no use from the moment in which it is revoked."""
+    admin, person = await app.admin(), await app.register()
+    key = await app.key(admin, scopes=["admin"])
+    assert (await app.ask("GET", "/admin/accounts", api_key=key["key"])).status == 200
+    async with unheard(app):
+        await app.command(f"account:{admin.id}", RevokeApiKey(key_id=key["id"]))
+        assert (await app.ask("GET", "/admin/accounts", api_key=key["key"])).status == 200
+        body = {"account_id": person.id, "reference": "stolen"} | more
+        refused = await app.ask(method, path, body, api_key=key["key"])
+        assert (refused.status, refused.code) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/orgs/{org}/invite", {"email": "eve@example.com", "level": "admin"}),
+        ("POST", "/orgs/{org}/invitations/{invitation}/send", None),
+        ("PATCH", "/orgs/{org}/members/{bob}", {"level": "admin"}),
+        ("DELETE", "/orgs/{org}/members/{bob}", None),
+    ],
+)
+async def test_a_revoked_key_of_an_organization_changes_nobody(
+    app: Running, box: Mailbox, method: str, path: str, body: Any
+) -> None:
+    """It invites nobody, sends no invitation again, raises nobody's level, and puts nobody out."""
     ada = await founder(app)
     org_id = await organization(app, ada)
     bob = await joined(app, box, ada, org_id, "read")
     key = (await as_org(app, ada, org_id, "POST", "/api-keys", {"name": "robot"})).json
-    sent = await app.ask("POST", f"/orgs/{org_id}/invite", {"email": "carl@example.com"}, token=ada.token)
+    sent = await app.ask("POST", f"/orgs/{org_id}/invite", {"email": f"of.{org_id}@example.com"}, token=ada.token)
     assert (await app.ask("GET", f"/orgs/{org_id}", api_key=key["key"])).status == 200
     async with unheard(app):
         await app.command(f"account:{org_id}", RevokeApiKey(key_id=key["id"]))
         assert (await app.ask("GET", f"/orgs/{org_id}", api_key=key["key"])).status == 200
-        for method, path, body in (
-            ("POST", f"/orgs/{org_id}/invite", {"email": "eve@example.com", "level": "admin"}),
-            ("POST", f"/orgs/{org_id}/invitations/{sent.json['id']}/send", None),
-            ("PATCH", f"/orgs/{org_id}/members/{bob.id}", {"level": "admin"}),
-        ):
-            refused = await app.ask(method, path, body, api_key=key["key"])
-            assert (refused.status, refused.code) == (401, "invalid_api_key"), path
+        target = path.format(org=org_id, invitation=sent.json["id"], bob=bob.id)
+        refused = await app.ask(method, target, body, api_key=key["key"])
+        assert (refused.status, refused.code) == (401, "invalid_api_key")
 
 
 async def test_a_removed_member_makes_no_key(app: Running, box: Mailbox) -> None:
