@@ -92,12 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def serve(settings: ApiSettings, plans: Plans, models: LlmModels, issuers: Issuers) -> int:
     """Serves until told to stop. Open requests and streams may end within `drain_s`."""
     log = logs.get()
+    port = settings.port
     try:
-        listener = listening_socket(settings.host, settings.port)
+        listener = listening_socket(settings.host, port)
         if settings.metrics_port is not None:
-            start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.REGISTRY)
+            port = settings.metrics_port
+            start_http_server(port, addr=settings.host, registry=metrics.REGISTRY)
     except OSError as error:
-        sys.stderr.write(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}\n")
+        sys.stderr.write(f"cannot listen on {settings.host} port {port}: {error.strerror}\n")
         return 1
     process = Process(settings, "production")
     failures: list[BaseException] = []

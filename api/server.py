@@ -37,8 +37,9 @@ def uvicorn_config(app: Any, settings: ApiSettings, *, lifespan: bool = True) ->
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes a free one. `OSError` when the address is taken.
+    """A listening socket; port 0 takes a free one. `OSError` when the address is taken.
 
+    It listens at once: of two sockets that are bound alone Linux refuses the second only when it begins to listen.
     Its protocol is named, for asyncio looks at that before it turns off Nagle's algorithm, which would hold an answer's
     body back for the 40 ms that a client may take to acknowledge its headers.
     """
@@ -47,6 +48,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

@@ -9,17 +9,9 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.server import Server, listening_socket
+from api.server import Server
 
 HOST = "127.0.0.1"
-BACKLOG = 4_096
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises OSError when the port is taken."""
-    listener = listening_socket(host, port)
-    listener.listen(BACKLOG)
-    return listener
 
 
 @asynccontextmanager

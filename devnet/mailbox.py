@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.mail.mailer import SIGNATURE, signature
-from api.server import address_of
-from devnet.loopback import HOST, listening, serving
+from api.server import address_of, listening_socket
+from devnet.loopback import HOST, serving
 
 BODY_SIZE_MAX = 64 * 1024
 
@@ -20,7 +20,7 @@ BODY_SIZE_MAX = 64 * 1024
 @asynccontextmanager
 async def mailbox(secret: bytes) -> AsyncIterator[str]:
     """Serves in this event loop until the block ends; yields the address for `FORMSTATE_MAILER_URL`."""
-    listener = listening(HOST, 0)
+    listener = listening_socket(HOST, 0)
     async with serving(create_app(secret), listener):
         yield f"{address_of(listener)}/"
 

@@ -4,16 +4,16 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from api.server import address_of
+from api.server import address_of, listening_socket
 from devnet import loopback
 from devnet.issuer.app import create_app
 from devnet.issuer.issuer import DevIssuer, IssuerOptions
-from devnet.loopback import HOST, listening, serving
+from devnet.loopback import HOST, serving
 
 
 def on_port(port: int, options: IssuerOptions) -> tuple[DevIssuer, socket.socket]:
     """An issuer and the socket that it will be served on; port 0 takes a free one. `OSError` when it is taken."""
-    issuer, listener = DevIssuer(options), listening(HOST, port)
+    issuer, listener = DevIssuer(options), listening_socket(HOST, port)
     issuer.url = address_of(listener)
     return issuer, listener
 

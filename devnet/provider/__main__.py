@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import get_args
 
-from devnet.loopback import listening
+from api.server import listening_socket
 from devnet.provider.errors import ProviderError
 from devnet.provider.options import TUNABLE, Fail, ProviderOptions, changed
 from devnet.provider.server import serve
@@ -75,7 +75,7 @@ def main() -> None:
     arguments = made.parse_args()
     try:
         options = options_of(vars(arguments), os.environ)
-        listener = listening(arguments.host, arguments.port)
+        listener = listening_socket(arguments.host, arguments.port)
     except ProviderError as wrong:
         made.error(wrong.message)
     except OSError as taken:

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.server import address_of
+from api.server import address_of, listening_socket
 from devnet import loopback
-from devnet.loopback import HOST, listening, serving
+from devnet.loopback import HOST, serving
 from devnet.provider.app import Provider, create_app
 from devnet.provider.exchange import CONNECTION
 from devnet.provider.ledger import Ledger
@@ -44,7 +44,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def running(options: ProviderOptions | None = None, *, port: int = 0) -> AsyncIterator[Running]:
     """Serves in this event loop until the block ends; it answers from the block's first moment."""
-    provider, listener = Provider(options or ProviderOptions()), listening(HOST, port)
+    provider, listener = Provider(options or ProviderOptions()), listening_socket(HOST, port)
     async with serving(create_app(provider), listener, http=_Protocol):
         yield Running(url=address_of(listener), provider=provider)
 

@@ -373,6 +373,12 @@ async def test_a_taken_port_is_an_error() -> None:
         listening_socket("127.0.0.1", taken.getsockname()[1])
 
 
+async def test_a_port_is_taken_from_the_moment_it_is_bound() -> None:
+    """Two that start in the same moment: the second is refused then, not when it would begin to serve."""
+    with listening_socket("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"):
+        listening_socket("127.0.0.1", taken.getsockname()[1]).close()
+
+
 async def test_an_answer_is_not_held_back() -> None:
     """Connections have Nagle's algorithm off in asyncio's own loop too: no body waits until its headers are read."""
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -122,6 +123,15 @@ def test_a_bad_file_stops_the_start(tmp_path: Path) -> None:
         assert ended.returncode == 2
         assert f"{file}:2: " in ended.stderr or variable == "MODELS_FILE"
         assert str(file) in ended.stderr
+
+
+def test_the_port_that_is_taken_is_the_one_that_is_told() -> None:
+    """That of /metrics, where it is that one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for ports in ({"PORT": port}, {"PORT": "0", "METRICS_PORT": port}):
+            ended = run(settings=GOOD | {f"FORMSTATE_{name}": value for name, value in ports.items()})
+            assert (ended.returncode, f"cannot listen on 127.0.0.1 port {port}" in ended.stderr) == (1, True)
 
 
 def test_help_teaches() -> None:
