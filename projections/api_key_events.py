@@ -27,7 +27,7 @@ _KINDS: dict[type, Kind] = {
 }
 
 
-class ApiKeyEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ApiKeyEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One event. `name`, `scopes` and `limits` are those of the key after it, where it could change them.
 
     Of kind `used`: a minute's requests, `count` admitted and `refused` for a limit; `at` is when the last one came.

@@ -16,7 +16,7 @@ from projections.projection import Projection
 API_KEY_EVENTS = (ApiKeyCreated, ApiKeyUpdated, ApiKeyRotated, ApiKeyRevoked, ApiKeyUsed)
 
 
-class ApiKeyView(Struct, frozen=True, kw_only=True):
+class ApiKeyView(Struct, frozen=True, kw_only=True, gc=False):
     """A key. `digest` is the peppered hash of its secret; `hint` is what a listing shows of it.
 
     `old` is what the secret before the last rotation is recognised by, and until when.

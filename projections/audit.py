@@ -27,7 +27,7 @@ def audited_events() -> tuple[type[Event], ...]:
     return tuple(event for event in event_types().values() if event not in LEFT_OUT)
 
 
-class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What somebody did, or was refused. Every event of one command makes the same entry."""
 
     id: str

@@ -4,9 +4,7 @@ All that ever came in, less what was used, ran out and was taken back, is the ba
 balance covers changes nothing here, so a request that is paid for writes none of these documents.
 """
 
-from bisect import bisect_left
 from collections.abc import AsyncIterator
-from operator import itemgetter
 
 import msgspec
 from msgspec import Struct, structs
@@ -26,8 +24,8 @@ from projections.usage import QUARTER
 PAGE = 400
 FLOWS = ("granted", "given_back", "expired", "taken_back")
 _decode = msgspec.json.Decoder(list[list[int]]).decode
+_decode_row = msgspec.json.Decoder(list[int]).decode
 _encode = msgspec.json.Encoder().encode
-_slot = itemgetter(0)
 
 
 class CreditDay(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -67,11 +65,9 @@ def _moved(event: Event) -> tuple[tuple[int, ...], MicroCredits | None]:
 
 
 def _key(recorded: Recorded) -> str | None:
-    event = recorded.event
-    if isinstance(event, HoldClosed) and event.owed == 0:
-        return None
-    if isinstance(event, HoldCorrected) and event.owed == event.repaid == 0:
-        return None
+    match recorded.event:
+        case HoldClosed(owed=0) | HoldCorrected(owed=0, repaid=0):
+            return None
     return f"{recorded.entity_id}:{instant_sort(recorded.at - recorded.at % DAY)}"
 
 
@@ -79,15 +75,23 @@ def _evolve(day: CreditDay | None, recorded: Recorded) -> CreditDay:
     if day is None:
         day = CreditDay(account_id=recorded.entity_id, start=recorded.at - recorded.at % DAY)
     slot = (recorded.at - day.start) // QUARTER
+    before, row = _begun(day.slots, slot)
     added, debt = _moved(recorded.event)
-    rows = _decode(day.slots) if day.slots else []
-    place = bisect_left(rows, slot, key=_slot)
-    if place == len(rows) or rows[place][0] != slot:
+    flows = [known + more for known, more in zip(row[1:-1], added, strict=True)]
+    text = _encode([slot, *flows, row[-1] if debt is None else debt]).decode("ascii")
+    return structs.replace(day, slots=f"{before}{text}]")
+
+
+def _begun(slots: str, slot: int) -> tuple[str, list[int]]:
+    """The text before a slot that is the last or a later one, since a stream's time never goes back; and the slot."""
+    if not slots:
         # What nobody has said of the debt in this day yet is `-1`: as it was the day before.
-        rows.insert(place, [slot, *(0,) * len(FLOWS), rows[place - 1][-1] if place else -1])
-    flows = [known + more for known, more in zip(rows[place][1:-1], added, strict=True)]
-    rows[place] = [slot, *flows, rows[place][-1] if debt is None else debt]
-    return structs.replace(day, slots=_encode(rows).decode("ascii"))
+        return "[", [slot, *(0,) * len(FLOWS), -1]
+    place = slots.rfind("[")
+    last = _decode_row(slots[place:-1])
+    if last[0] == slot:
+        return slots[:place], last
+    return f"{slots[:-1]},", [slot, *(0,) * len(FLOWS), last[-1]]
 
 
 PROJECTION = Projection(
