@@ -1,24 +1,20 @@
 """Instants as text: RFC 3339 in UTC with `Z`, microseconds only where there are any."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from api.errors import ApiError
-from domain.instant import SECOND, Instant
+from domain.instant import SECOND, Instant, format_instant, instant_of
+
+__all__ = ["INSTANT_MAX", "format_instant", "maybe_instant", "parse_instant"]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT_MAX: Instant = 253_402_300_800 * SECOND - 1
 """The end of the year 9999: later times cannot be written."""
 
 
-def format_instant(at: Instant) -> str:
-    """`2026-11-22T13:05:26Z`, or with six places of seconds if it does not fall on a whole one."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
-
-
 def maybe_instant(at: Instant | None) -> str | None:
-    """The same for what may be absent."""
+    """The instant as text, for one that may be absent."""
     return None if at is None else format_instant(at)
 
 
@@ -26,7 +22,7 @@ def parse_instant(text: str, *, name: str, code: str = "invalid_request") -> Ins
     """The instant of an RFC 3339 time with an offset. `ApiError` with `param` = `name` for anything else."""
     try:
         usable = _TIME.fullmatch(text) is not None
-        at = (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(microseconds=1) if usable else -1
+        at = instant_of(datetime.fromisoformat(text.upper())) if usable else -1
     except (ValueError, OverflowError):
         at = -1
     if not 0 <= at <= INSTANT_MAX:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from api.errors import ApiError, declare
 from api.parts import Services
 from api.rfc3339 import INSTANT_MAX, parse_instant
-from domain.instant import DAY, HOUR, Instant
+from domain.instant import DAY, HOUR, Instant, moment_of
 from projections.local_days import day_start, time_zones
 from projections.preferences import get_preferences
 from projections.usage import QUARTER
@@ -23,7 +23,6 @@ UNIT_PERIOD_MAX: dict[Unit, Instant] = {"day": PERIOD_MAX, "hour": 92 * DAY, "qu
 """How long a period can be that is shown in such stretches."""
 LAST: Instant = INSTANT_MAX - INSTANT_MAX % QUARTER
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 
 declare(
@@ -138,7 +137,7 @@ def _steps(zone: str, start: Instant, end: Instant, length: Instant) -> Iterator
 
 def local(zone: str, at: Instant) -> datetime:
     """What the zone's clocks show; at the end of time those of UTC."""
-    utc = _EPOCH + timedelta(microseconds=at)
+    utc = moment_of(at)
     try:
         return utc.astimezone(ZoneInfo(zone))
     except OverflowError:

@@ -3,15 +3,13 @@
 The rules are those of the IANA database, of the system or else of the package `tzdata`.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
-from domain.instant import Instant
+from domain.instant import Instant, instant_of, moment_of
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
 
@@ -42,7 +40,7 @@ def local_day(zone: str, at: Instant) -> LocalDay:
     """The day in the zone (one of `time_zones()`) that `at` belongs to."""
     known = _days.get(zone)
     if known is None or not known.start <= at < known.end:
-        day = (_EPOCH + timedelta(microseconds=at)).astimezone(ZoneInfo(zone)).date()
+        day = moment_of(at).astimezone(ZoneInfo(zone)).date()
         known = _days[zone] = LocalDay(
             day=day,
             start=day_start(zone, day),
@@ -81,4 +79,4 @@ def _months_later(first: date, number: int) -> date:
 def day_start(zone: str, day: date) -> Instant:
     """When the day begins in the zone: the first instant of it, also where there is no midnight, or there are two."""
     midnight = datetime.combine(day, time(), ZoneInfo(zone))
-    return (midnight - _EPOCH) // _MICROSECOND
+    return instant_of(midnight)

@@ -9,13 +9,12 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from domain.instant import DAY, MINUTE, SECOND, Instant
+from domain.instant import DAY, MINUTE, SECOND, Instant, moment_of
 from eventstore.clock import system_clock
 from eventstore.codec import MacChain
 from eventstore.errors import StoreError
@@ -24,6 +23,7 @@ from projections.audit import AuditEntry
 from projections.audit_trail import before, trail
 from projections.postgres import PostgresDocuments
 from worker.heads import LAST, begun_name, heads_of, write_heads
+from worker.rfc3339 import format_instant
 
 log = structlog.get_logger(__name__)
 
@@ -148,15 +148,14 @@ def days_over(now: Instant) -> Iterator[Instant]:
 
 def day_name(at: Instant) -> str:
     """`2026-11-22`, UTC."""
-    return datetime.fromtimestamp(at // SECOND, UTC).date().isoformat()
+    return moment_of(at).date().isoformat()
 
 
 def line_of(entry: AuditEntry) -> bytes:
     """An entry as a line of JSON, with the names of `GET /audit`."""
-    moment = datetime.fromtimestamp(entry.at // SECOND, UTC).replace(microsecond=entry.at % SECOND)
     line = {
         "id": entry.id,
-        "at": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "at": format_instant(entry.at),
         "actor": {"kind": entry.actor.kind, "id": entry.actor.id, "key_id": entry.actor.key_id},
         "action": entry.action,
         "subject": entry.stream or None,

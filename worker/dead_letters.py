@@ -18,8 +18,8 @@ from eventstore.records import DeadLetter, Outcome
 from projections.postgres import PostgresDocuments
 from worker.operating import NotDone, operators_store
 from worker.repair import Repairs, repairing
+from worker.rfc3339 import format_instant
 from worker.settings import WorkerSettings
-from worker.show import format_instant
 from worker.words import Commands, add_command, number
 
 LISTED = 100

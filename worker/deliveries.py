@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from datetime import datetime
 
 from domain.instant import Instant
 from eventstore import codec
@@ -14,8 +13,8 @@ from worker.operating import NotDone, ProgressLine, operators_store
 from worker.outgoing.log_reader import EVENTS_MAX
 from worker.outgoing.notices import event_tags
 from worker.outgoing.webhooks import notice
+from worker.rfc3339 import format_instant, parse_instant
 from worker.settings import WorkerSettings
-from worker.show import format_instant
 from worker.words import Commands, add_command, number
 
 LISTED = 100
@@ -50,12 +49,9 @@ def add_parser(commands: Commands) -> None:
 
 def _instant(text: str) -> Instant:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.min  # noqa: DTZ901  # has no zone, so it is refused
-    if moment.tzinfo is None or "T" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-22T13:05:26Z")
-    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+        return parse_instant(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 async def list_deliveries(settings: WorkerSettings, *, state: DeliveryState, limit: int) -> str:

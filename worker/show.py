@@ -2,14 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from domain.account.account import Account
 from domain.account.api_key_spending import KeySpending
 from domain.account.api_keys import ApiKey
 from domain.account.subscription import Subscription
-from domain.instant import SECOND, Instant
+from domain.instant import Instant
 from domain.money import format_credits
 from domain.recorded import Recorded
 from domain.registry import aggregates
@@ -23,6 +22,7 @@ from eventstore.records import StreamHead
 from eventstore.shards import shard_of
 from eventstore.store import LogStore
 from worker.operating import NotDone, ProgressLine
+from worker.rfc3339 import format_instant, parse_instant
 from worker.settings import WorkerSettings
 from worker.words import Commands, add_command, number
 
@@ -54,7 +54,10 @@ async def show(settings: WorkerSettings, *, subject: str, at: str | None = None,
     `NotDone` if nothing was ever written about the subject, or for a moment that has not come.
     """
     now = system_clock()
-    moment = now if at is None else parse_instant(at)
+    try:
+        moment = now if at is None else parse_instant(at)
+    except ValueError as error:
+        raise NotDone(str(error)) from error
     if moment > now:
         raise NotDone(f"{at} lies in the future; now is {format_instant(now)}, which is shown without --at")
     streams = [subject] if ":" in subject else [f"{category}:{subject}" for category in aggregates()]
@@ -71,26 +74,6 @@ async def show(settings: WorkerSettings, *, subject: str, at: str | None = None,
     if not shown:
         raise NotDone(f"nothing was ever written about {subject}")
     return "\n".join(shown)
-
-
-def parse_instant(text: str) -> Instant:
-    """Microseconds of an RFC 3339 time. `NotDone` for anything else."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise NotDone(f"{text!r} is no RFC 3339 time such as 2026-07-01T12:00:00Z") from error
-    if moment.tzinfo is None:
-        raise NotDone(f"{text!r} has no time zone: end it with Z for UTC")
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
-
-
-def format_instant(at: Instant | None) -> str:
-    """RFC 3339 in UTC; `never` for none."""
-    if at is None:
-        return "never"
-    moment = datetime.fromtimestamp(at // SECOND, UTC).replace(microsecond=at % SECOND)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 async def describe(log: LogStore, head: StreamHead, at: Instant, *, events_max: int) -> list[str]:
@@ -140,6 +123,10 @@ def _state(state: Any) -> Iterator[str]:
             yield "  " + codec.encode_json(state).decode()
 
 
+def _or_never(at: Instant | None) -> str:
+    return "never" if at is None else format_instant(at)
+
+
 def _account(account: Account) -> Iterator[str]:
     credits = account.credits
     yield (
@@ -149,7 +136,7 @@ def _account(account: Account) -> Iterator[str]:
     yield f"  {_subscription(account.subscription)}"
     grants = [
         f"{grant.id}: {format_credits(grant.remaining)} left, from {grant.source}, priority {grant.priority}, "
-        f"granted {format_instant(grant.granted_at)}, expires {format_instant(grant.expires_at)}"
+        f"granted {format_instant(grant.granted_at)}, expires {_or_never(grant.expires_at)}"
         for grant in credits.grants.values()
     ]
     yield from _listed("grants, in the order in which they are burnt", grants)
@@ -160,7 +147,7 @@ def _account(account: Account) -> Iterator[str]:
     ]
     yield from _listed("open holds", holds)
     keys = [
-        f"{key_id}: {key.name!r}, {' '.join(key.scopes)}, expires {format_instant(key.expires_at)}"
+        f"{key_id}: {key.name!r}, {' '.join(key.scopes)}, expires {_or_never(key.expires_at)}"
         + _credit_limit(account, key_id, key)
         for key_id, key in account.api_keys.active.items()
     ]
@@ -170,9 +157,9 @@ def _account(account: Account) -> Iterator[str]:
 
 def _subscription(known: Subscription) -> str:
     """Plan and status, until when, and what happens then."""
-    text = f"plan {known.plan}, {known.status}, period until {format_instant(known.period_end)}"
+    text = f"plan {known.plan}, {known.status}, period until {_or_never(known.period_end)}"
     if known.status == "past_due":
-        text += f", grace until {format_instant(known.grace_until)}"
+        text += f", grace until {_or_never(known.grace_until)}"
     if known.scheduled is not None:
         wish = "canceled" if known.scheduled.cancel else f"plan {known.scheduled.plan}"
         text += f", {wish} from {format_instant(known.scheduled.effective_at)} on"

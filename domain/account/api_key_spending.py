@@ -6,7 +6,7 @@ and so exceed the limit once; then the key has nothing left. What a key spends c
 closed, and for keys without a limit too, so that a limit that is set later knows what its period has cost before.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from msgspec import Struct, field
@@ -15,11 +15,8 @@ from domain.account.api_key_limits import CreditPeriod, KeyLimits
 from domain.account.api_keys import ApiKeyRevoked
 from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
 from domain.errors import PaymentRequired
-from domain.instant import DAY, Instant
+from domain.instant import DAY, Instant, format_instant, instant_of, moment_of
 from domain.money import MicroCredits
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 EVENTS = (HoldPlaced, HoldClosed, HoldCorrected, ApiKeyRevoked)
 """Of other parts; this one has none of its own."""
@@ -76,6 +73,7 @@ class ApiKeySpending(Struct, kw_only=True):
         if left is None or left >= amount:
             return amount
         if left < max(amount_min, 1):
+            resets_at = period_end(limits.credit_period, at)
             raise PaymentRequired(
                 "key_credit_limit_exceeded",
                 "The API key's own credit limit does not allow this request.",
@@ -83,7 +81,7 @@ class ApiKeySpending(Struct, kw_only=True):
                 available=left,
                 credit_limit=limits.credit_limit,
                 period=limits.credit_period,
-                resets_at=_text(period_end(limits.credit_period, at)),
+                resets_at=None if resets_at is None else format_instant(resets_at),
             )
         return left
 
@@ -96,14 +94,9 @@ def period_end(period: CreditPeriod, at: Instant) -> Instant | None:
         case "day":
             return at - at % DAY + DAY
         case "month":
-            now = _EPOCH + timedelta(microseconds=at)
+            now = moment_of(at)
             years, month = divmod(now.month, 12)
-            return (datetime(now.year + years, month + 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
-
-
-def _text(at: Instant | None) -> str | None:
-    """RFC 3339: what a refusal tells is for the client."""
-    return None if at is None else (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
+            return instant_of(datetime(now.year + years, month + 1, 1, tzinfo=UTC))
 
 
 def evolve(spending: ApiKeySpending, event: Followed) -> None:

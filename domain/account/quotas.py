@@ -6,7 +6,6 @@ part: a message that costs nothing is a message.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
@@ -14,7 +13,7 @@ from msgspec import Struct, field
 from domain.account.quota_windows import Asked, Counted, Counter, Level
 from domain.aggregate import Answer
 from domain.errors import Invalid, TooMany
-from domain.instant import Instant
+from domain.instant import Instant, format_instant
 from domain.message import Command, Event
 from domain.money import MicroCredits
 
@@ -25,7 +24,6 @@ MESSAGES = "messages_per_day"
 """The name of the quota of messages; those of features are `{feature}.per_day` and `{feature}.per_month`."""
 TRACKED_MAX = 10**12
 """The most that can be tracked at once."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TrackFeature(Command, frozen=True, kw_only=True, tag="feature.track"):
@@ -149,7 +147,7 @@ def _used_up(code: str, what: str, quota: str, counted: Counted, amount: int) ->
         limit=counted.limit,
         used=counted.used - amount,
         requested=amount,
-        resets_at=(_EPOCH + timedelta(microseconds=counted.ends_at)).isoformat().replace("+00:00", "Z"),
+        resets_at=format_instant(counted.ends_at),
     )
 
 

@@ -14,7 +14,7 @@ from domain.account.subscription_change import SubscriptionChanged, Subscription
 from domain.instant import Instant
 from domain.message import Event
 from domain.money import format_credits
-from worker.show import format_instant
+from worker.rfc3339 import format_instant
 
 Told: TypeAlias = dict[str, Any]
 

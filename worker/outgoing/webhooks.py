@@ -19,7 +19,7 @@ from eventstore import codec
 from eventstore.outbox import Delivery
 from worker.outgoing.notices import event_tags, told
 from worker.outgoing.target import ATTEMPT_S, Attempt
-from worker.show import format_instant
+from worker.rfc3339 import format_instant
 
 NAME = "webhook"
 NOTICE_NAMESPACE = uuid.UUID("b2a5f8ce-6d0b-5c1e-8a57-1d1d4cf1f0d1")

@@ -11,7 +11,8 @@ from eventstore.postgres.store import PostgresStore
 from eventstore.shards import shard_of
 from tests.worker.operator.yard import PRICE, Yard, grant, register, role
 from worker.operating import NotDone
-from worker.show import describe, format_instant, parse_instant, show
+from worker.rfc3339 import format_instant, parse_instant
+from worker.show import describe, show
 
 
 def _hold(hold_id: str, length: int) -> PlaceHold:
@@ -83,15 +84,17 @@ async def test_what_has_not_come_is_not_shown(yard: Yard) -> None:
 
 
 async def test_nobody_is_told_so(yard: Yard) -> None:
-    """A subject of which nothing was ever written is not shown as an empty account."""
+    """A subject of which nothing was ever written is not shown as an empty account, nor any at a time of no zone."""
     with pytest.raises(NotDone, match="nothing was ever written about user_2"):
         await show(yard.settings, subject="user_2")
+    with pytest.raises(NotDone, match="no time zone"):
+        await show(yard.settings, subject="user_2", at="2026-07-01T12:00:00")
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-07-01T12:00:00", "2026-13-01T12:00:00Z"])
 async def test_a_time_must_be_rfc_3339(text: str) -> None:
     """Anything that could mean two moments is refused."""
-    with pytest.raises(NotDone):
+    with pytest.raises(ValueError, match=r"is no RFC 3339 time|has no time zone"):
         parse_instant(text)
 
 
