@@ -237,9 +237,12 @@ class StripeProvider:
         if counts is None:
             return ()
         told = [await self._fact(counts, account, asked_at, news)]
-        before = before_its_end(counts, await self._customers.subscription(account))
+        known = await self._customers.subscription(account)
+        before = before_its_end(counts, known, self._plans)
         if before is not None:
-            told.insert(0, await self._fact(before, account, before["ended_at"] * SECOND, NEWS))
+            # In whole seconds, it may seem older than what was told in that very one.
+            ended_at = max(before["ended_at"] * SECOND, (known.occurred_at or 0) + 1)
+            told.insert(0, await self._fact(before, account, ended_at, NEWS))
         return told
 
     async def _fact(self, subscription: Thing, account: str, asked_at: Instant, news: str) -> Told:

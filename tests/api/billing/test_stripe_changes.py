@@ -110,6 +110,20 @@ async def test_an_invoice_of_many_lines(shop: Shop) -> None:
     assert await balance(shop, person) == "20.000000"
 
 
+async def test_a_change_that_is_told_after_the_end(shop: Shop) -> None:
+    """It was paid before the subscription was canceled, so it is granted, and a refund of it takes that and no more."""
+    person, subscription = await bought_days_ago(shop, 0)
+    assert await balance(shop, person) == "20.000000"
+    shop.stripe.change(subscription, price="price_team", quantity=4)
+    (paid,) = shop.stripe.all("invoice_payment", invoice=shop.stripe.things[subscription]["latest_invoice"])
+    shop.stripe.cancel(subscription)
+    for _ in range(2):
+        assert await balance(shop, person) == "60.000000"
+    assert (await shop.subscription(person))["status"] == "canceled"
+    shop.stripe.refund(paid["payment_intent"])
+    assert await balance(shop, person) == "20.000000"
+
+
 async def test_a_trial_of_a_thousand_seats(shop: Shop) -> None:
     """It has its seats, the credits of one, and none of a dearer plan; all of them come with its first money."""
     person = await shop.app.register()
