@@ -11,6 +11,7 @@ from domain.account.credits import AddCredits
 from domain.account.subscription import ConfirmSubscription
 from domain.envelope import Actor
 from domain.instant import Instant
+from domain.invitation import AcceptInvitation
 from eventstore.records import Refusal
 from eventstore.store import LogStore
 from projections import audit, audit_received
@@ -25,6 +26,8 @@ STEP = 100
 
 BY_OPERATORS = frozenset(str(command.__struct_config__.tag) for command in (AddCredits, ConfirmSubscription))
 """Commands of the account that they are for, which somebody else sends: the payment side, and admins."""
+BY_INVITED = str(AcceptInvitation.__struct_config__.tag)
+"""A command of the organization, whose sender is no member of it where it was refused."""
 
 _decode_actor = msgspec.json.Decoder(Actor).decode
 
@@ -84,7 +87,8 @@ def _refusals(store: LogStore, account_id: str) -> Step:
 
 def _as_seen(placed: Placed, account_id: str) -> Placed:
     entry = placed.entry
-    if entry.action not in BY_OPERATORS or entry.actor.id == account_id:
+    stranger = entry.action in BY_OPERATORS or (entry.action == BY_INVITED and entry.code is not None)
+    if not stranger or entry.actor.id == account_id:
         return placed
     return Placed(placed.place, _without_place(entry))
 

@@ -11,7 +11,7 @@ from api.identity.tokens import Tokens
 from api.rfc3339 import format_instant
 from domain.instant import DAY, MINUTE
 from projections.audit_trail import trail
-from tests.api.company import as_org, founder, joined, organization
+from tests.api.company import accept, as_org, founder, invited, joined, organization
 from tests.api.mailbox import Mailbox
 from tests.api.running import PASSWORD, Person, Running, application
 
@@ -152,6 +152,21 @@ async def test_200_shows_an_operators_money_without_the_operators_address(app: R
         assert {(each["address"], each["user_agent"]) for each in by_admin} == {(None, None)}
     own = [each["address"] for each in await entries(app, admin) if each["action"] == "credits.add"]
     assert own == ["127.0.0.1"]
+
+
+async def test_200_shows_a_strangers_try_without_its_address(app: Running, box: Mailbox) -> None:
+    """Whoever was not let in by an invitation is no member: the organization sees who it was, not from where."""
+    ada, eve = await founder(app), await app.register()
+    org_id = await organization(app, ada)
+    token = await invited(app, box, ada, org_id, "bob@example.org", "read")
+    bob = await app.register()
+    assert (await accept(app, bob, token)).status == 200
+    assert (await accept(app, eve, token)).code == "invitation_closed"
+    trail = (await as_org(app, ada, org_id, "GET", "/audit?action=org.accept_invitation")).json["data"]
+    assert [(each["actor"]["id"], each["outcome"], each["address"]) for each in trail] == [
+        (eve.id, "refused", None),
+        (bob.id, "applied", "127.0.0.1"),
+    ]
 
 
 async def test_200_pages_and_filters(app: Running) -> None:
