@@ -16,12 +16,10 @@ from domain.user import User
 from eventstore import codec
 from eventstore.clock import system_clock
 from eventstore.past import CannotFold, Past, read_past
-from eventstore.postgres.pool import OPERATOR
-from eventstore.postgres.store import PostgresStore
 from eventstore.records import StreamHead
 from eventstore.shards import shard_of
 from eventstore.store import LogStore
-from worker.operating import NotDone, ProgressLine
+from worker.operating import NotDone, ProgressLine, operators_store
 from worker.rfc3339 import format_instant, parse_instant
 from worker.settings import WorkerSettings
 from worker.words import Commands, add_command, number
@@ -61,16 +59,13 @@ async def show(settings: WorkerSettings, *, subject: str, at: str | None = None,
     if moment > now:
         raise NotDone(f"{at} lies in the future; now is {format_instant(now)}, which is shown without --at")
     streams = [subject] if ":" in subject else [f"{category}:{subject}" for category in aggregates()]
-    store = await PostgresStore.open(settings.database_url, OPERATOR, connections_max=1)
-    try:
+    shown: list[str] = []
+    async with operators_store(settings) as store:
         shards = await store.shards()
-        shown: list[str] = []
         for stream in sorted(streams):
             head = await store.head(shard_of(stream, shards), stream)
             if head is not None:
                 shown += await describe(store, head, moment, events_max=events)
-    finally:
-        await store.close()
     if not shown:
         raise NotDone(f"nothing was ever written about {subject}")
     return "\n".join(shown)
