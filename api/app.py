@@ -26,6 +26,7 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 _seconds = metrics.histogram("http_request_seconds", "From request to the end of its answer.", ("route", "method"))
 _answers = metrics.counter("http_answers", "Answers by route and status.", ("route", "method", "status"))
 _NOWHERE = "(none)"
+UNDER_V1 = "There is nothing at this address, but there is with /v1 before it: a base_url ends in /v1."
 
 
 def create_app(services: Services, routes: Iterable[Route] | None = None) -> "Application":
@@ -101,7 +102,8 @@ class Application:
     async def _route(self, exchange: Exchange, method: str) -> Endpoint | None:
         match = self._router.find(exchange.url_path)
         if match is None:
-            await self._refuse(exchange, ApiError("not_found"))
+            under_v1 = self._router.find("/v1" + exchange.url_path) is not None
+            await self._refuse(exchange, ApiError("not_found", UNDER_V1 if under_v1 else None))
             return None
         found = match.of("GET" if method == "HEAD" else method)
         if found is not None:

@@ -67,7 +67,12 @@ declare(
     "The caller lacks the level that this needs in the organization.",
     "`required_level` names it; an admin of the organization can give it.",
 )
-declare("not_found", "not_found", "There is nothing at this address.", "Compare the path with /openapi.json.")
+declare(
+    "not_found",
+    "not_found",
+    "There is nothing at this address.",
+    "Compare the path with /openapi.json. An SDK's `base_url` ends in /v1.",
+)
 declare(
     "method_not_allowed",
     "method_not_allowed",

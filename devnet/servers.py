@@ -58,11 +58,16 @@ def running_kafka(folder: Path) -> Iterator[str]:
 
 
 async def create_database(server_url: str, *, template: str = "template1") -> str:
-    """Make a database with a name of its own, a copy of `template`, and return its address (20 ms)."""
+    """Make a database with a name of its own, a copy of `template`, and return its address (20 ms).
+
+    ServerUnavailableError with PostgreSQL's reason when it makes none, as on a full disk.
+    """
     name = f"formstate_{secrets.token_hex(8)}"
     connection = await asyncpg.connect(server_url)
     try:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    except asyncpg.PostgresError as error:
+        raise ServerUnavailableError(f"PostgreSQL makes no database: {error}") from error
     finally:
         await connection.close()
     return urlsplit(server_url)._replace(path=f"/{name}").geturl()

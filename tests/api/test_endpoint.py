@@ -94,7 +94,7 @@ def _route(method: Any, path: str, handler: Any, **fields: Any) -> Route:
 ROUTES = (
     _route("GET", "/things", seen, query=Search),
     _route("POST", "/things", seen, body=Thing, write=True, answers={201: Seen}, body_bytes_max=1_000),
-    _route("GET", "/things/{id}", seen),
+    *(_route("GET", path, seen) for path in ("/things/{id}", "/v1/parts/{id}")),
     _route("GET", "/private", seen, access=needs("billing:read")),
     _route("POST", "/private", seen, access=needs("billing:read"), body=Thing),
     _route("GET", "/admins", seen, access=needs("admin")),
@@ -319,7 +319,9 @@ async def test_a_public_route_ignores_credentials(table: Table) -> None:
 
 async def test_404_and_405_have_the_one_shape(table: Table) -> None:
     """Unknown addresses and methods are told apart, with the methods that there are."""
-    assert (await table.ask("GET", "/elsewhere")).error["code"] == "not_found"
+    nowhere = (await table.ask("GET", "/elsewhere")).error
+    assert (nowhere["code"], "/v1" in nowhere["message"]) == ("not_found", False)
+    assert "a base_url ends in /v1" in (await table.ask("GET", "/parts/1")).error["message"]
     answer = await table.ask("PATCH", "/things")
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, POST, HEAD, OPTIONS"

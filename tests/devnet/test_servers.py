@@ -13,6 +13,7 @@ from devnet.servers import (
     KafkaServer,
     PostgresServer,
     ServerStartError,
+    ServerUnavailableError,
     create_database,
     drop_database,
     running_kafka,
@@ -37,6 +38,12 @@ async def test_postgres_answers(database_url: str) -> None:
         assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
     finally:
         await connection.close()
+
+
+async def test_a_database_that_is_not_made_is_told(postgres_server: PostgresServer) -> None:
+    """PostgreSQL's own reason, as an error that `make stack` prints without a traceback."""
+    with pytest.raises(ServerUnavailableError, match=r'PostgreSQL makes no database: .*"nothing" does not exist'):
+        await create_database(postgres_server.url, template="nothing")
 
 
 @pytest.mark.crash
