@@ -41,6 +41,10 @@ class LiveStream(Struct, kw_only=True):
     quarantined: bool = False
     """It cannot be folded: its commands are set aside in order until an operator releases it."""
     quarantine_stored: bool = False
+    entries: int = 0
+    """What its state's collections held when they were last counted."""
+    count_at: int = 0
+    """The version from which on they are counted anew."""
 
 
 def new_stream(shard: int, stream: str) -> LiveStream | None:
@@ -86,8 +90,14 @@ def fold(stored: StoredStream, *, whole: bool = False) -> LiveStream:
 
 
 def size_bytes(live: LiveStream) -> int:
-    """What the stream occupies, on the safe side: by how much its state's collections hold, which are what can grow."""
-    return STREAM_BYTES + ENTRY_BYTES * _entries(live.state)
+    """What the stream occupies, on the safe side: by how much its state's collections hold, which are what can grow.
+
+    They are counted when there may be a quarter more than before, not with each command. Changes those two fields.
+    """
+    if live.version >= live.count_at:
+        live.entries = _entries(live.state)
+        live.count_at = live.version + 1 + live.entries // 4
+    return STREAM_BYTES + ENTRY_BYTES * live.entries
 
 
 def _entries(state: Struct) -> int:

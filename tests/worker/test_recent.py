@@ -92,6 +92,18 @@ def test_a_stream_weighs_at_least_what_it_occupies() -> None:
             assert occupied <= weighed <= 4 * occupied + STREAM_BYTES
 
 
+async def test_the_weight_of_a_stream_keeps_up_with_it() -> None:
+    """It is not counted anew with each command, but is never more than a quarter behind."""
+    bench = Bench()
+    for number in range(100):
+        await bench.send("account:a", add(f"g{number}", 5))
+        await bench.run()
+        live = bench.rounds._streams.get("account:a")
+        assert live is not None
+        exact = size_bytes(_live("a", live.state)) - STREAM_BYTES
+        assert 0.75 * exact <= size_bytes(live) - STREAM_BYTES <= exact
+
+
 async def test_streams_are_kept_by_what_they_hold() -> None:
     """A thousand holds push out a thousand times what one does, and what was dropped is read again."""
     bench = Bench()
