@@ -44,14 +44,16 @@ HEADERS: dict[str, Any] = {
     ),
     "X-RateLimit-Limit": _text("What the limit with the least left allows in its window.", "300", pattern=r"^\d+$"),
     "X-RateLimit-Remaining": _text("How many requests of it are left.", "299", pattern=r"^\d+$"),
-    "X-RateLimit-Reset": _text("Seconds until there are more of them again.", "61", pattern=r"^\d+$"),
+    "X-RateLimit-Reset": _text(
+        "Seconds until there are more of them again, at most the window.", "60", pattern=r"^\d+$"
+    ),
     "RateLimit-Policy": _text(
         "All limits that the request counted against: quota `q` in a window of `w` seconds"
         " (draft-ietf-httpapi-ratelimit-headers-10).",
         '"account-minute";q=300;w=60',
     ),
     "RateLimit": _text(
-        "How they stand: `r` requests left, more in `t` seconds (the same draft).", '"account-minute";r=299;t=61'
+        "How they stand: `r` requests left, more in `t` seconds (the same draft).", '"account-minute";r=299;t=60'
     ),
     "X-Subscription-Status": _text(
         "How the account's subscription stands.", "active", enum=["trialing", "active", "past_due", "canceled"]

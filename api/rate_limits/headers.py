@@ -2,7 +2,8 @@
 
 `RateLimit-Policy` and `RateLimit` are lists of structured fields as in draft-ietf-httpapi-ratelimit-headers-10: `q` is
 the quota, `w` the window in seconds, `r` what remains, `t` the seconds until there is more. `X-RateLimit-*` speak of
-the one limit with the least left; `X-RateLimit-Reset` is seconds too, not a time of day.
+the one limit with the least left; `X-RateLimit-Reset` is seconds too, not a time of day. Both are never more than the
+window: the slice by which a request may count longer is what `Retry-After` alone tells.
 """
 
 import math
@@ -37,22 +38,27 @@ def rate_headers(allowance: Allowance, states: Iterable[State], tightest: State 
         return []
     fields, warnings = [], []
     for each in states:
-        fields.append(b"%b;r=%d;t=%d" % (each.rule.field, each.remaining, math.ceil(each.frees_in_s)))
+        fields.append(b"%b;r=%d;t=%d" % (each.rule.field, each.remaining, _reset_s(each)))
         if each.remaining * 5 <= each.limit and each.rule.window_s == DAY_S:
             warnings.append(_warning(each))
     return [
         (b"x-ratelimit-limit", b"%d" % tightest.limit),
         (b"x-ratelimit-remaining", b"%d" % tightest.remaining),
-        (b"x-ratelimit-reset", b"%d" % math.ceil(tightest.frees_in_s)),
+        (b"x-ratelimit-reset", b"%d" % _reset_s(tightest)),
         (b"ratelimit-policy", allowance.policy),
         (b"ratelimit", b", ".join(fields)),
         *warnings,
     ]
 
 
+def _reset_s(state: State) -> int:
+    """In how many seconds there is more, as clients expect it of a window of this length."""
+    return min(math.ceil(state.frees_in_s), state.rule.window_s)
+
+
 def _warning(state: State) -> Header:
     """`X-Quota-Warning` of a day's requests (see `api.quotas.warnings`); of a minute's there is no use in it."""
-    used, reset_s = state.limit - state.remaining, math.ceil(state.frees_in_s)
+    used, reset_s = state.limit - state.remaining, _reset_s(state)
     value = b"%b;used=%d;limit=%d;reset=%d" % (state.rule.field, used, state.limit, reset_s)
     return (b"x-quota-warning", value)
 
