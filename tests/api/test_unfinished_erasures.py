@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from api.errors import ApiError
 from api.leaving import Leaver, forget_invited
 from api.unfinished_erasures import UnfinishedErasures
 from domain.erasure import BeginErasure
-from domain.instant import DAY
+from domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
 from domain.invitation import ForgetInvited
 from domain.message import Command
+from eventstore.clock import system_clock
 from projections.erasures import ErasureView, list_erasures
 from projections.memberships import list_memberships
 from tests.api.billing.paying import Shop, shop_open
@@ -114,6 +116,50 @@ async def test_the_provider_is_told_when_it_is_back(shop: Shop, killed: Any) -> 
         assert shop.stripe.find(session["subscription"], "subscription")["status"] == status
         found = await unfinished(shop.app, person)
         assert (found is not None and found.erased) == (outage == "down")
+
+
+async def test_a_provider_that_stays_away_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dozen times in the first two hours, and every quarter of an hour from then on; until it is back."""
+    later: list[Instant] = [0]
+    asked: list[Instant] = []
+
+    async def away(_account_id: str) -> None:
+        asked.append(later[0])
+        raise ApiError("billing_unavailable")
+
+    async with application(clock=lambda: system_clock() + later[0]) as app:
+        person = await app.register()
+        monkeypatch.setattr(app.services.billing, "end_subscriptions", away)
+        assert (await app.ask("DELETE", "/users/me", token=person.token)).status == 200
+        asked.clear()
+        erasures = UnfinishedErasures(app.services, left_alone=0)
+        for later[0] in range(0, 4 * HOUR, 15 * SECOND):
+            await erasures.step()
+        assert [at // SECOND for at in asked[:4]] == [0, 15, 45, 105]
+        assert 10 <= sum(at < 2 * HOUR for at in asked) <= 15
+        assert 7 <= sum(at >= 2 * HOUR for at in asked) <= 9
+        monkeypatch.undo()
+        later[0] += 15 * MINUTE
+        await erasures.step()
+        assert await unfinished(app, person) is None
+
+
+async def test_who_comes_second_says_nothing(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has ended it after this one has read that it is open: nothing waits, and no line says so."""
+    person = await app.register()
+    await begin(app, person)
+    end = app.services.billing.end_subscriptions
+
+    async def overtaken(account_id: str) -> None:
+        monkeypatch.setattr(app.services.billing, "end_subscriptions", end)
+        await go_on(app)
+        await end(account_id)
+
+    monkeypatch.setattr(app.services.billing, "end_subscriptions", overtaken)
+    with structlog.testing.capture_logs() as logged:
+        await go_on(app)
+    assert await unfinished(app, person) is None
+    assert [line["event"] for line in logged if line["event"].startswith("erasure")] == ["erasure_gone_on_with"]
 
 
 async def test_who_has_the_address_next_stays_invited(
