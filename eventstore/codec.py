@@ -179,6 +179,13 @@ class MacChain:
         key_id = mac.partition(b":")[0].decode("utf-8", "replace")
         return key_id in self._keyed and hmac.compare_digest(self._mac(key_id, b"", place, payload, b""), mac)
 
+    def why_not(self, mac: bytes) -> str:
+        """Says whether the event of a mac that was not verified was changed, or our keys are others."""
+        key_id = mac.partition(b":")[0].decode("utf-8", "replace")
+        if key_id in self._keyed:
+            return "is not what was written there"
+        return f"is signed with the key {key_id[:32]!r}, which is not among FORMSTATE_LOG_MAC_KEYS"
+
     def _mac(self, key_id: str, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
         mac = self._keyed[key_id].copy()
         mac.update(b"%b\n%b%d\n%b%b" % (previous, place, len(payload), payload, metadata))

@@ -261,7 +261,7 @@ class ShardVerification:
             for row in rows:
                 refusal = Refusal(**row)
                 if not self._macs.is_sealed(refusal.mac, codec.refusal_place(refusal), refusal.actor):
-                    self._findings.add("refusal", refusal.command_id, "is not what was written there")
+                    self._findings.add("refusal", refusal.command_id, self._macs.why_not(refusal.mac))
             self._findings.note("refusals", len(rows))
         for row in await self._connection.fetch(UNRECORDED, self._shard, SHOWN_MAX):
             self._findings.add("refusal", row["command_id"], "is not on record")

@@ -57,7 +57,7 @@ class StreamWalk:
         if stored.at < self._at:
             self._wrong("time", f"version {stored.version} happened before the one before it")
         if not self._macs.verify(self._mac, stored):
-            self._wrong("mac", f"version {stored.version} is not what was written there")
+            self._wrong("mac", f"version {stored.version} {self._macs.why_not(stored.mac)}")
         self._version, self._at, self._mac = stored.version, stored.at, stored.mac
         try:
             event = recorded(row)

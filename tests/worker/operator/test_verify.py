@@ -188,16 +188,23 @@ async def test_it_agrees_with_a_live_system(yard: Yard) -> None:
         assert len(sent) > 50
 
 
-async def test_another_key_verifies_nothing(yard: Yard) -> None:
-    """Without the key by which they were signed, no event passes."""
+@pytest.mark.parametrize(
+    ("key_id", "said"),
+    [
+        ("m1", "is not what was written there"),
+        ("m2", "is signed with the key 'm1', which is not among FORMSTATE_LOG_MAC_KEYS"),
+    ],
+)
+async def test_another_key_verifies_nothing(yard: Yard, key_id: str, said: str) -> None:
+    """Without the key by which they were signed, no event passes; a key that we do not have is named."""
     async with yard.working():
         await yard.apply("account:user_1", grant("user_1", "a"))
     settings = type(yard.settings)(
         database_url=yard.settings.database_url,
         kafka_bootstrap_servers=(),
-        log_mac_keys={"m1": b"another-key-another-key-another-"},
+        log_mac_keys={key_id: b"another-key-another-key-another-"},
     )
-    with pytest.raises(NotDone, match="mac: account:user_1: version 1"):
+    with pytest.raises(NotDone, match=f"mac: account:user_1: version 1 {said}"):
         await verify(settings)
 
 
