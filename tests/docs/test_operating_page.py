@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import api.app
+import api.http_refusals
 import api.wiring
 import worker.metrics
 from api.billing.settings import BillingSettings
@@ -29,7 +30,7 @@ from worker.settings import read_settings as read_worker_settings
 
 DOCUMENT = "docs/operating.md"
 TEXT = (ROOT / DOCUMENT).read_text("utf-8")
-DECLARING = (api.app, api.wiring, worker.metrics)
+DECLARING = (api.app, api.http_refusals, api.wiring, worker.metrics)
 """Metrics appear in the registry when their modules are imported."""
 
 
