@@ -6,6 +6,7 @@ All of it is the database's: a rebuild that was interrupted, by whatever, goes o
 import zlib
 from collections.abc import Sequence
 
+import asyncpg
 from msgspec import Struct
 
 from eventstore.postgres.migrations import ADVISORY_LOCK, LOCK
@@ -54,6 +55,8 @@ FEW_FIGURES = "SET LOCAL default_statistics_target = 10"
 ANALYZE = "ANALYZE {table} (shard, key, owner, sort)"
 # Several tables get their indexes side by side already: helpers for each of these only cost.
 NO_HELPERS = "SET LOCAL max_parallel_maintenance_workers = 0"
+
+DROP_BRIEFLY = "SET LOCAL lock_timeout = '1s'"
 
 FORGET = "DELETE FROM rebuild_progress WHERE collection = $1"
 
@@ -214,10 +217,20 @@ async def take_place(connection: DirectConnection, projections: Sequence[AnyProj
     await connection.execute(FENCE)
 
 
-async def drop_old(connection: DirectConnection, projections: Sequence[AnyProjection]) -> None:
-    """Removes the tables that were live before: at once, since the server looks through its memory for each removal."""
-    tables = ", ".join(_old_table_of(projection.collection) for projection in projections)
-    await connection.execute(f"DROP TABLE IF EXISTS {tables}")
+async def drop_old(connection: DirectConnection, projections: Sequence[AnyProjection]) -> list[str]:
+    """Removes the tables that were live before; answers those that somebody still reads, such as a backup.
+
+    One by one: whoever waits for a lock with others in its hands meets a backup, which takes one after the other too.
+    """
+    tables, left = [_old_table_of(projection.collection) for projection in projections], []
+    for table in tables:
+        try:
+            async with connection.transaction():
+                await connection.execute(DROP_BRIEFLY)
+                await connection.execute(f"DROP TABLE IF EXISTS {table}")
+        except asyncpg.LockNotAvailableError:
+            left.append(table)
+    return left
 
 
 async def _rename(connection: DirectConnection, table: str, name: str) -> None:

@@ -104,14 +104,16 @@ class Rebuild:
         await self._catch_up()
         await self._exchange()
         with translated():
-            await drop_old(self._connection, self._projections)
+            left = await drop_old(self._connection, self._projections)
         self._line.say()
-        return self._report(found, time.monotonic() - began)
+        return self._report(found, left, time.monotonic() - began)
 
     async def _begin(self) -> None:
         with translated():
             await lock_collections(self._connection, self._names)
-            await drop_old(self._connection, self._projections)
+            left = await drop_old(self._connection, self._projections)
+            if left:
+                raise NotDone(f"{', '.join(left)} is still in use, perhaps by a backup: run it again when that is over")
             places = await begin_or_resume(self._connection, self._projections)
         resumed = any(place.seq or place.stream for place in places.values())
         self._line = ProgressLine(
@@ -205,7 +207,7 @@ class Rebuild:
             await take_place(connection, self._projections)
         self._line.total = self._line.done = sum(heads.values())
 
-    def _report(self, differences: Sequence[Difference], took_s: float) -> str:
+    def _report(self, differences: Sequence[Difference], left: Sequence[str], took_s: float) -> str:
         lines = [
             f"rebuilt {', '.join(self._names)} from {self._line.done:,} events in {took_s:.1f} s; "
             + ("some were not as before:" if differences else "all were as before")
@@ -216,4 +218,6 @@ class Rebuild:
         for name, found in by_name.items():
             shown = ", ".join(found[0].shown)
             lines.append(f"  {name}: {sum(each.count for each in found):,} documents, such as {shown}")
+        if left:
+            lines.append(f"  still in use, perhaps by a backup, and removed by the next rebuild: {', '.join(left)}")
         return "\n".join(lines)

@@ -8,8 +8,10 @@ from eventstore.errors import Unavailable
 from eventstore.postgres.migrations import connect
 from projections.credits import PROJECTION as CREDITS
 from projections.credits import get_credits
+from projections.holds import PROJECTION as HOLDS
 from projections.postgres import PostgresDocuments
-from projections.rebuild_tables import lock_collections, move
+from projections.rebuild_tables import drop_old, lock_collections, move
+from projections.users import PROJECTION as USERS
 from tests.worker.operator.yard import SHARDS, Yard, grant
 from worker import rebuild_shard
 from worker.operating import NotDone
@@ -117,6 +119,28 @@ async def test_a_second_rebuild_of_a_collection_refuses(yard: Yard) -> None:
         finally:
             await connection.close()
         assert "rebuilt credits" in await rebuild(yard.settings, collections=["credits"])
+
+
+async def test_a_backup_and_the_old_tables_are_not_in_each_others_way(yard: Yard) -> None:
+    """Whoever reads one of them while they are removed may go on to any other; what is in use goes with the next."""
+    connection, backup = [await connect(yard.settings.database_url) for _ in range(2)]
+    try:
+        for name in ("credits", "holds", "users"):
+            await connection.execute(f"CREATE TABLE rm_{name}__old ()")
+        async with backup.transaction():
+            await backup.execute("LOCK TABLE rm_holds__old IN ACCESS SHARE MODE")
+            removing = asyncio.create_task(drop_old(connection, [CREDITS, HOLDS, USERS]))
+            while not await yard.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                assert not removing.done()
+            for name in ("credits", "users"):
+                await backup.fetchval("SELECT pg_relation_size(to_regclass($1))", f"rm_{name}__old")
+            assert await removing == ["rm_holds__old"]
+            with pytest.raises(NotDone, match="rm_holds__old is still in use"):
+                await rebuild(yard.settings, collections=["holds"])
+        assert await drop_old(connection, [CREDITS, HOLDS, USERS]) == []
+    finally:
+        await backup.close()
+        await connection.close()
 
 
 async def test_a_fold_that_fails_leaves_the_live_ones(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
