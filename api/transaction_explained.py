@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 from api.rfc3339 import format_instant, maybe_instant
 from api.routes.transactions import TokensUsed, TransactionShown, tokens_used
 from domain.account.credits import CreditsGranted
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.ledger import Burn
 from domain.account.usage import TOKENS_PER_PRICE, Price, Usage, audio_prices
 from domain.money import MICRO, MicroCredits, format_credits, maybe_credits

@@ -11,7 +11,8 @@ from msgspec import Struct, structs
 
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.instant import DAY, Instant
 from domain.message import Event
 from domain.money import MicroCredits

@@ -4,7 +4,8 @@ from msgspec import Struct, structs
 
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.ledger import Burn
 from domain.account.quota_counts import given_back
 from domain.account.quota_windows import Counted

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced, HoldProgressed
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced, HoldProgressed
 from domain.account.usage import Usage
 from domain.instant import Instant
 from domain.money import MicroCredits

@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.account.usage import Usage
 from domain.instant import Instant
 from domain.money import MicroCredits

@@ -12,7 +12,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.account.usage import Usage
 from domain.instant import HOUR, MINUTE, Instant
 from domain.money import MicroCredits

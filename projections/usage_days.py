@@ -6,7 +6,8 @@ quarters are answered from `usage_quarters`.
 
 from collections.abc import Sequence
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.instant import DAY
 from domain.recorded import Recorded
 from projections import usage_histogram

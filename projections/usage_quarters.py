@@ -10,7 +10,8 @@ from hashlib import blake2b
 
 from msgspec import json
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.account.ledger import CHAT
 from domain.recorded import Recorded
 from projections.paging import instant_sort

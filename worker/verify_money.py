@@ -5,7 +5,8 @@ from typing import Any
 from domain.account.account import Account
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.usage import cost
 from domain.message import Event
 from domain.money import MicroCredits

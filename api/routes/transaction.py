@@ -20,7 +20,8 @@ from api.transaction_explained import (
 )
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.payments import PaymentConfirmed, PaymentDisputed, PaymentRefunded
 from domain.account.subscription import SubscriptionConfirmed
 from domain.account.subscription_change import SubscriptionRenewed

@@ -13,7 +13,8 @@ from msgspec import Struct, field
 
 from domain.account.api_key_limits import CreditPeriod, KeyLimits
 from domain.account.api_keys import ApiKeyRevoked
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.errors import PaymentRequired
 from domain.instant import DAY, Instant, format_instant, instant_of, moment_of
 from domain.money import MicroCredits

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from domain.account import ledger
 from domain.account.admission import admit
 from domain.account.credits import balance_answer
-from domain.account.ledger import Burn, ClosedHold, Grant, HeldFor, Hold, Ledger, burn_plan
+from domain.account.hold_corrections import HoldCorrected, correct, correction
+from domain.account.ledger import Burn, ClosedHold, HeldFor, Hold, Ledger, burn_plan
 from domain.account.quota_windows import Asked, Counted
 from domain.account.quotas import MESSAGES, QuotaReached, reached
-from domain.account.usage import Price, Usage, cost, require_usage
+from domain.account.usage import NOTHING_USED, Price, Usage, cost, require_usage
 from domain.aggregate import Answer
 from domain.errors import Conflict, NotFound
 from domain.instant import Instant
@@ -23,10 +24,6 @@ from domain.money import MicroCredits
 
 if TYPE_CHECKING:
     from domain.account.account import Account
-
-CORRECTION_PRIORITY = 0
-"""Credits given back by a correction are burnt before all others."""
-NOTHING_USED = Usage(source="none")
 
 
 class PlaceHold(Command, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.place"):
@@ -125,34 +122,6 @@ class HoldClosed(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, 
     """Start of the day in which its message was counted."""
 
 
-class HoldCorrected(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, tag="hold.corrected"):
-    """The one late correction. `difference` is added to the cost: positive is charged, negative is given back."""
-
-    hold_id: str
-    grant_id: str
-    difference: MicroCredits
-    charged: MicroCredits
-    owed: MicroCredits
-    burns: tuple[Burn, ...]
-    repaid: MicroCredits
-    usage: Usage
-    """What is true now."""
-    replaced: Usage
-    """What was booked before."""
-    model: str
-    key_id: str | None
-    price_version: str
-    closed_at: Instant
-    """When the hold was closed: usage is corrected in the bucket of that time."""
-    corrected_at: Instant
-    balance: MicroCredits
-    debt: MicroCredits
-    latency_ms: int = 0
-    """Of a settle that came late; 0 where it is not known."""
-    message_day: Instant | None = None
-    """Start of the day in which its message was counted."""
-
-
 COMMANDS = (PlaceHold, ReportProgress, SettleHold, ReleaseHold, Sweep)
 EVENTS = (HoldPlaced, HoldProgressed, HoldClosed, HoldCorrected)
 HoldCommand: TypeAlias = PlaceHold | ReportProgress | SettleHold | ReleaseHold | Sweep
@@ -224,7 +193,7 @@ def _settle(credits: Ledger, command: SettleHold, at: Instant) -> Sequence[HoldE
         return []
     if closed.how != "expired":
         raise Conflict("hold_closed", "The hold was closed before.")
-    return _correction(credits, closed, command.usage, at, command.latency_ms)
+    return correction(credits, closed, command.usage, at, command.latency_ms)
 
 
 def _release(credits: Ledger, command: ReleaseHold, at: Instant) -> Sequence[HoldEvent]:
@@ -234,7 +203,7 @@ def _release(credits: Ledger, command: ReleaseHold, at: Instant) -> Sequence[Hol
     closed = _require_closed(credits, command.hold_id)
     if closed.how == "released":
         return []
-    return _correction(credits, closed, NOTHING_USED, at)
+    return correction(credits, closed, NOTHING_USED, at)
 
 
 def _require_closed(credits: Ledger, hold_id: str) -> ClosedHold:
@@ -282,45 +251,6 @@ def _closing(
     )
 
 
-def _correction(
-    credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant, latency_ms: int = 0
-) -> Sequence[HoldEvent]:
-    if usage == (closed.usage or NOTHING_USED):
-        return []
-    total = cost(usage, closed.hold.price)
-    difference = total - closed.cost
-    charged = min(max(difference, 0), credits.available)
-    owed = max(difference, 0) - charged
-    returned = max(-difference, 0)
-    repaid = min(credits.debt, returned)
-    return [
-        HoldCorrected(
-            hold_id=closed.hold.id,
-            grant_id=f"correction_{closed.hold.id}",
-            difference=difference,
-            charged=charged,
-            owed=owed,
-            burns=burn_plan(credits.grants.values(), charged),
-            repaid=repaid,
-            usage=usage,
-            replaced=closed.usage or NOTHING_USED,
-            model=closed.hold.model,
-            key_id=closed.hold.key_id,
-            price_version=closed.hold.price.version,
-            closed_at=closed.closed_at,
-            corrected_at=at,
-            balance=credits.balance - charged + returned - repaid,
-            debt=credits.debt + owed - repaid,
-            latency_ms=latency_ms,
-            message_day=closed.hold.message_day,
-            user_id=closed.hold.user_id,
-            project_id=closed.hold.project_id,
-            operation=closed.hold.operation,
-            agent_id=closed.hold.agent_id,
-        )
-    ]
-
-
 def due(credits: Ledger, at: Instant) -> HoldClosed | None:
     """The end of the first hold that has run out by `at`: charged at its last progress, free without any."""
     if credits.wake_at is None or credits.wake_at > at:
@@ -346,7 +276,7 @@ def evolve(credits: Ledger, event: HoldEvent) -> None:
         case HoldProgressed():
             credits.holds[event.hold_id].progress = event.usage
         case HoldCorrected():
-            _correct(credits, event)
+            correct(credits, event)
 
 
 def _hold(event: HoldPlaced) -> Hold:
@@ -364,23 +294,6 @@ def _hold(event: HoldPlaced) -> Hold:
         operation=event.operation,
         agent_id=event.agent_id,
     )
-
-
-def _correct(credits: Ledger, event: HoldCorrected) -> None:
-    credits.debt += event.owed - event.repaid
-    ledger.burn(credits, event.burns)
-    credits.closed.pop(event.hold_id, None)
-    credits.expired.pop(event.hold_id, None)
-    returned = max(-event.difference, 0) - event.repaid
-    grant = Grant(
-        id=event.grant_id,
-        source="correction",
-        priority=CORRECTION_PRIORITY,
-        remaining=returned,
-        granted_at=event.corrected_at,
-    )
-    ledger.put_grant(credits, grant)
-    ledger.reckon_wake(credits)
 
 
 def answer(account: "Account", command: HoldCommand, events: Sequence[Event]) -> Answer:

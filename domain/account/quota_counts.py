@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from domain.account.claw_backs import CreditsGivenBack
 from domain.account.credits import CreditsGranted
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.quotas import Quotas
 from domain.account.usage import Usage
 

@@ -53,6 +53,9 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         return self.output + self.reasoning + self.audio_output
 
 
+NOTHING_USED = Usage(source="none")
+
+
 def require_usage(usage: Usage) -> None:
     """`Invalid` for counts that no call can have: negative ones would give credits away."""
     counts = (usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning)

@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.account.usage import Usage
 from domain.instant import DAY, HOUR, MINUTE
 from projections.usage_histogram import ERROR_PERCENT

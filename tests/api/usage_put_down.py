@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from eventstore.shards import shard_of
 from projections.memory import MemoryDocuments
 from tests.api.running import SHARDS, Person, Running

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from domain.account.credits import AddCredits, CreditsGranted
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced, PlaceHold, ReleaseHold, SettleHold
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced, PlaceHold, ReleaseHold, SettleHold
 from domain.account.usage import cost
 from domain.recorded import Recorded
 from eventstore import codec

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from domain.account.claw_backs import CreditsTakenBack
 from domain.account.credits import CreditsGranted, GrantExpired
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.instant import DAY
 from domain.recorded import Recorded
 from projections import credit_days

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.recorded import Recorded
 from projections import (
     api_key_events,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from hypothesis import strategies as st
 from msgspec import structs
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.account.usage import Usage
 from domain.instant import DAY, HOUR, MINUTE, Instant
 from domain.recorded import Recorded

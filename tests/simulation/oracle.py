@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from domain.account.account import Account
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.aggregate import Aggregate
 from domain.envelope import Envelope
 from domain.errors import DeadlinePassed, DomainError

@@ -13,7 +13,8 @@ from domain.account.account import Account
 from domain.account.api_key_limits import CreditLimit, CreditPeriod, KeyLimits
 from domain.account.api_key_spending import period_end
 from domain.account.api_keys import RevokeApiKey, UpdateApiKey
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.errors import DomainError
 from domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
 from domain.message import Command

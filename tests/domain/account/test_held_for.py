@@ -2,7 +2,8 @@
 
 from msgspec import json, structs
 
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced, SettleHold
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced, SettleHold
 from domain.account.ledger import CHAT, HeldFor
 from domain.instant import MINUTE, SECOND
 from tests.domain.account.asking import account_with, place, release, settle, used

@@ -6,13 +6,8 @@ import pytest
 from msgspec import structs
 
 from domain.account.admission import HOLD_LENGTH_MAX, HOLDS_MAX
-from domain.account.holds import (
-    HoldClosed,
-    HoldCorrected,
-    HoldPlaced,
-    HoldProgressed,
-    Sweep,
-)
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced, HoldProgressed, Sweep
 from domain.account.ledger import CLOSED_MAX, EXPIRED_REMEMBERED, EXPIRING_SPARE, FORGOTTEN_EVERY, REMEMBERED
 from domain.account.usage import Usage
 from domain.instant import DAY, MINUTE, SECOND

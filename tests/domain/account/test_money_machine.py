@@ -12,7 +12,8 @@ from msgspec import json, structs
 from domain.account.account import AGGREGATE, Account
 from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import AddCredits, CreditsGranted, DebtRepaid, GrantExpired
-from domain.account.holds import HoldClosed, HoldCorrected, HoldPlaced
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.payment import DisputeStatus
 from domain.account.payments import ConfirmPayment, DisputePayment, RefundPayment
 from domain.account.plan_terms import PlanTerms

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from domain.account.holds import HoldClosed, HoldCorrected
+from domain.account.hold_corrections import HoldCorrected
+from domain.account.holds import HoldClosed
 from domain.account.quotas import FeatureTracked
 from domain.account.usage import Usage
 from domain.instant import HOUR, MINUTE, SECOND, Instant
