@@ -165,19 +165,27 @@ class Rebuild:
         raise NotDone("the workers write faster than the rebuild reads: run it again, it goes on where it is")
 
     async def _compare(self) -> list[Difference]:
-        """How the live documents differ from those of the log, all at one moment. `LogDamaged` if the log has gaps."""
+        """How the live documents differ from those of the log. `LogDamaged` if the log has gaps.
+
+        Each collection at a moment of its own: a snapshot over all of them would hold back vacuum for as long.
+        """
         found: list[Difference] = []
         async with connected(self._url) as connection:
             with translated():
                 await connection.execute(COMMIT_LAZILY)
-                async with connection.transaction(isolation="repeatable_read"):
-                    heads = {row["shard"]: row["seq"] for row in await connection.fetch(HEADS)}
-                    places = [await shard.finish(connection, heads[shard.shard]) for shard in self._shards]
-                    for shard in self._shards:
-                        await shard.prove_whole(connection, heads[shard.shard])
-                    for name in self._names:
-                        tables = {"live": table_of(name), "made": rebuild_table_of(name)}
-                        found += await compare_digests(connection, name, **tables)
+                for shard in self._shards:
+                    await shard.prove_whole(connection, shard.place.seq)
+                for name in self._names:
+                    found += await self._compare_one(connection, name)
+        return found
+
+    async def _compare_one(self, connection: DirectConnection, name: str) -> list[Difference]:
+        """Takes in what this moment's live documents were made of, so that only what is wrong differs."""
+        async with connection.transaction(isolation="repeatable_read"):
+            heads = {row["shard"]: row["seq"] for row in await connection.fetch(HEADS)}
+            places = [await shard.finish(connection, heads[shard.shard]) for shard in self._shards]
+            tables = {"live": table_of(name), "made": rebuild_table_of(name)}
+            found = await compare_digests(connection, name, **tables)
         for shard, place in zip(self._shards, places, strict=True):
             shard.arrive(place)
         return found
