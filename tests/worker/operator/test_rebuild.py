@@ -176,6 +176,17 @@ async def test_a_fold_that_fails_leaves_the_live_ones(yard: Yard, monkeypatch: p
         assert await yard.documents() == before
 
 
+async def test_a_log_with_a_gap_is_named(yard: Yard) -> None:
+    """Nothing is exchanged for what is made of a part of the log."""
+    async with yard.working():
+        await yard.fill(accounts=2, operations=5)
+    before = await yard.documents()
+    await yard.rows("DELETE FROM events WHERE (shard, seq) = (SELECT shard, min(seq) FROM events GROUP BY 1 LIMIT 1)")
+    with pytest.raises(NotDone, match="gaps"):
+        await rebuild(yard.settings, collections=["users"])
+    assert await yard.documents() == before
+
+
 async def test_an_unknown_collection_is_refused(yard: Yard) -> None:
     """A typing error does nothing, and shows what there is."""
     with pytest.raises(NotDone, match=r"there is no read model credit; there are .*credits, .*emails"):
