@@ -100,7 +100,7 @@ async def _pattern() -> RecordingStore:
         worker="bench",
         store=store,
         documents=RecordingDocuments(store),
-        macs=MacChain({"bench": bytes(32)}),
+        macs=MacChain({"populated": bytes(32)}),
         clock=system_clock,
         shards=SHARDS_DEFAULT,
     )

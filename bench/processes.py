@@ -13,14 +13,17 @@ from devnet.child import kill_tree, spawn
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_S = 15.0
-SECRETS = ("JWT_SECRETS", "API_KEY_PEPPERS", "LOG_MAC_KEYS", "MASTER_KEYS")
+SECRETS = {
+    name: f"bench:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    for name in ("JWT_SECRETS", "API_KEY_PEPPERS", "LOG_MAC_KEYS", "MASTER_KEYS")
+}
+"""The same for the whole run: a database is worked on by several processes, one after the other."""
 
 
 def environment(database_url: str, kafka: str, topic: str, **others: str) -> dict[str, str]:
     """The variables of all processes of one deployment; `others` without their prefix."""
     chosen = {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": kafka, "KAFKA_TOPIC": topic}
-    chosen |= {name: f"bench:{base64.b64encode(secrets.token_bytes(32)).decode()}" for name in SECRETS}
-    chosen |= {"LOG_LEVEL": "warning"} | others
+    chosen |= SECRETS | {"LOG_LEVEL": "warning"} | others
     return dict(os.environ) | {f"FORMSTATE_{name}": value for name, value in chosen.items()}
 
 

@@ -162,9 +162,13 @@ class MacChain:
         """The mac of an event at its `place`, behind an event with the mac `previous` (empty for the first)."""
         return self._mac(self._current, previous, place, payload, metadata)
 
+    def knows(self, mac: bytes) -> bool:
+        """Tells whether it was made with a key of whose id there is one here."""
+        return _key_id(mac) in self._keyed
+
     def verify(self, previous: bytes, event: StoredEvent) -> bool:
         """Tells whether the event is what was written, at the place where it was written."""
-        key_id = event.mac.partition(b":")[0].decode("utf-8", "replace")
+        key_id = _key_id(event.mac)
         if key_id not in self._keyed:
             return False
         place = mac_place(event.stream, event.version, event.seq, event.at, event.type, event.schema_version)
@@ -176,12 +180,12 @@ class MacChain:
 
     def is_sealed(self, mac: bytes, place: bytes, payload: bytes) -> bool:
         """Tells whether `seal` has made this mac of it."""
-        key_id = mac.partition(b":")[0].decode("utf-8", "replace")
+        key_id = _key_id(mac)
         return key_id in self._keyed and hmac.compare_digest(self._mac(key_id, b"", place, payload, b""), mac)
 
     def why_not(self, mac: bytes) -> str:
         """Says whether the event of a mac that was not verified was changed, or our keys are others."""
-        key_id = mac.partition(b":")[0].decode("utf-8", "replace")
+        key_id = _key_id(mac)
         if key_id in self._keyed:
             return "is not what was written there"
         return f"is signed with the key {key_id[:32]!r}, which is not among FORMSTATE_LOG_MAC_KEYS"
@@ -190,6 +194,10 @@ class MacChain:
         mac = self._keyed[key_id].copy()
         mac.update(b"%b\n%b%d\n%b%b" % (previous, place, len(payload), payload, metadata))
         return b"%b:%b" % (key_id.encode(), mac.finalize())
+
+
+def _key_id(mac: bytes) -> str:
+    return mac.partition(b":")[0].decode("utf-8", "replace")
 
 
 def refusal_place(refusal: Refusal) -> bytes:

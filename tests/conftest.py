@@ -6,6 +6,7 @@ A test that takes `database_url` or `kafka` is marked `postgres` or `kafka` by t
 import asyncio
 import gc
 import os
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,10 +126,12 @@ async def kafka_server(started_kafka: KafkaServer) -> AsyncIterator[KafkaServer]
     before = started_kafka.pid
     yield started_kafka
     if not started_kafka.is_running or started_kafka.pid != before:
-        # A client may forget a connection whose broker has just gone. It is closed when it is collected, which in a
-        # process that goes on is soon; here its loop must still be there.
-        gc.collect()
-        await asyncio.sleep(0)
+        # The client may forget a connection whose broker has just gone. It is closed when it is collected, for which
+        # its loop must still be there, as it is in a process that goes on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+            await asyncio.sleep(0)
 
 
 @pytest.fixture

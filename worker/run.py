@@ -19,6 +19,7 @@ from telemetry.metrics import REGISTRY
 from worker.assembly import build_worker
 from worker.audit_export import AuditExport
 from worker.kafka import KafkaSink, KafkaSource
+from worker.mac_keys import why_other_keys
 from worker.operating import NotDone
 from worker.outgoing.targets import targets_of
 from worker.settings import WorkerSettings
@@ -86,6 +87,8 @@ async def _check(store: PostgresStore, settings: WorkerSettings) -> None:
     await check_erasures(store)
     if reason := await why_unwritable(PostgresDocuments(store.pool)):
         raise Unmigrated(reason)
+    if reason := await why_other_keys(store.pool, MacChain(dict(settings.log_mac_keys))):
+        raise NotDone(reason)
 
 
 async def check_erasures(store: PostgresStore) -> None:
