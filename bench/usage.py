@@ -85,7 +85,7 @@ def _month(account_id: str, requests: int) -> Iterable[tuple[AnyProjection, Iter
         block = blocks.get(place) or UsageBlock(
             account_id=account_id, start=start, model=model, key_id=key_id, user_id=account_id
         )
-        blocks[place] = counted(block, [((at - start) // QUARTER, change)])
+        blocks[place] = counted(block, (at - start) // QUARTER, change)
         days[at - at % DAY, m] = _day(days, account_id, at, m, change, latency_ms, count)
     return (usage_quarters.PROJECTION, blocks.values()), (usage_days.PROJECTION, days.values())
 
@@ -99,9 +99,10 @@ def _day(
     part = (at - start) // BLOCK
     return counted(
         day,
-        [((at - start) // HALF_HOUR, change)],
-        latencies=usage_histogram.counted(day.latencies, {usage_histogram.code_of(part, latency_ms): count}),
-        tokens=usage_histogram.counted(day.tokens, {usage_histogram.code_of(part, 1_400 + latency_ms): count}),
+        (at - start) // HALF_HOUR,
+        change,
+        latencies=usage_histogram.counted(day.latencies, usage_histogram.code_of(part, latency_ms), count),
+        tokens=usage_histogram.counted(day.tokens, usage_histogram.code_of(part, 1_400 + latency_ms), count),
     )
 
 

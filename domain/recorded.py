@@ -22,14 +22,11 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     """One event at its place: `version` counts in its stream from 1, `seq` in its shard from 1, both without gaps."""
 
     stream: str
+    entity_id: str
+    """The part of the stream's name behind its category: nearly every projection asks for it."""
     version: int
     shard: int
     seq: int
     at: Instant
     metadata: Metadata
     event: Event
-
-    @property
-    def entity_id(self) -> str:
-        """The part of the stream's name behind its category."""
-        return self.stream.partition(":")[2]

@@ -117,16 +117,17 @@ def decode_event(tag: str, schema_version: int, payload: bytes) -> Event:
     return msgspec.convert(shape, known)
 
 
-def recorded(stored: StoredEvent, metadata: Metadata | None = None, event: Event | None = None) -> Recorded:
-    """The event at its place, for projections; decoded here unless the caller has `metadata` and `event` at hand."""
+def recorded(stored: StoredEvent) -> Recorded:
+    """The event at its place, for projections."""
     return Recorded(
         stream=stored.stream,
+        entity_id=stored.stream.partition(":")[2],
         version=stored.version,
         shard=stored.shard,
         seq=stored.seq,
         at=stored.at,
-        metadata=metadata or _metadata_decoder.decode(stored.metadata),
-        event=event or decode_event(stored.type, stored.schema_version, stored.payload),
+        metadata=_metadata_decoder.decode(stored.metadata),
+        event=decode_event(stored.type, stored.schema_version, stored.payload),
     )
 
 

@@ -22,9 +22,6 @@ class Projection(Generic[D]):
     `key(recorded)` names the document that an event changes, or `None`; `evolve(document, recorded)` answers the new
     document, or `None` to remove it. Both are pure. `owner(document)` and `sort(document)` are the columns that
     listings use: an account's or user's id, and a text that sorts as the listing should.
-
-    `evolve_all` is for the few whose documents are worth it: it does with several events of a document at once what
-    `evolve` does with one after the other, to the byte, however they are divided.
     """
 
     def __init__(
@@ -36,7 +33,6 @@ class Projection(Generic[D]):
         events: Sequence[type[Event]],
         key: Callable[[Recorded], str | None],
         evolve: Callable[[D | None, Recorded], D | None],
-        evolve_all: Callable[[D | None, Sequence[Recorded]], D | None] | None = None,
         owner: Callable[[D], str],
         sort: Callable[[D], str] = lambda _document: "",
         begun_by: Sequence[type[Event]] = (),
@@ -54,7 +50,6 @@ class Projection(Generic[D]):
         self.events = frozenset(events)
         self.key = key
         self.evolve = evolve
-        self._evolve_all = evolve_all
         self.owner = owner
         self.sort = sort
         self.begun_by = frozenset(begun_by)
@@ -76,18 +71,15 @@ class Projection(Generic[D]):
 
     def fold(self, document: D | None, recorded: Sequence[Recorded]) -> D | None:
         """The document after all these events of it, in their order. `CannotFold` names the event."""
-        each = recorded[0]
-        try:
-            if self._evolve_all is not None:
-                return self._evolve_all(document, recorded)
-            for each in recorded:
+        for each in recorded:
+            try:
                 document = self.evolve(document, each)
-        except Exception as error:
-            raise self.cannot_fold(each) from error
+            except Exception as error:
+                raise self.cannot_fold(each) from error
         return document
 
     def cannot_fold(self, recorded: Recorded) -> CannotFold:
-        """The error that names an event; of several that were folded at once the first."""
+        """The error that names an event."""
         event = type(recorded.event).__name__
         return CannotFold(f"{self.collection} cannot fold {event}, version {recorded.version} of {recorded.stream}")
 

@@ -1,11 +1,12 @@
 """Usage counted into stretches of time: the figures, and the fold that blocks of quarter hours and days share.
 
-A document spans several equal slots of time and keeps its figures twice: as sums, and slot by slot in `slots`, a text
-of JSON. As numbers of its own each of them would take PostgreSQL three times the space.
+A document spans several equal slots of time. Its last slot, which nearly every request falls into, stands apart: to
+count a request, one row of numbers is read and written and all the rest stays as it is. Rows are texts of JSON: as
+numbers of its own each figure would take PostgreSQL three times the space, and a worker a look into cold memory.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from operator import add, itemgetter, sub
 from typing import TypeVar
 
@@ -14,9 +15,8 @@ from msgspec import Struct, structs
 
 from domain.account.hold_corrections import HoldCorrected
 from domain.account.holds import HoldClosed
-from domain.account.usage import Usage
+from domain.account.usage import Usage, UsageSource
 from domain.instant import HOUR, MINUTE, Instant
-from domain.money import MicroCredits
 from domain.recorded import Recorded
 
 QUARTER: Instant = 15 * MINUTE
@@ -34,64 +34,32 @@ class UsageSlots(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     account_id: str
     start: Instant
     model: str
-    requests: int = 0
-    """Those that delivered something."""
-    failed: int = 0
-    """Those that ended without having delivered anything; nothing else counts them."""
-    estimated: int = 0
-    """Requests whose usage was counted by us because the provider did not say."""
-    input: int = 0
-    cached: int = 0
-    cache_write: int = 0
-    output: int = 0
-    reasoning: int = 0
-    audio_input: int = 0
-    audio_output: int = 0
-    cost: MicroCredits = 0
-    latency_ms: int = 0
-    """Sum over the requests."""
-    slots: str = ""
-    """`[[slot, requests, failed, …], …]` as JSON, in their order; slots in which nothing happened are left out."""
+    last: str = ""
+    """The last slot in which something happened, `[slot, requests, failed, …]` as JSON, in the order of `FIGURES`."""
+    earlier: str = ""
+    """Those before it, `[slot, requests, …],[slot, requests, …]`, in their order."""
+    earlier_sum: str = ""
+    """What they come to, `[requests, failed, …]`: nobody has to read a slot of a document that lies in one stretch."""
 
 
 S = TypeVar("S", bound=UsageSlots)
-FIGURES = (
-    "requests",
-    "failed",
-    "estimated",
-    "input",
-    "cached",
-    "cache_write",
-    "output",
-    "reasoning",
-    "audio_input",
-    "audio_output",
-    "cost",
-    "latency_ms",
-)
+TOKENS = ("input", "cached", "cache_write", "output", "reasoning", "audio_input", "audio_output")
+FIGURES = ("requests", "failed", "estimated", *TOKENS, "cost", "latency_ms")
+"""Requests that delivered something, those that did not (of which nothing else is counted), those whose usage was
+counted by us because the provider did not say, tokens by kind, micro-credits, and the sum of how long they took."""
+BY_SOURCE: Mapping[UsageSource, Figures] = {"provider": (1, 0, 0), "estimated": (1, 0, 1), "none": (0, 1, 0)}
+assert Usage.__struct_fields__ == ("source", *TOKENS), "a usage is counted as it stands"
 NO_FIGURES: Figures = (0,) * len(FIGURES)
-_decode = msgspec.json.Decoder(list[list[int]]).decode
-_decode_row = msgspec.json.Decoder(list[int]).decode
+_rows = msgspec.json.Decoder(list[list[int]]).decode
+_row = msgspec.json.Decoder(list[int]).decode
 _encode = msgspec.json.Encoder().encode
 _slot = itemgetter(0)
 
 
 def figures_of(document: UsageSlots) -> Figures:
-    """The document's sums."""
-    return (
-        document.requests,
-        document.failed,
-        document.estimated,
-        document.input,
-        document.cached,
-        document.cache_write,
-        document.output,
-        document.reasoning,
-        document.audio_input,
-        document.audio_output,
-        document.cost,
-        document.latency_ms,
-    )
+    """The sums of all slots."""
+    last = _row(document.last)[1:]
+    return tuple(map(add, last, _row(document.earlier_sum)) if document.earlier_sum else last)
 
 
 def usage_event(recorded: Recorded) -> HoldClosed | HoldCorrected:
@@ -111,100 +79,65 @@ def change_of(event: HoldClosed | HoldCorrected) -> Figures:
 
 def _figures(usage: Usage) -> Figures:
     """Of one request, but for what the event alone knows."""
-    source = usage.source
-    return (
-        int(source != "none"),
-        int(source == "none"),
-        int(source == "estimated"),
-        usage.input,
-        usage.cached,
-        usage.cache_write,
-        usage.output,
-        usage.reasoning,
-        usage.audio_input,
-        usage.audio_output,
-    )
+    source, *tokens = structs.astuple(usage)
+    return *BY_SOURCE[source], *tokens
 
 
-def counted(document: S, changes: Sequence[tuple[int, Figures]], **more: str) -> S:
-    """The document with all changes counted, each into its slot, and with `more` of its fields changed."""
-    slots = document.slots
-    for slot, change in changes if len(changes) == 1 else _by_slot(changes):
-        slots = _with(slots, slot, change)
-    total = changes[0][1] if len(changes) == 1 else tuple(map(sum, zip(*(each[1] for each in changes), strict=True)))
-    requests, failed, estimated, fresh, cached, cache_write, output, reasoning, audio_in, audio_out, cost, took = total
-    return structs.replace(
-        document,
-        requests=document.requests + requests,
-        failed=document.failed + failed,
-        estimated=document.estimated + estimated,
-        input=document.input + fresh,
-        cached=document.cached + cached,
-        cache_write=document.cache_write + cache_write,
-        output=document.output + output,
-        reasoning=document.reasoning + reasoning,
-        audio_input=document.audio_input + audio_in,
-        audio_output=document.audio_output + audio_out,
-        cost=document.cost + cost,
-        latency_ms=document.latency_ms + took,
-        slots=slots,
-        **more,
-    )
+def counted(document: S, slot: int, change: Figures, **more: str) -> S:
+    """The document with a change counted into its slot, and with `more` of its fields changed."""
+    if not document.last:
+        return structs.replace(document, last=_text([slot, *change]), **more)
+    last = _row(document.last)
+    if slot == last[0]:
+        return structs.replace(document, last=_text([slot, *map(add, last[1:], change)]), **more)
+    if slot > last[0]:
+        earlier = f"{document.earlier},{document.last}" if document.earlier else document.last
+        row, behind = [slot, *change], last[1:]
+    else:
+        earlier = _text(_with(rows_of(document)[:-1], slot, change))[1:-1]
+        row, behind = last, [*change]
+    if document.earlier_sum:
+        behind = list(map(add, behind, _row(document.earlier_sum)))
+    return structs.replace(document, last=_text(row), earlier=earlier, earlier_sum=_text(behind), **more)
 
 
-def _by_slot(changes: Iterable[tuple[int, Figures]]) -> Iterable[tuple[int, Figures]]:
-    """What they come to in each slot, in the order in which the slots are first met."""
-    sums: dict[int, Figures] = {}
-    for slot, change in changes:
-        known = sums.get(slot)
-        sums[slot] = change if known is None else tuple(map(add, known, change))
-    return sums.items()
-
-
-def _with(slots: str, slot: int, change: Figures) -> str:
-    """Nearly always it is the last slot that changes, or one after it: then the others are not even read."""
-    if not slots:
-        return _text([[slot, *change]])
-    place = slots.rfind("[")
-    last = _decode_row(slots[place:-1])
-    if last[0] == slot:
-        return f"{slots[:place]}{_text([slot, *map(add, last[1:], change)])}]"
-    if last[0] < slot:
-        return f"{slots[:-1]},{_text([slot, *change])}]"
-    return _text(_inserted(slots_of(slots), slot, change))
-
-
-def _inserted(rows: list[list[int]], slot: int, change: Figures) -> list[list[int]]:
+def _with(rows: list[list[int]], slot: int, change: Figures) -> list[list[int]]:
+    """The rows, which are changed, with a change counted: usage that comes late."""
     place = bisect_left(rows, slot, key=_slot)
-    if rows[place][0] == slot:
+    if place < len(rows) and rows[place][0] == slot:
         rows[place][1:] = map(add, rows[place][1:], change)
     else:
         rows.insert(place, [slot, *change])
     return rows
 
 
-def _text(numbers: list[int] | list[list[int]]) -> str:
+def _text(numbers: Sequence[int] | list[list[int]]) -> str:
     return _encode(numbers).decode("ascii")
 
 
-def slots_of(slots: str) -> list[list[int]]:
+def rows_of(document: UsageSlots) -> list[list[int]]:
     """The slots of a document: each its number, then its figures."""
-    return _decode(slots) if slots else []
+    return _rows(f"[{document.earlier}{',' if document.earlier else ''}{document.last}]")
 
 
-def slots_from(slots: str, slot: int, end: int) -> str:
-    """The part of a text of slots that begins with `slot`, of which it is told that all are less than `end`."""
-    # Looked for from the end, where it is: most cuts are hours before or after midnight UTC.
-    found = (slots.rfind(f"[{each},") for each in range(slot, end))
-    place = next((place for place in found if place >= 0), -1)
-    return "" if place < 0 else f"[{slots[place:]}"
+def rows_from(document: UsageSlots, slot: int) -> list[list[int]]:
+    """The slots from `slot` on. They are looked for from the end, where they are: most cuts are near midnight UTC."""
+    last = _row(document.last)
+    if last[0] < slot:
+        return []
+    found = (document.earlier.rfind(f"[{each},") for each in range(slot, last[0]))
+    place = next((place for place in found if place >= 0), len(document.earlier))
+    return [*_rows(f"[{document.earlier[place:]}]"), last]
 
 
-def slots_before(slots: str, slot: int, end: int) -> str:
-    """The part before `slot`."""
-    found = (slots.find(f"[{each},") for each in range(slot, end))
-    place = next((place for place in found if place >= 0), -1)
-    return slots if place < 0 else "" if place == 1 else f"{slots[: place - 1]}]"
+def rows_before(document: UsageSlots, slot: int) -> list[list[int]]:
+    """The slots before `slot`, looked for from the beginning."""
+    last = _row(document.last)
+    if last[0] < slot:
+        return rows_of(document)
+    found = (document.earlier.find(f"[{each},") for each in range(slot, last[0]))
+    place = next((place for place in found if place >= 0), len(document.earlier) + 1)
+    return _rows(f"[{document.earlier[: max(place - 1, 0)]}]")
 
 
 def summed(rows: list[list[int]]) -> Figures:

@@ -4,10 +4,9 @@ Slots are half hours, so that sums follow the days and hours of nearly every tim
 quarters are answered from `usage_quarters`.
 """
 
-from collections.abc import Sequence
-
 from domain.account.hold_corrections import HoldCorrected
 from domain.account.holds import HoldClosed
+from domain.account.usage import NOTHING_USED
 from domain.instant import DAY
 from domain.recorded import Recorded
 from projections import usage_histogram
@@ -30,52 +29,45 @@ def _key(recorded: Recorded) -> str:
     return f"{recorded.entity_id}:{instant_sort(event.closed_at - event.closed_at % DAY)}:{event.model}"
 
 
-def _evolve_all(day: UsageDay | None, recorded: Sequence[Recorded]) -> UsageDay:
-    events = [usage_event(each) for each in recorded]
-    if day is None:
-        first = events[0]
-        start = first.closed_at - first.closed_at % DAY
-        day = UsageDay(account_id=recorded[0].entity_id, start=start, model=first.model)
-    start = day.start
-    latencies: dict[int, int] = {}
-    tokens: dict[int, int] = {}
-    for event in events:
-        part = (event.closed_at - start) // BLOCK
-        _count_latency(latencies, event, part)
-        _count_tokens(tokens, event, part)
+def _evolve(day: UsageDay | None, recorded: Recorded) -> UsageDay:
+    event = usage_event(recorded)
+    day = day or UsageDay(
+        account_id=recorded.entity_id, start=event.closed_at - event.closed_at % DAY, model=event.model
+    )
+    since = event.closed_at - day.start
     return counted(
         day,
-        [((event.closed_at - start) // HALF_HOUR, change_of(event)) for event in events],
-        latencies=usage_histogram.counted(day.latencies, latencies),
-        tokens=usage_histogram.counted(day.tokens, tokens),
+        since // HALF_HOUR,
+        change_of(event),
+        latencies=_latencies(day.latencies, event, since // BLOCK),
+        tokens=_tokens(day.tokens, event, since // BLOCK),
     )
 
 
-def _count_latency(latencies: dict[int, int], event: HoldClosed | HoldCorrected, part: int) -> None:
+def _latencies(histogram: str, event: HoldClosed | HoldCorrected, part: int) -> str:
     """A settle tells how long it took, at once or late; what is taken back later took as long."""
     settled = event.how == "settled" if isinstance(event, HoldClosed) else event.latency_ms > 0
-    if settled:
-        code = usage_histogram.code_of(part, event.latency_ms)
-        latencies[code] = latencies.get(code, 0) + 1
+    if not settled:
+        return histogram
+    return usage_histogram.counted(histogram, usage_histogram.code_of(part, event.latency_ms), 1)
 
 
-def _count_tokens(tokens: dict[int, int], event: HoldClosed | HoldCorrected, part: int) -> None:
-    if isinstance(event, HoldCorrected) and event.replaced.source != "none":
-        code = usage_histogram.code_of(part, event.replaced.prompt + event.replaced.completion)
-        tokens[code] = tokens.get(code, 0) - 1
-    if event.usage.source != "none":
-        code = usage_histogram.code_of(part, event.usage.prompt + event.usage.completion)
-        tokens[code] = tokens.get(code, 0) + 1
+def _tokens(histogram: str, event: HoldClosed | HoldCorrected, part: int) -> str:
+    replaced = event.replaced if isinstance(event, HoldCorrected) else NOTHING_USED
+    for usage, change in ((replaced, -1), (event.usage, 1)):
+        if usage.source != "none":
+            code = usage_histogram.code_of(part, usage.prompt + usage.completion)
+            histogram = usage_histogram.counted(histogram, code, change)
+    return histogram
 
 
 PROJECTION = Projection(
     collection="usage_days",
-    version=2,
+    version=3,
     document=UsageDay,
     events=USAGE_EVENTS,
     key=_key,
-    evolve=lambda day, recorded: _evolve_all(day, (recorded,)),
-    evolve_all=_evolve_all,
+    evolve=_evolve,
     owner=lambda day: day.account_id,
     sort=lambda day: instant_sort(day.start),
 )

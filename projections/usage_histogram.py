@@ -5,7 +5,7 @@ sum of many, is within 5 % of a value that was really there at that rank. Small 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from domain.account.usage import TOKENS_MAX
 
@@ -43,20 +43,17 @@ def code_of(part: int, value: int) -> int:
     return part * CLASSES + class_of(value)
 
 
-def counted(histogram: str, changes: Mapping[int, int]) -> str:
-    """The histogram with so many more in each of these entries (or less, where the number is negative).
+def counted(histogram: str, code: int, change: int) -> str:
+    """The histogram with so many more in an entry (or less, where the number is negative).
 
     It is a text, ` code:count code:count `, in which one count is changed without reading the others.
     """
-    for code, change in changes.items():
-        mark = f" {code}:"
-        before, found, rest = histogram.partition(mark)
-        if found:
-            count, _, behind = rest.partition(" ")
-            histogram = f"{before}{mark}{int(count) + change} {behind}"
-        else:
-            histogram = f"{histogram[:-1]}{mark}{change} "
-    return histogram
+    mark = f" {code}:"
+    before, found, rest = histogram.partition(mark)
+    if not found:
+        return f"{histogram[:-1]}{mark}{change} "
+    count, _, behind = rest.partition(" ")
+    return f"{before}{mark}{int(count) + change} {behind}"
 
 
 def add_parts(into: dict[int, int], histogram: str, parts: range) -> None:

@@ -4,7 +4,6 @@ The quarter hours of six hours are one document: few rows to read for a month, a
 every request.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -36,21 +35,21 @@ def _user(account_id: str, event: HoldClosed | HoldCorrected) -> str | None:
 
 @lru_cache(maxsize=8_192)
 def _digest(*told_apart_by: str | None) -> str:
-    return blake2b(json.encode(told_apart_by), digest_size=16).hexdigest()
+    return blake2b(json.encode(told_apart_by), digest_size=12).hexdigest()
 
 
 def _key(recorded: Recorded) -> str:
     event = usage_event(recorded)
-    digest = _digest(event.model, event.key_id, event.project_id, event.user_id, event.operation, event.agent_id)
-    return f"{recorded.entity_id}:{instant_sort(event.closed_at - event.closed_at % BLOCK)}:{digest}"
+    # Keys are many and stand for themselves; all else an account has few of, and its digest is at hand.
+    digest = _digest(event.model, event.project_id, event.user_id, event.operation, event.agent_id)
+    start = event.closed_at - event.closed_at % BLOCK
+    return f"{recorded.entity_id}:{instant_sort(start)}:{event.key_id or ''}:{digest}"
 
 
-def _evolve_all(block: UsageBlock | None, recorded: Sequence[Recorded]) -> UsageBlock:
-    events = [usage_event(each) for each in recorded]
-    block = block or _begun(recorded[0].entity_id, events[0])
-    start = block.start
-    changes = [((event.closed_at - start) // QUARTER, change_of(event)) for event in events]
-    return counted(block, changes)
+def _evolve(block: UsageBlock | None, recorded: Recorded) -> UsageBlock:
+    event = usage_event(recorded)
+    block = block or _begun(recorded.entity_id, event)
+    return counted(block, (event.closed_at - block.start) // QUARTER, change_of(event))
 
 
 def _begun(account_id: str, event: HoldClosed | HoldCorrected) -> UsageBlock:
@@ -68,12 +67,11 @@ def _begun(account_id: str, event: HoldClosed | HoldCorrected) -> UsageBlock:
 
 PROJECTION = Projection(
     collection="usage_quarters",
-    version=2,
+    version=3,
     document=UsageBlock,
     events=USAGE_EVENTS,
     key=_key,
-    evolve=lambda block, recorded: _evolve_all(block, (recorded,)),
-    evolve_all=_evolve_all,
+    evolve=_evolve,
     owner=lambda block: block.account_id,
     sort=lambda block: instant_sort(block.start),
 )

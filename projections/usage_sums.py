@@ -26,9 +26,9 @@ from projections.usage import (
     Figures,
     UsageSlots,
     figures_of,
-    slots_before,
-    slots_from,
-    slots_of,
+    rows_before,
+    rows_from,
+    rows_of,
     summed,
 )
 from projections.usage_days import UsageDay
@@ -133,7 +133,7 @@ def _by_time(
 
 def _parts(document: UsageSlots, cuts: Sequence[int]) -> list[Figures]:
     """The figures between each two of these slots, the first of a part included."""
-    rows = slots_of(document.slots)
+    rows = rows_of(document)
     places = [bisect_left(rows, cut, key=_slot) for cut in cuts]
     return [summed(rows[place:next_place]) for place, next_place in pairwise(places)]
 
@@ -143,9 +143,9 @@ def _two_parts(document: UsageSlots, cuts: Sequence[int]) -> tuple[Figures, Figu
     first, cut, last = cuts
     whole = figures_of(document)
     if last - cut <= cut - first:
-        behind = summed(slots_of(slots_from(document.slots, cut, last)))
+        behind = summed(rows_from(document, cut))
         return tuple(map(sub, whole, behind)), behind
-    before = summed(slots_of(slots_before(document.slots, cut, last)))
+    before = summed(rows_before(document, cut))
     return before, tuple(map(sub, whole, before))
 
 

@@ -1,6 +1,7 @@
 """The pure middle of a round: commands in, a batch of rows out. It reads no store and no clock."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 import structlog
@@ -194,7 +195,18 @@ class Decisions(Struct, kw_only=True):
                 mac=live.mac,
             )
             self.batch.events.append(stored)
-            self.recorded.append(codec.recorded(stored, metadata, event))
+            self.recorded.append(
+                Recorded(
+                    stream=live.stream,
+                    entity_id=live.entity_id,
+                    version=version,
+                    shard=live.shard,
+                    seq=seq,
+                    at=at,
+                    metadata=metadata,
+                    event=event,
+                )
+            )
 
     def _reject(self, header: Header, command: Command, refusal: DomainError, known: Outcome | None) -> None:
         live = self.streams[header.stream]
@@ -269,13 +281,19 @@ class Decisions(Struct, kw_only=True):
     def close(self) -> None:
         """Adds what was erased and the new heads of all touched streams, with a snapshot where one is due."""
         for each in self.recorded:
-            self._erase(each)
+            if _may_erase(type(each.event)):
+                self._erase(each)
         freed = self.batch.claims_freed
         self.batch.claims_freed = [row for row in freed if (row.kind, row.value) not in self.claims_kept]
         for name, version in self.versions.items():
             live = self.streams[name]
             if live.version > version or live.quarantined != live.quarantine_stored:
                 self.batch.heads.append((version, _head(live)))
+
+
+@cache
+def _may_erase(kind: type[Event]) -> bool:
+    return kind.erasure is not Event.erasure
 
 
 def claims_of(command: Command) -> tuple[Claim, ...]:

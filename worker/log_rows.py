@@ -18,6 +18,7 @@ def recorded(row: asyncpg.Record) -> Recorded:
     shard, stream, version, seq, at, tag, schema_version, payload, metadata, *_ = row.values()
     return Recorded(
         stream=stream,
+        entity_id=stream.partition(":")[2],
         version=version,
         shard=shard,
         seq=seq,

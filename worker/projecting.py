@@ -19,8 +19,10 @@ DOCUMENTS_BYTES_MAX = 64 * 1024 * 1024
 DOCUMENT_BYTES, DOCUMENT_FACTOR = 500, 3
 """Of a document with nothing in it, and how much more memory than stored bytes it takes (measured: 1.2 to 2.6)."""
 
-Place = tuple[str, str]
-"""(collection, key)."""
+Place = tuple[int, str, str]
+"""(shard, collection, key); the shard is that of the document's stream."""
+ABSENT = object()
+"""Kept where it is known that there is no document."""
 
 
 class Touch(Struct, gc=False):
@@ -28,8 +30,6 @@ class Touch(Struct, gc=False):
 
     projection: AnyProjection
     place: Place
-    shard: int
-    """That of its stream."""
     events: list[Recorded]
     document: Any = None
     """As it was before the round, then as it is after it; `None` where there is none."""
@@ -56,7 +56,7 @@ class Touched:
                 if known is not None:
                     known.events.append(each)
                     continue
-                by_key[key] = made = Touch(projection, (projection.collection, key), each.shard, [each])
+                by_key[key] = made = Touch(projection, (each.shard, projection.collection, key), [each])
                 if kind not in projection.begun_by:
                     self._continued.append(made)
         self._touches = {projection: list(by_key.values()) for projection, by_key in touches.items()}
@@ -77,16 +77,19 @@ class Touched:
             kept = cache.get(touch.place)
             if kept is None:
                 self._missing.append(touch)
-                collection, key = touch.place
-                wanted.setdefault(collection, []).append((touch.shard, key))
-            else:
-                touch.document = kept.document
+                shard, collection, key = touch.place
+                wanted.setdefault(collection, []).append((shard, key))
+            elif kept is not ABSENT:
+                touch.document = kept
         return wanted
 
-    def fold(self, loaded: Mapping[Place, bytes]) -> None:
-        """Makes the new documents. `DataError` where a fold fails: a bug of one command."""
+    def fold(self, loaded: Mapping[tuple[str, str], bytes]) -> None:
+        """Makes the new documents of those `loaded` by (collection, key), and of those that were at hand.
+
+        `DataError` where a fold fails: a bug of one command.
+        """
         for touch in self._missing:
-            doc = loaded.get(touch.place)
+            doc = loaded.get(touch.place[1:])
             if doc is not None:
                 touch.document = touch.projection.decode(doc)
         try:
@@ -105,35 +108,28 @@ class Touched:
 
 
 def _change(projection: AnyProjection, touch: Touch) -> Change:
-    _, key = touch.place
+    shard, _, key = touch.place
     document = touch.document
     if document is None:
-        return Change(shard=touch.shard, key=key, owner="", sort="", doc=None)
+        return Change(shard=shard, key=key, owner="", sort="", doc=None)
     doc = projection.encode(document)
     touch.size_bytes = len(doc)
-    return Change(shard=touch.shard, key=key, owner=projection.owner(document), sort=projection.sort(document), doc=doc)
-
-
-class Kept(Struct, frozen=True, gc=False):
-    """A document as it was committed; `None` where it is known that there is none."""
-
-    shard: int
-    document: Any
+    return Change(shard=shard, key=key, owner=projection.owner(document), sort=projection.sort(document), doc=doc)
 
 
 class DocumentCache:
     """Documents of a lane's shards as the last committed round left them, bounded; absent ones are known too."""
 
     def __init__(self, bytes_max: int = DOCUMENTS_BYTES_MAX) -> None:
-        self._documents = Recent[Place, Kept](bytes_max)
+        self._documents = Recent[Place, Any](bytes_max)
 
     @property
     def size_bytes(self) -> int:
         """What all documents occupy."""
         return self._documents.size_bytes
 
-    def get(self, place: Place) -> Kept | None:
-        """What is known of the document, or `None`."""
+    def get(self, place: Place) -> Any:
+        """The document, `ABSENT`, or `None` where nothing is known."""
         return self._documents.get(place)
 
     def put(self, touched: Iterable[Touch]) -> None:
@@ -143,7 +139,7 @@ class DocumentCache:
             document = touch.document
             if document is None or not touch.projection.done(document):
                 size_bytes = DOCUMENT_BYTES + DOCUMENT_FACTOR * touch.size_bytes
-                documents.put(touch.place, Kept(touch.shard, document), size_bytes)
+                documents.put(touch.place, ABSENT if document is None else document, size_bytes)
             else:
                 documents.drop(touch.place)
         documents.trim()
@@ -155,4 +151,4 @@ class DocumentCache:
 
     def drop_shards(self, shards: frozenset[int]) -> None:
         """Forgets all documents of shards that are no longer ours."""
-        self.drop([place for place, kept in self._documents.items() if kept.shard in shards])
+        self.drop([place for place, _ in self._documents.items() if place[0] in shards])

@@ -29,6 +29,7 @@ class LiveStream(Struct, kw_only=True):
     """A stream as the last round of this lane left it."""
 
     stream: str
+    entity_id: str
     shard: int
     aggregate: Aggregate[Any]
     state: Any
@@ -49,10 +50,11 @@ class LiveStream(Struct, kw_only=True):
 
 def new_stream(shard: int, stream: str) -> LiveStream | None:
     """A stream that was never written; `None` for a category that this release does not know."""
-    aggregate = aggregates().get(stream.partition(":")[0])
+    category, _, entity_id = stream.partition(":")
+    aggregate = aggregates().get(category)
     if aggregate is None:
         return None
-    return LiveStream(stream=stream, shard=shard, aggregate=aggregate, state=aggregate.initial())
+    return LiveStream(stream=stream, entity_id=entity_id, shard=shard, aggregate=aggregate, state=aggregate.initial())
 
 
 def snapshot_outdated(stored: StoredStream) -> bool:

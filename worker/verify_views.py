@@ -35,10 +35,10 @@ WITH credits AS (
         count(*) FILTER (WHERE type = 'hold.corrected') AS corrected
     FROM events WHERE shard = $1 AND type IN ('hold.placed', 'hold.closed', 'hold.corrected') GROUP BY stream
 ), days AS (
-    SELECT owner, sum(coalesce((doc->>'cost')::numeric, 0)) AS cost, sum({slots}) AS slots
+    SELECT owner, sum({last} + {earlier_sum}) AS cost, sum({last} + {earlier}) AS slots
     FROM rm_usage_days WHERE shard = $1 GROUP BY owner
 ), quarters AS (
-    SELECT owner, sum(coalesce((doc->>'cost')::numeric, 0)) AS cost, sum({slots}) AS slots
+    SELECT owner, sum({last} + {earlier_sum}) AS cost, sum({last} + {earlier}) AS slots
     FROM rm_usage_quarters WHERE shard = $1 GROUP BY owner
 ), account AS (
     SELECT owner,
@@ -61,10 +61,12 @@ ORDER BY owner
 LIMIT $2
 """
 
-# A slot is its number and then its figures, in a text.
-SLOTS = """(
-    SELECT coalesce(sum((slot->>{cost})::numeric), 0)
-    FROM jsonb_array_elements(coalesce(nullif(doc->>'slots', ''), '[]')::jsonb) AS slot
+# A slot is its number and then its figures, in a text; the last one stands apart from those before it and their sum.
+LAST = "coalesce((nullif(doc->>'last', '')::jsonb->>{slot_cost})::numeric, 0)"
+EARLIER_SUM = "coalesce((nullif(doc->>'earlier_sum', '')::jsonb->>{cost})::numeric, 0)"
+EARLIER = """(
+    SELECT coalesce(sum((slot->>{slot_cost})::numeric), 0)
+    FROM jsonb_array_elements(('[' || coalesce(doc->>'earlier', '') || ']')::jsonb) AS slot
 )"""
 
 CONTRADICTIONS = (
@@ -83,8 +85,11 @@ CONTRADICTIONS = (
 )
 """Pairs of figures that must be the same, and what is said where they are not."""
 
+_COST = FIGURES.index("cost")
 _SQL = DISAGREEING.format(
-    slots=SLOTS.format(cost=FIGURES.index("cost") + 1),
+    last=LAST.format(slot_cost=_COST + 1),
+    earlier_sum=EARLIER_SUM.format(cost=_COST),
+    earlier=EARLIER.format(slot_cost=_COST + 1),
     contradictions=" OR ".join(f"{one} <> {other}" for one, other, _ in CONTRADICTIONS),
 )
 

@@ -92,6 +92,7 @@ def _recorded(scenario: Scenario[Account], known: int) -> Iterator[Recorded]:
     for version, event in enumerate(scenario.events[known:], start=known + 1):
         yield Recorded(
             stream=f"account:{ACCOUNT}",
+            entity_id=ACCOUNT,
             version=version,
             shard=0,
             seq=version,

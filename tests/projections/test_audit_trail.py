@@ -95,6 +95,7 @@ def recorded(
     """An event of a command."""
     return Recorded(
         stream=stream,
+        entity_id=stream.partition(":")[2],
         version=version,
         shard=0,
         seq=version,

@@ -79,7 +79,14 @@ def test_grants_of_the_same_name_are_transactions_of_their_own() -> None:
         for grant_id in ("plan_1800000000000000_5", "grant_0123"):
             granted = structs.replace(scenario.events[0], grant_id=grant_id)
             recorded = Recorded(
-                stream=f"account:{account_id}", version=1, shard=0, seq=1, at=T0, metadata=METADATA, event=granted
+                stream=f"account:{account_id}",
+                entity_id=account_id,
+                version=1,
+                shard=0,
+                seq=1,
+                at=T0,
+                metadata=METADATA,
+                event=granted,
             )
             key = transactions.PROJECTION.key(recorded)
             keys.add(key)

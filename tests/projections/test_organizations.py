@@ -25,7 +25,16 @@ METADATA = Metadata(command_id="c", account="org_1", actor=Actor(kind="user", id
 def recorded(scenario: Scenario, stream: str = "org:org_1") -> list[Recorded]:  # type: ignore[type-arg]
     """All events of a scenario at their places."""
     return [
-        Recorded(stream=stream, version=place, shard=0, seq=place, at=scenario.at, metadata=METADATA, event=event)
+        Recorded(
+            stream=stream,
+            entity_id=stream.partition(":")[2],
+            version=place,
+            shard=0,
+            seq=place,
+            at=scenario.at,
+            metadata=METADATA,
+            event=event,
+        )
         for place, event in enumerate(scenario.events, start=1)
     ]
 

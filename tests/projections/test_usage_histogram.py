@@ -41,7 +41,7 @@ def test_a_percentile_is_near_the_true_one(counts: list[tuple[int, int]], percen
     """The value at the nearest rank, within 5 %, from any parts of the day, merged from two histograms."""
     histograms = ["", ""]
     for number, (part, value) in enumerate(counts):
-        histograms[number % 2] = counted(histograms[number % 2], {code_of(part, value): 1})
+        histograms[number % 2] = counted(histograms[number % 2], code_of(part, value), 1)
     for parts in (range(4), range(1, 3)):
         merged: dict[int, int] = {}
         for histogram in histograms:
@@ -62,7 +62,7 @@ def test_what_is_taken_back_was_never_there(taken: list[int]) -> None:
     histogram = ""
     for value in taken:
         code = code_of(1, value)
-        histogram = counted(counted(histogram, {code: 1}), {code: -1})
+        histogram = counted(counted(histogram, code, 1), code, -1)
     merged: dict[int, int] = {}
     add_parts(merged, histogram, range(4))
     assert percentiles(merged, (50,)) == [None]

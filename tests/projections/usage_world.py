@@ -114,6 +114,7 @@ def recorded(events: Iterable[HoldClosed | HoldCorrected], account: str = ORG) -
     return [
         Recorded(
             stream=f"account:{account}",
+            entity_id=account,
             version=number,
             shard=0,
             seq=number,

@@ -130,6 +130,7 @@ def test_eligibility_and_the_writer_agree(
         recorded.append(
             Recorded(
                 stream=f"account:{ACCOUNT}",
+                entity_id=ACCOUNT,
                 version=version,
                 shard=0,
                 seq=version,

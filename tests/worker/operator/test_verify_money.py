@@ -2,10 +2,13 @@
 
 import pytest
 
+from eventstore.postgres.migrations import connect
 from eventstore.shards import shard_of
 from tests.worker.operator.yard import SHARDS, Yard, grant
+from worker.findings import Findings
 from worker.operating import NotDone
 from worker.verify import verify
+from worker.verify_views import compare_views
 
 pytestmark = pytest.mark.slow
 
@@ -56,15 +59,23 @@ BROKEN: dict[str, tuple[str, str, list[str]]] = {
     "usage of a day": (
         "rm_usage_days",
         """
-        UPDATE rm_usage_days SET doc = jsonb_set(doc, '{cost}', '1') WHERE key =
-            (SELECT min(key) FROM rm_usage_days WHERE doc ? 'cost')
+        UPDATE rm_usage_days SET doc = jsonb_set(doc, '{earlier_sum}', '"[0,0,0,0,0,0,0,0,0,0,1,0]"')
+        WHERE key = (SELECT min(key) FROM rm_usage_days)
         """,
         ["read model: usage_days", "transactions charge", "the usage by day"],
     ),
-    "usage of a half hour": (
+    "usage of half an hour": (
         "rm_usage_days",
-        "UPDATE rm_usage_days SET doc = doc - 'slots'",
-        ["transactions charge", "the usage by half hour 0"],
+        """
+        UPDATE rm_usage_days SET doc = jsonb_set(doc, '{earlier}', '"[0,0,0,0,0,0,0,0,0,0,0,1,0]"')
+        WHERE key = (SELECT min(key) FROM rm_usage_days)
+        """,
+        ["transactions charge", "the usage by half hour"],
+    ),
+    "usage of the last half hour": (
+        "rm_usage_days",
+        "UPDATE rm_usage_days SET doc = doc - 'last' - 'earlier' - 'earlier_sum'",
+        ["transactions charge", "the usage by day 0", "the usage by half hour 0"],
     ),
     "usage by key and user": (
         "rm_usage_quarters",
@@ -73,8 +84,8 @@ BROKEN: dict[str, tuple[str, str, list[str]]] = {
     ),
     "usage of a quarter hour": (
         "rm_usage_quarters",
-        """UPDATE rm_usage_quarters SET doc = jsonb_set(doc, '{slots}', '"[]"')""",
-        ["read model: usage_quarters", "the usage by quarter hour 0"],
+        """UPDATE rm_usage_quarters SET doc = doc || '{"last": "", "earlier": "[0,0,0,0,0,0,0,0,0,0,0,7,0]"}'""",
+        ["read model: usage_quarters", "the usage by key and user 0", "the usage by quarter hour 14"],
     ),
     "what tokens cost": (
         "events",
@@ -113,3 +124,24 @@ async def test_each_row_that_breaks_the_sums_is_found(yard: Yard) -> None:
         await yard.rows(f"INSERT INTO {table} TABLE kept")
         await yard.rows("DROP TABLE kept")
     assert "no difference" in await verify(yard.settings, shard=HOME)
+
+
+async def test_usage_in_several_slots_adds_up(yard: Yard) -> None:
+    """As after hours of use: what the last slots have is moved to earlier ones, which must count the same."""
+    async with yard.working():
+        await yard.fill(accounts=1, operations=16)
+    for table in ("rm_usage_days", "rm_usage_quarters"):
+        await yard.rows(
+            f"""
+            UPDATE {table} SET doc = doc || jsonb_build_object(
+                'earlier', doc->>'last',
+                'earlier_sum', ((doc->>'last')::jsonb - 0)::text,
+                'last', '[95,0,0,0,0,0,0,0,0,0,0,0,0]'
+            )
+            """  # noqa: S608  # two names of our own
+        )
+    findings = Findings()
+    connection = await connect(yard.settings.database_url)
+    await compare_views(connection, HOME, findings, shown_max=10)
+    await connection.close()
+    assert findings.shown == []

@@ -26,6 +26,7 @@ async def test_a_notice_has_the_id_of_its_event() -> None:
     event = confirmed("1")
     recorded = Recorded(
         stream="account:user_1",
+        entity_id="user_1",
         version=3,
         shard=shard_of("account:user_1", SHARDS),
         seq=9,
