@@ -27,7 +27,8 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTS: dict[tuple[str, int], Upcast] = {}
 """(event tag, schema version) to the function that makes the next version's shape of it."""
 
-_encoder = msgspec.json.Encoder()
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Any plain value or struct as JSON."""
 _metadata_decoder = msgspec.json.Decoder(Metadata)
 
 
@@ -58,14 +59,9 @@ def _event_decoder() -> msgspec.json.Decoder[Event]:
     return msgspec.json.Decoder(Union[tuple(event_types().values())])
 
 
-def encode_json(value: Any) -> bytes:
-    """Any plain value or struct as JSON."""
-    return _encoder.encode(value)
-
-
 def encode_command(envelope: Envelope) -> bytes:
     """The record that goes to Kafka."""
-    return _encoder.encode(envelope)
+    return encode_json(envelope)
 
 
 def decode_command(record: bytes) -> Envelope:
@@ -133,7 +129,7 @@ def recorded(stored: StoredEvent) -> Recorded:
 
 def encode_state(at: Instant, state: Struct) -> bytes:
     """A snapshot: the state, and when the event happened that led to it."""
-    return _encoder.encode((at, state))
+    return encode_json((at, state))
 
 
 def decode_state(aggregate: Aggregate[Any], snapshot: bytes) -> tuple[Instant, Any]:

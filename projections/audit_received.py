@@ -10,8 +10,10 @@ HOLDERS = frozenset({"account", "user", "org"})
 
 
 def _key(recorded: Recorded) -> str | None:
-    category, _, subject = recorded.stream.partition(":")
-    return entry_id(recorded) if category in HOLDERS and subject != recorded.metadata.account else None
+    if recorded.entity_id == recorded.metadata.account:
+        return None
+    category, _, _ = recorded.stream.partition(":")
+    return entry_id(recorded) if category in HOLDERS else None
 
 
 PROJECTION = Projection(

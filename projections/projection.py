@@ -66,8 +66,10 @@ class Projection(Generic[D]):
         """An owner's documents of one shard are listed together (`DocumentReader.page`)."""
         self.listed_everywhere = listed_everywhere
         """An owner's documents lie in many shards, and are listed together (`DocumentReader.page_everywhere`)."""
-        self._encoder = msgspec.json.Encoder()
-        self._decoder = msgspec.json.Decoder(document)
+        self.encode: Callable[[D], bytes] = msgspec.json.Encoder().encode
+        """The document as JSON."""
+        self.decode: Callable[[bytes], D] = msgspec.json.Decoder(document).decode
+        """The document of its JSON."""
 
     def fold(self, document: D | None, recorded: Sequence[Recorded]) -> D | None:
         """The document after all these events of it, in their order. `CannotFold` names the event."""
@@ -82,14 +84,6 @@ class Projection(Generic[D]):
         """The error that names an event."""
         event = type(recorded.event).__name__
         return CannotFold(f"{self.collection} cannot fold {event}, version {recorded.version} of {recorded.stream}")
-
-    def encode(self, document: D) -> bytes:
-        """The document as JSON."""
-        return self._encoder.encode(document)
-
-    def decode(self, data: bytes) -> D:
-        """The document of its JSON."""
-        return self._decoder.decode(data)
 
 
 AnyProjection = Projection[Any]
