@@ -19,6 +19,8 @@ _PATH_VALUE = re.compile(r"[!-~]*", re.ASCII)
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(.+?)`|unknown field `(.+?)`")
 
+_UNQUOTED = re.compile(r"Expected `str( \| null)?`, got `(int|float)`")
+"""An amount, most of all: as a number it could have become a float on its way."""
 _JSON = b"application/json"
 SINGLE = {
     b"authorization": "Authorization",
@@ -173,4 +175,6 @@ def _invalid(error: msgspec.ValidationError, code: str) -> ApiError:
     if field is not None:
         name = field[1] or field[2]
         param = f"{param}.{name}" if param else name
+    if _UNQUOTED.fullmatch(message):
+        message += "; write it in quotes"
     return ApiError(code, f"{message}.", param=param[:128] or None)

@@ -12,6 +12,7 @@ from msgspec import Struct
 T = TypeVar("T", bound=Struct)
 
 _HEADER = re.compile(r"\[\[?([^\[\]]+)\]\]?")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _NAME = re.compile(r""" "([^"]*)" | '([^']*)' | ([A-Za-z0-9_-]+) """, re.VERBOSE)
 
 
@@ -25,12 +26,14 @@ class TomlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._text = path.read_text(encoding="utf-8")
+            self._text = path.read_text(encoding="utf-8-sig")
             self._content = tomllib.loads(self._text)
         except (OSError, UnicodeDecodeError) as error:
             raise BadFile(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
         except tomllib.TOMLDecodeError as error:
             raise BadFile(f"{path}: {error}") from error
+        except RecursionError as error:
+            raise BadFile(f"{path}: too many brackets within brackets") from error
 
     def tables(self, kind: str, shape: type[T], *, beside: tuple[str, ...] = ()) -> dict[str, T]:
         """All tables `[kind.name]` by name, in the file's order. There must be one.
@@ -65,6 +68,10 @@ class TomlFile:
         except msgspec.ValidationError as error:
             expected, _, where = str(error).partition(" - at `$")
             inner = tuple(part for part in re.sub(r"\[[^\]]*\]", "", where.rstrip("`")).split(".") if part)
+            unknown = _UNKNOWN.fullmatch(expected)
+            if unknown is not None:
+                known = "" if inner else f"; there are {', '.join(sorted(shape.__struct_fields__))}"
+                raise self.wrong((*keys, *inner, unknown[1]), f"unknown{known}") from error
             quoted = expected.startswith(("Expected `str`, got `int`", "Expected `str`, got `float`"))
             raise self.wrong((*keys, *inner), f"{expected}; write it in quotes" if quoted else expected) from error
 
@@ -74,21 +81,29 @@ class TomlFile:
         for depth in range(len(keys), 0, -1):
             if keys[:depth] in headers:
                 at = headers[keys[:depth]]
-                return (self._line_behind(at, keys[depth]) if depth < len(keys) else None) or at
-        inner = [number for names, number in headers.items() if names[:1] == keys]
-        return min(inner, default=None)
+                return (self._line_behind(at, keys[depth:]) if depth < len(keys) else None) or at
+        inner = [number for names, number in headers.items() if names[: len(keys)] == keys]
+        return min(inner, default=None) or self._line_behind(0, keys)
 
-    def _line_behind(self, header: int, key: str) -> int | None:
+    def _line_behind(self, header: int, keys: tuple[str, ...]) -> int | None:
+        """Of the key in the table below that header; its name may be written with dots, or the rest in braces."""
+        found: dict[int, int] = {}
         for number, line in enumerate(self._text.splitlines()[header:], header + 1):
             text = line.strip()
             if text.startswith("["):
-                return None
-            if text.partition("=")[0].strip() in (key, f'"{key}"', f"'{key}'"):
-                return number
-        return None
+                break
+            name, equals, _ = text.partition("=")
+            names = _split(name) if equals else ()
+            if names and (names == keys[: len(names)] or names[: len(keys)] == keys):
+                found.setdefault(min(len(names), len(keys)), number)
+        return found[max(found)] if found else None
 
 
 def _names(line: str) -> tuple[str, ...]:
     """The names in a table's header, bare or in quotes; none for any other line."""
     header = _HEADER.fullmatch(line.partition("#")[0].strip())
-    return tuple("".join(names) for names in _NAME.findall(header[1])) if header else ()
+    return _split(header[1]) if header else ()
+
+
+def _split(dotted: str) -> tuple[str, ...]:
+    return tuple("".join(names) for names in _NAME.findall(dotted))

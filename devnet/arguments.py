@@ -1,6 +1,7 @@
 """What devnet and stack are told on the command line, where it is the same for both."""
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,11 @@ def common_parser(prog: str, description: str | None, epilog: str) -> argparse.A
         f"({', '.join(f'{each.subject}:{each.role}' for each in ISSUED)} if none is named)",
     )
     parser.add_argument(
-        "--plans", type=_plans, metavar="FILE", help="plans other than the shipped ones, as FORMSTATE_PLANS_FILE"
+        "--plans",
+        type=_plans,
+        metavar="FILE",
+        default=os.environ.get("FORMSTATE_PLANS_FILE") or None,
+        help="plans other than the shipped ones (default: FORMSTATE_PLANS_FILE, if it is set)",
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     _add_models(parser.add_argument_group("models"))

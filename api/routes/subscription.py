@@ -182,7 +182,7 @@ def _command(call: Call[SubscriptionNews, None]) -> ConfirmSubscription:
         seats=body.seats,
         renews_by_itself=services.billing.name == "none",
     )
-    check(command)
+    check(command, services.clock())
     return command
 
 

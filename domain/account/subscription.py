@@ -133,7 +133,7 @@ def decide(
 
     `Invalid` on a period or a number of seats that is none.
     """
-    check(command)
+    check(command, at)
     known = account.subscription
     if (command.occurred_at, command.reference) <= (known.occurred_at, known.reference):
         return []
@@ -170,13 +170,17 @@ def decide(
     ]
 
 
-def check(command: ConfirmSubscription) -> None:
-    """`Invalid` on what can never be right. Whoever sends the command asks first: a refusal would be final."""
+def check(command: ConfirmSubscription, at: Instant | None = None) -> None:
+    """`Invalid` on what can never be right. Whoever sends the command asks first: a refusal would be final.
+
+    `at` is when a period starts that says no start of its own.
+    """
     start, end, seats = command.period_start, command.period_end, command.seats
     for name, moment in (("period_start", start), ("period_end", end)):
         if moment is not None and not 0 <= moment <= LATEST:
             raise Invalid("invalid_subscription", f"{name} must lie between 1970 and 2200.", param=name)
-    if start is not None and end is not None and not start < end <= start + PERIOD_MAX:
+    too_long = end is not None and start is None and at is not None and end > at + PERIOD_MAX
+    if too_long or (start is not None and end is not None and not start < end <= start + PERIOD_MAX):
         message = "period_start must lie before period_end, by three years at most."
         raise Invalid("invalid_subscription", message, param="period_end")
     most = SEATS_MAX if command.terms.seats is None else command.terms.seats
@@ -200,8 +204,8 @@ def _period(known: Subscription, command: ConfirmSubscription, at: Instant) -> t
     start, end = command.period_start, command.period_end
     if command.renews_by_itself is None:
         return start, end
-    if command.status in ("past_due", "canceled"):
-        return (start, end) if (start, end) != (None, None) else (known.period_start, known.period_end)
+    if command.status in ("past_due", "canceled") and start is None and end in (None, known.period_end):
+        start, end = known.period_start, known.period_end
     if start is None:
         start = at if end is None or at < end else subscription_period.begin_of(end)
     if end is None:

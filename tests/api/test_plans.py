@@ -85,7 +85,7 @@ def test_no_price_is_no_zero(tmp_path: Path) -> None:
             'audio_input = "1"\naudio_output = "1"',
             "models.m.input: missing; input, cached_input and output go together",
         ),
-        ("colour = 1", "given.toml:2: models.m: Object contains unknown field `colour`"),
+        ("colour = 1", "given.toml:6: models.m.colour: unknown; there are api_key_env,"),
         ("max_output = 1001", "given.toml:6: models.m.max_output: expected at most the context"),
         ("timeout_s = 0", "given.toml:6: models.m.timeout_s: Expected"),
         ("timeout_s = 86_300", "given.toml:6: models.m.timeout_s: expected at most 86280 seconds"),
@@ -111,7 +111,7 @@ def test_wrong_models(tmp_path: Path, more: str, told: str) -> None:
         ('price = "20"', "price = 20", "plans.pro.price: Expected `str`, got `int`; write it in quotes"),
         ('price = "20"', 'price = "twenty"', "plans.pro.price: expected dollars"),
         ("api_keys = 100", "api_keys = -1", "plans.pro.api_keys: expected a whole number"),
-        ("api_keys = 100", 'api_keys = "many"', "plans.pro.api_keys: "),
+        ("api_keys = 100", 'api_keys = "many"', "plans.pro.api_keys: expected a whole number"),
         ("api_keys = 100", "", "plans.pro: Object missing required field `api_keys`"),
         (
             "api_keys = 100",
@@ -220,7 +220,7 @@ def test_plans_with_features_and_top_ups_of_their_own(tmp_path: Path) -> None:
         (
             "{ per_day = 0",
             "{ per_week = 1",
-            "given.toml:21: plans.free.feature_limits.searches: Object con",
+            "given.toml:21: plans.free.feature_limits.searches.per_week: unknown; there are per_day, per_month",
         ),
         ("{ per_day = 0", "{ per_day = 0.5", "given.toml:21: plans.free.feature_limits."),
         (
@@ -246,6 +246,32 @@ def test_wrong_features_and_top_ups(tmp_path: Path, old: str, new: str, told: st
     with pytest.raises(BadFile) as wrong:
         load_plans(written(tmp_path, MORE.replace(old, new)))
     assert told in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[plans.pro]\n# red\ncolour = 1\n", ":3: plans.pro.colour: unknown; there are agent_slots, api_keys,"),
+        ('[plans.pro]\n\n"colour" = 1\n', ":3: plans.pro.colour: unknown;"),
+        ("# plans\nplans = 3\n", ":2: plans: expected tables"),
+        ("other = 3\n", ":1: other: unknown;"),
+        ("\n[plans]\nfree.title = 'Free'\nfree.price = 0\n", ":4: plans.free.price: Expected `str`, got `int`"),
+        ("[plans]\n\nfree = { price = 0 }\n", ":3: plans.free.price: Expected `str`, got `int`"),
+        ("[plans.pro.colour]\nred = 1\n", ":1: plans.pro.colour: unknown;"),
+        ("[plans.pro]\nprice = \n", "(at line 2, column 9)"),
+        ("x = " + "[" * 5_000, "too many brackets"),
+    ],
+)
+def test_the_line_that_is_wrong(tmp_path: Path, text: str, told: str) -> None:
+    """However the table is written: the line of the key that is wrong, not of the table around it."""
+    with pytest.raises(BadFile) as wrong:
+        load_plans(written(tmp_path, text))
+    assert told in str(wrong.value)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    """As some editors put before a file."""
+    assert "free" in load_plans(written(tmp_path, "\N{ZERO WIDTH NO-BREAK SPACE}" + PLANS.read_text(encoding="utf-8")))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

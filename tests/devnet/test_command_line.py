@@ -19,6 +19,7 @@ import aiohttp
 import jwt
 import pytest
 
+from devnet.__main__ import parser
 from devnet.arguments import Common
 from devnet.one_process import Devnet, WorkerEnded, devnet_settings
 from devnet.provider import ProviderOptions, running
@@ -224,3 +225,17 @@ async def test_it_ends_when_its_worker_does() -> None:
         with pytest.raises(WorkerEnded, match="was cancelled"):
             async with asyncio.timeout(5):
                 await devnet.until(asyncio.Event())
+
+
+def test_the_plan_file_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`FORMSTATE_PLANS_FILE` counts as in production: its mistakes refuse the start."""
+    file = tmp_path / "plans.toml"
+    file.write_text("[plans.free]\nprice = 0\n", encoding="utf-8")
+    monkeypatch.setenv("FORMSTATE_PLANS_FILE", str(file))
+    with pytest.raises(SystemExit):
+        parser().parse_args([])
+    assert f"{file}:2: plans.free.price" in capsys.readouterr().err
+    monkeypatch.delenv("FORMSTATE_PLANS_FILE")
+    assert parser().parse_args([]).plans is None

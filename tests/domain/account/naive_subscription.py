@@ -57,13 +57,15 @@ class NaiveSubscription(Struct, kw_only=True):
             self.grace_until = None
         self.plan, self.status, self.renews = told.plan, told.status, told.renews_by_itself
         self.credits, self.grace_days = told.terms.monthly_credits, told.terms.grace_days
-        if told.status in ("active", "trialing"):
+        paid = told.status in ("active", "trialing")
+        if paid or self.start is None:
             self.start, self.end = told.period_start, told.period_end
             if self.start is None:
                 self.start = self.at
                 self.end = a_month_after(self.at, (EPOCH + timedelta(microseconds=self.at)).day)
             self.anchor = self._anchor()
-            self._grant()
+            if paid:
+                self._grant()
         elif told.period_start is not None:
             self.start, self.end = told.period_start, told.period_end
             self.anchor = self._anchor()

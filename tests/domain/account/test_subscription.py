@@ -57,6 +57,22 @@ def test_every_order_ends_in_the_same_state(told: list[tuple[int, str]]) -> None
     assert (ends[0].occurred_at - T0, ends[0].reference) == max(told)
 
 
+MONTH = 31 * DAY  # from the 15th of January
+
+
+@pytest.mark.parametrize("status", ["trialing", "active", "past_due", "canceled"])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(("start", "end"), [(None, None), (T0, None), (None, T0 + MONTH), (T0, T0 + MONTH)])
+def test_there_is_always_a_whole_period(status: str, known: bool, start: int | None, end: int | None) -> None:
+    """Whatever of it is left out, and whether it is paid: it starts with the news and lasts a month."""
+    scenario = account()
+    if known:
+        scenario.when(news("before", T0 - 2, period_start=T0, period_end=T0 + MONTH))
+    told = news("told", T0 - 1, status=status, period_start=start, period_end=end, renews_by_itself=False)
+    confirmed = of_type(scenario.when(told), SubscriptionConfirmed)[0]
+    assert (confirmed.period_start, confirmed.period_end) == (T0, T0 + MONTH)
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
@@ -64,6 +80,7 @@ def test_every_order_ends_in_the_same_state(told: list[tuple[int, str]]) -> None
         ({"period_start": T0, "period_end": T0 + 4 * 366 * DAY}, "period_end"),
         ({"period_start": -1}, "period_start"),
         ({"period_end": 2**53}, "period_end"),
+        ({"period_end": T0 + 4 * 366 * DAY}, "period_end"),
         ({"terms": terms(10**15, per_seat=True), "seats": 2}, "seats"),
         ({"seats": 0}, "seats"),
         ({"seats": 4}, "seats"),
