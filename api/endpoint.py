@@ -207,12 +207,16 @@ class Endpoint:
                 caller.account_id, caller.subscription, services.billing, services.settings.billing.pricing_url
             )
             explain(error, caller.subscription, services.plans, services.clock(), seller)
-        await exchange.sender.error(error, exchange.request_id)
         if caller is None and error.about is not None:
             caller = structs.replace(error.about, address=exchange.address, user_agent=_agent(exchange.headers))
         if caller is not None and services is not None:
+            name = f"{self.route.method} {self.route.path}"
             services.rate_limits.refused(caller, error.code)
-            services.refused_requests.note(caller, error, f"{self.route.method} {self.route.path}")
+            if self.route.claim:
+                await services.refused_requests.record(caller, error, name)
+            else:
+                services.refused_requests.note(caller, error, name)
+        await exchange.sender.error(error, exchange.request_id)
 
 
 def _agent(headers: Mapping[bytes, bytes]) -> str:

@@ -1,7 +1,8 @@
 """Requests that the API itself refused to somebody it knows: counted, and put on the account's record each minute.
 
 401 of a key that is known, 402, 403 and 429, unless a worker decided so, which is on record by command. Best effort: a
-process that is killed loses what it has counted since the last minute. Who is unknown is in the metrics alone.
+process that is killed loses what it has counted since the last minute. Refused claims about money do not wait for the
+minute's end: each is on record before it is answered. Who is unknown is in the metrics alone.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ STOP_S = 5.0
 COUNTS_MAX = 10_000
 """Principals and codes that are counted at a time; those beyond it are counted in a metric alone."""
 KINDS = frozenset({"unauthenticated", "payment_required", "forbidden", "too_many"})
+CLAIMS = frozenset({"payment_required", "forbidden"})
 SYSTEM = Actor(kind="system", id="api")
 
 declare(
@@ -83,7 +85,7 @@ class RefusedRequests:
 
     def note(self, caller: Caller, error: ApiError, route: str) -> None:
         """Counts a refusal, if it is one that belongs into a trail."""
-        if error.kind not in KINDS or error.decided or not caller.account_id:
+        if not _belongs(caller, error, KINDS):
             return
         key = (caller.account_id, caller.user_id, caller.key_id, error.code)
         found = self._counts.get(key)
@@ -97,6 +99,19 @@ class RefusedRequests:
             found = self._counts[key] = _Count(caller=caller, route=route)
         found.caller, found.route = caller, route
         found.count += 1
+
+    async def record(self, caller: Caller, error: ApiError, route: str) -> None:
+        """Puts one refusal on record at once; while the log does not take it, it is counted as others are.
+
+        What is refused for its rate alone is counted in any case, so that nobody can fill the log with it.
+        """
+        if _belongs(caller, error, CLAIMS):
+            now = self._clock()
+            with suppress(StoreError, OSError):
+                entry = await self._entry(error.code, _Count(caller=caller, route=route, count=1))
+                if await self._send(caller.account_id, now - now % MINUTE, [entry]):
+                    return
+        self.note(caller, error, route)
 
     async def flush(self) -> None:
         """Puts everything that was counted on record. What cannot be sent is lost, and said so in the log."""
@@ -118,7 +133,7 @@ class RefusedRequests:
             origin = await seal_origin(self._sealer, f"user:{caller.user_id}", caller.address, caller.user_agent)
         return RefusalCount(actor=caller.actor(origin), code=code, route=each.route, count=each.count)
 
-    async def _send(self, account: str, minute: Instant, entries: list[RefusalCount]) -> None:
+    async def _send(self, account: str, minute: Instant, entries: list[RefusalCount]) -> bool:
         stream = f"audit:{account}"
         header = Header(
             id=uuid7(), attempt=random_hex(), stream=stream, account=account, actor=SYSTEM, issued_at=self._clock()
@@ -128,6 +143,8 @@ class RefusedRequests:
             await self._commands.send(Envelope(header=header, body=command))
         except (ApiError, BusError, OSError) as error:
             _log.warning("refusals_lost", account_id=account, reason=str(error) or type(error).__name__)
+            return False
+        return True
 
     async def _run(self) -> None:
         while True:
@@ -136,3 +153,7 @@ class RefusedRequests:
                 await self.flush()
             except Exception:  # noqa: BLE001  # a bug of ours; the next minute tries again
                 _log.exception("refusals_not_recorded")
+
+
+def _belongs(caller: Caller, error: ApiError, kinds: frozenset[str]) -> bool:
+    return error.kind in kinds and not error.decided and bool(caller.account_id)

@@ -114,6 +114,8 @@ class Route(Struct, frozen=True, kw_only=True):
     address's limit like all others."""
     paying: bool = False
     """Counts by the client's address: who has used up the plan's requests may still buy more."""
+    claim: bool = False
+    """What it refuses is a claim about money: it is in the audit trail before it is answered."""
     hidden: bool = False
     """Left out of `/openapi.json`: aliases and pages."""
     body_bytes_max: int = BODY_BYTES_MAX

@@ -197,6 +197,7 @@ ROUTES = (
         ),
         tag="billing",
         paying=True,
+        claim=True,
         access=needs("billing:pay", while_suspended=True),
         body=PaidCheckout,
         answers={200: CheckoutProcessed},

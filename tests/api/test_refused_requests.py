@@ -94,6 +94,28 @@ async def test_only_refusals_of_somebody_are_counted() -> None:
     assert outbox.sent == []
 
 
+async def test_a_claim_is_on_record_at_once() -> None:
+    """By itself, and not again with the minute's counts; refused for its rate it is only counted."""
+    counted, outbox = counting()
+    await counted.record(caller(), ApiError("amount_mismatch"), "POST /x")
+    assert outbox.refusals() == [("a", "u", "amount_mismatch", 1)]
+    await counted.record(caller(), ApiError("rate_limited"), "POST /x")
+    await counted.record(caller(), ApiError("invalid_json"), "POST /x")
+    assert len(outbox.sent) == 1
+    await counted.flush()
+    assert outbox.refusals()[1:] == [("a", "u", "rate_limited", 1)]
+
+
+async def test_a_claim_waits_while_the_log_is_away() -> None:
+    """Then it is counted, and goes on record with the next minute's."""
+    counted, outbox = counting()
+    outbox.away = True
+    await counted.record(caller(), ApiError("amount_mismatch"), "POST /x")
+    outbox.away = False
+    await counted.flush()
+    assert outbox.refusals() == [("a", "u", "amount_mismatch", 1)]
+
+
 async def test_counts_are_bounded() -> None:
     """Beyond the bound a metric counts, and what is counted already goes on; a command is never larger than allowed."""
     counted, outbox = counting()
