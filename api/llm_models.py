@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from api.gateway.extras import STANDARD_TIER, STANDARD_TIERS, folded
 from api.toml_file import BadFile, TomlFile
 from domain.account.usage import Price
 from domain.errors import Invalid
@@ -24,6 +26,13 @@ TIMEOUT_S_MAX = 86_400 - 120
 """A hold outlives its call by a minute and may last a day; the other minute is for clocks that differ."""
 PRICES = ("input", "cached_input", "output")
 AUDIO_PRICES = ("audio_input", "audio_output")
+MORE_PRICES = ("cache_write", "request")
+"""What may be left out, each for itself."""
+ALL_PRICES = PRICES + AUDIO_PRICES + MORE_PRICES
+TIERS_MAX = 10
+NAMES_MAX = 100
+Names: TypeAlias = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=NAMES_MAX)]
+_TIER = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 
 
 class _DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +45,18 @@ class _DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout_s: Seconds | None = None
     connect_timeout_s: Seconds | None = None
     first_byte_timeout_s: Seconds | None = None
+
+
+class _TierTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The prices of a tier of service as they are written."""
+
+    input: str | None = None
+    cached_input: str | None = None
+    output: str | None = None
+    audio_input: str | None = None
+    audio_output: str | None = None
+    cache_write: str | None = None
+    request: str | None = None
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +74,12 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: str | None = None
     audio_input: str | None = None
     audio_output: str | None = None
+    cache_write: str | None = None
+    request: str | None = None
+    web_search: str | None = None
+    tiers: Annotated[Mapping[str, _TierTable], Meta(max_length=TIERS_MAX)] = {}  # msgspec copies the defaults
+    allow: Names = ()
+    refuse: Names = ()
     free: bool = False
     timeout_s: Seconds = 600.0
     connect_timeout_s: Seconds = 5.0
@@ -73,6 +100,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     timeout_s: float
     connect_timeout_s: float
     first_byte_timeout_s: float
+    standard_tier: str | None = None
+    """What is asked for where the client asks for no tier of service; `None`: nothing, as the model has one only."""
 
     def __repr__(self) -> str:
         return f"Deployment({self.base_url!r}, {self.upstream_model!r})"
@@ -95,6 +124,14 @@ class LlmModel(Struct, frozen=True, kw_only=True):
     """The first, and its fallbacks in the order in which they are tried."""
     timeout_s: float
     """The longest that any deployment may take for a whole answer."""
+    web_search: MicroCredits | None = None
+    """For a request that asks for web search, beside its tokens; `None`: it is refused."""
+    tiers: Mapping[str, Price] = {}  # msgspec copies the default
+    """By the name of a tier of service that may be asked for, what it costs."""
+    allow: frozenset[str] = frozenset()
+    """Parameters that are charged extra and pass all the same, their names `folded`."""
+    refuse: frozenset[str] = frozenset()
+    """Parameters that do not pass, besides those that never do."""
     built_in: bool = False
     requires: str | None = None
     """The feature that a plan must have for it; `None`: every plan has it."""
@@ -157,8 +194,9 @@ class _Reader:
         )
         max_output = table.context if table.max_output is None else table.max_output
         if max_output > table.context:
-            raise self._wrong("max_output", "expected at most the context")
+            raise self._wrong("max_output", expected="expected at most the context")
         status, price = self._price()
+        web_search = None if table.web_search is None else self._amount(table.web_search, "web_search")
         deployments = tuple(self._deployment(each) for each in (first, *table.fallbacks))
         return LlmModel(
             id=self._name,
@@ -169,22 +207,26 @@ class _Reader:
             max_output=max_output,
             deployments=deployments,
             timeout_s=max(each.timeout_s for each in deployments),
+            web_search=web_search,
+            tiers=self._tiers(price),
+            allow=frozenset(map(folded, table.allow)),
+            refuse=frozenset(map(folded, table.refuse)),
             built_in=table.built_in,
             requires=table.requires,
         )
 
     def _deployment(self, written: _DeploymentTable) -> Deployment:
         if not is_base_url(written.base_url):
-            raise self._wrong("base_url", 'expected a URL such as "https://api.example.com/v1"')
+            raise self._wrong("base_url", expected='expected a URL such as "https://api.example.com/v1"')
         api_key: str | None = None
         if written.api_key_env is not None:
             api_key = self._environ.get(written.api_key_env)
             if not api_key:
-                raise self._wrong("api_key_env", f"the environment variable {written.api_key_env} is not set")
+                raise self._wrong("api_key_env", expected=f"the environment variable {written.api_key_env} is not set")
         table = self._table
         timeout_s = written.timeout_s or table.timeout_s
         if timeout_s > TIMEOUT_S_MAX:
-            raise self._wrong("timeout_s", f"expected at most {TIMEOUT_S_MAX} seconds")
+            raise self._wrong("timeout_s", expected=f"expected at most {TIMEOUT_S_MAX} seconds")
         return Deployment(
             provider=written.provider,
             base_url=written.base_url.rstrip("/"),
@@ -193,36 +235,61 @@ class _Reader:
             timeout_s=timeout_s,
             connect_timeout_s=written.connect_timeout_s or table.connect_timeout_s,
             first_byte_timeout_s=written.first_byte_timeout_s or table.first_byte_timeout_s,
+            standard_tier=STANDARD_TIER if table.tiers else None,
         )
 
     def _price(self) -> tuple[PriceStatus, Price | None]:
-        names = PRICES + AUDIO_PRICES
-        given = {name: value for name in names if (value := getattr(self._table, name)) is not None}
-        if self._table.free:
-            if given:
-                raise self._wrong("free", "expected either free = true or prices, not both")
+        table = self._table
+        given = _given(table)
+        if table.free:
+            if given or table.tiers or table.web_search is not None:
+                raise self._wrong("free", expected="expected either free = true or prices, not both")
             return "free", _priced(dict.fromkeys(PRICES, 0))
         if not given:
+            if table.tiers or table.web_search is not None:
+                raise self._wrong("input", expected="missing; tiers and web_search go with the prices of tokens")
             return "unpriced", None
+        return "priced", _priced(self._amounts(given))
+
+    def _tiers(self, standard: Price | None) -> Mapping[str, Price]:
+        tiers = {}
+        for name, table in self._table.tiers.items():
+            if name in STANDARD_TIERS:
+                expected = f"{name} is the standard tier, whose prices are the model's own"
+                raise self._wrong("tiers", name, expected=expected)
+            if _TIER.fullmatch(name) is None:
+                raise self._wrong(
+                    "tiers", name, expected="expected a name of at most 64 small letters, digits, _ and -"
+                )
+            tiers[name] = _priced(self._amounts(_given(table), "tiers", name), tier=name, standard=standard)
+        return tiers
+
+    def _amounts(self, given: Mapping[str, str], *place: str) -> dict[str, MicroCredits]:
         for name in PRICES:
             if name not in given:
-                raise self._wrong(name, 'missing; input, cached_input and output go together, such as input = "1.25"')
+                expected = 'missing; input, cached_input and output go together, such as input = "1.25"'
+                raise self._wrong(*place, name, expected=expected)
         for one, other in (AUDIO_PRICES, AUDIO_PRICES[::-1]):
             if one in given and other not in given:
-                raise self._wrong(other, "missing; audio_input and audio_output go together")
-        return "priced", _priced({name: self._amount(name, text) for name, text in given.items()})
+                raise self._wrong(*place, other, expected="missing; audio_input and audio_output go together")
+        return {name: self._amount(text, *place, name) for name, text in given.items()}
 
-    def _amount(self, name: str, text: str) -> MicroCredits:
+    def _amount(self, text: str, *place: str) -> MicroCredits:
         try:
-            return parse_credits(text, name=name)
+            return parse_credits(text, name=place[-1])
         except Invalid as error:
-            raise self._wrong(name, error.message) from error
+            raise self._wrong(*place, expected=error.message) from error
 
-    def _wrong(self, key: str, expected: str) -> BadFile:
-        return self._file.wrong(("models", self._name, key), expected)
+    def _wrong(self, *place: str, expected: str) -> BadFile:
+        return self._file.wrong(("models", self._name, *place), expected)
 
 
-def _priced(amounts: Mapping[str, MicroCredits]) -> Price:
-    entry = " ".join(f"{name}={amounts[name]}" for name in PRICES + AUDIO_PRICES if name in amounts)
-    version = hashlib.sha256(entry.encode()).hexdigest()[:12]
-    return Price(**amounts, version=version)
+def _given(table: _Table | _TierTable) -> dict[str, str]:
+    """The prices that are written in a table."""
+    return {name: text for name in ALL_PRICES if (text := getattr(table, name)) is not None}
+
+
+def _priced(amounts: Mapping[str, MicroCredits], tier: str | None = None, standard: Price | None = None) -> Price:
+    entry = " ".join(f"{name}={amounts[name]}" for name in ALL_PRICES if name in amounts)
+    version = hashlib.sha256((entry if tier is None else f"{entry} tier={tier}").encode()).hexdigest()[:12]
+    return Price(**amounts, version=version, tier=tier, standard=standard)

@@ -10,7 +10,7 @@ from domain.account.credits import CreditsGranted
 from domain.account.hold_corrections import HoldCorrected
 from domain.account.holds import HoldClosed, HoldPlaced
 from domain.account.ledger import Burn
-from domain.account.usage import TOKENS_PER_PRICE, Price, Usage, audio_prices
+from domain.account.usage import TOKENS_PER_PRICE, Price, Usage, audio_prices, cache_write_price, price_served
 from domain.money import MICRO, MicroCredits, format_credits, maybe_credits
 from domain.recorded import Recorded
 from eventstore import codec
@@ -47,17 +47,21 @@ class EventShown(Struct, frozen=True, kw_only=True):
 
 
 class PricesShown(Struct, frozen=True, kw_only=True):
-    """Credits for a million tokens, as the hold recorded them. Cache writes cost as input, reasoning as output.
+    """Credits for a million tokens, as the hold recorded them, and for the call itself. Reasoning costs as output.
 
-    Audio without a price costs as text.
+    Audio without a price costs as text, and what is written into a cache as input. `tier` is the tier of service in
+    which it was served, or while that is not known asked for; null is the standard one.
     """
 
     version: str
+    tier: str | None
     input: str
     cached_input: str
     output: str
     audio_input: str | None
     audio_output: str | None
+    cache_write: str | None
+    request: str
 
 
 class TokensCharged(Struct, frozen=True, kw_only=True):
@@ -70,10 +74,14 @@ class TokensCharged(Struct, frozen=True, kw_only=True):
 
 
 class ChargeShown(Struct, frozen=True, kw_only=True):
-    """`cost` is the sum of all kinds, rounded up once; `charged` of it was paid, `owed` became debt."""
+    """`cost` is the sum of all kinds and of the call itself, rounded up once.
+
+    `charged` of it was paid, `owed` became debt.
+    """
 
     usage: TokensUsed
     tokens: list[TokensCharged]
+    request: str
     exact: Exact
     cost: str
     charged: str
@@ -163,6 +171,7 @@ def event_shown(recorded: Recorded) -> EventShown:
 
 def hold_explained(placed: HoldPlaced, closed: HoldClosed | None) -> HoldExplained:
     """The hold from its own events."""
+    price = placed.price if closed is None else price_served(placed.price, standard=closed.standard)
     return HoldExplained(
         id=placed.hold_id,
         model=placed.model,
@@ -176,25 +185,33 @@ def hold_explained(placed: HoldPlaced, closed: HoldClosed | None) -> HoldExplain
         request_id=None if closed is None else closed.request_id,
         latency_ms=None if closed is None else closed.latency_ms,
         prices=PricesShown(
-            version=placed.price.version,
-            input=format_credits(placed.price.input),
-            cached_input=format_credits(placed.price.cached_input),
-            output=format_credits(placed.price.output),
-            audio_input=maybe_credits(placed.price.audio_input),
-            audio_output=maybe_credits(placed.price.audio_output),
+            version=price.version,
+            tier=price.tier,
+            input=format_credits(price.input),
+            cached_input=format_credits(price.cached_input),
+            output=format_credits(price.output),
+            audio_input=maybe_credits(price.audio_input),
+            audio_output=maybe_credits(price.audio_output),
+            cache_write=maybe_credits(price.cache_write),
+            request=format_credits(price.request),
         ),
     )
 
 
 def charge_shown(closed: HoldClosed, price: Price) -> ChargeShown:
     """The charge, kind by kind, at the hold's price."""
+    price = price_served(price, standard=closed.standard)
     tokens = charged_tokens(closed.usage, price)
+    request = 0 if closed.usage.source == "none" else price.request
     usage = tokens_used(closed.usage)
     assert usage is not None
     return ChargeShown(
         usage=usage,
         tokens=tokens,
-        exact=format_exact(sum(count * each for _, count, each in _kinds(closed.usage, price))),
+        request=format_credits(request),
+        exact=format_exact(
+            sum(count * each for _, count, each in _kinds(closed.usage, price)) + request * TOKENS_PER_PRICE
+        ),
         cost=format_credits(closed.cost),
         charged=format_credits(closed.charged),
         owed=format_credits(closed.owed),
@@ -212,7 +229,7 @@ def correction_shown(event: HoldCorrected, price: Price) -> CorrectionShown:
         owed=format_credits(event.owed),
         repaid=format_credits(event.repaid),
         usage=usage,
-        tokens=charged_tokens(event.usage, price),
+        tokens=charged_tokens(event.usage, price_served(price, standard=event.standard)),
     )
 
 
@@ -256,7 +273,7 @@ def _kinds(usage: Usage, price: Price) -> tuple[tuple[TokenKind, int, MicroCredi
     return (
         ("input", usage.input, price.input),
         ("cached", usage.cached, price.cached_input),
-        ("cache_write", usage.cache_write, price.input),
+        ("cache_write", usage.cache_write, cache_write_price(price)),
         ("output", usage.output, price.output),
         ("reasoning", usage.reasoning, price.output),
         ("audio_input", usage.audio_input, heard),

@@ -7,7 +7,7 @@ from domain.account.claw_backs import CreditsGivenBack, CreditsTakenBack
 from domain.account.credits import CreditsGranted, DebtRepaid, GrantExpired
 from domain.account.hold_corrections import HoldCorrected
 from domain.account.holds import HoldClosed, HoldPlaced
-from domain.account.usage import cost
+from domain.account.usage import Price, cost, price_served
 from domain.message import Event
 from domain.money import MicroCredits
 from domain.recorded import Recorded
@@ -53,9 +53,9 @@ class AccountLedger:
             case _:
                 pass
         if isinstance(event, HoldClosed) and (hold := credits.holds.get(event.hold_id)) is not None:
-            self._check_cost(recorded, cost(event.usage, hold.price), event.cost, event.charged + event.owed)
+            self._check_cost(recorded, _reckoned(event, hold.price), event.cost, event.charged + event.owed)
         elif isinstance(event, HoldCorrected) and (closed := credits.ended(event.hold_id)) is not None:
-            now = cost(event.usage, closed.hold.price)
+            now = _reckoned(event, closed.hold.price)
             more = event.charged + event.owed if event.difference > 0 else event.difference
             self._check_cost(recorded, now, closed.cost + event.difference, closed.cost + more)
 
@@ -94,6 +94,11 @@ class AccountLedger:
 
     def _wrong(self, recorded: Recorded, what: str) -> None:
         self._findings.add("money", f"{self._stream} version {recorded.version}", what)
+
+
+def _reckoned(event: HoldClosed | HoldCorrected, price: Price) -> MicroCredits:
+    """What the tokens cost at the hold's price, in the tier in which they were served."""
+    return cost(event.usage, price_served(price, standard=event.standard))
 
 
 def movement(event: Event) -> tuple[int, int]:

@@ -53,6 +53,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     choices: list[StreamChoice] | None = None
     usage: Raw = ABSENT
     error: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 class _Object(Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class LooseChunk(Struct, frozen=True, kw_only=True):
     choices: Any = None
     usage: Raw = ABSENT
     error: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode

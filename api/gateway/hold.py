@@ -5,16 +5,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import convert
+from msgspec import Raw, convert
 
 from api.command_log.bus import Ack, BusUnavailable, BusUncertain
 from api.command_log.commands import data_of, follow_up
 from api.errors import ApiError, declare
+from api.gateway.extras import served_as_standard
 from api.gateway.metering import Metering
 from api.gateway.settlement import Placed, Settlement
 from domain.account.holds import PlaceHold, ReleaseHold, ReportProgress, SettleHold
 from domain.account.quota_windows import Counted
-from domain.account.usage import Price, Usage, cost
+from domain.account.usage import Price, Usage, cost, price_served
 from domain.envelope import Envelope
 from domain.message import Command
 from eventstore.records import Outcome
@@ -60,6 +61,7 @@ class Hold:
         self._usage: Callable[[], Usage | None] | None = None
         self._next_report = 0.0
         self._reported: Usage | None = None
+        self._standard = False
         self.ended = False
         """A settle or a release is on its way, or needless."""
 
@@ -70,8 +72,8 @@ class Hold:
 
     @property
     def price(self) -> Price:
-        """What it is settled at."""
-        return self._command.price
+        """What it is settled at: a tier's price, unless the provider has said that it served none."""
+        return price_served(self._command.price, standard=self._standard)
 
     @property
     def placed(self) -> Placed:
@@ -146,6 +148,10 @@ class Hold:
     async def place(self) -> Placed:
         """`outcome` and `accept`, where no other attempt can win."""
         return self.accept(await self.outcome())
+
+    def served(self, tier: Raw | None) -> None:
+        """Takes note of the tier of service that the provider's answer tells, if it tells one."""
+        self._standard = served_as_standard(self._command.price, tier)
 
     def report(self, usage: Callable[[], Usage | None]) -> None:
         """Lets `tick` report what `usage` tells after 1 s and then every 5 s; `None`: nothing was delivered yet."""
@@ -242,7 +248,9 @@ class Hold:
         if self._settlement is not None:
             return self._settlement
         latency_ms = int((time.monotonic() - self._began) * 1_000)
-        settle = SettleHold(hold_id=self.id, usage=usage, latency_ms=latency_ms, request_id=request_id)
+        settle = SettleHold(
+            hold_id=self.id, usage=usage, latency_ms=latency_ms, request_id=request_id, standard=self._standard
+        )
         self._settlement = self._follow(settle)
         return self._settlement
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.errors import ApiError, declare
 from api.gateway.estimate import Estimate, affordable_tokens, estimate
+from api.gateway.extras import NO_EXTRAS, Extras, price_with, refuse_extras
 from api.gateway.hold import Hold
 from api.gateway.request import ChatRequest
 from api.gateway.settlement import Placed
@@ -68,15 +69,20 @@ def usable_model(call: "Call[Any, Any]", name: str) -> "LlmModel":
     return model
 
 
-def price_for(call: "Call[Any, Any]", model: "LlmModel", *, audio: bool = False) -> Price:
-    """What the caller pays; 403 `model_unpriced`, `audio_unpriced` where nobody has said what that is."""
+def price_for(call: "Call[Any, Any]", model: "LlmModel", extras: Extras = NO_EXTRAS, *, audio: bool = False) -> Price:
+    """What the caller pays; 403 `model_unpriced`, `audio_unpriced` where nobody has said what that is.
+
+    400 `parameter_unpriced` for what is charged extra and has no price.
+    """
     if call.caller.mode == "test":
+        price_with(extras, model, TEST_PRICE)  # refuses what would cost the operator
         return TEST_PRICE
     if model.price is None:
         raise ApiError("model_unpriced", f"The model '{model.id}' has no price and cannot be used.", param="model")
-    if audio and model.status == "priced" and model.price.audio_input is None:
+    price = model.price if extras is NO_EXTRAS else price_with(extras, model, model.price)
+    if audio and model.status == "priced" and price.audio_input is None:
         raise ApiError("audio_unpriced", f"The model '{model.id}' has no price for audio.", param="messages")
-    return model.price
+    return price
 
 
 declare(
@@ -96,8 +102,10 @@ class ChatJob:
         self.call = call
         self.request = request
         self.model = usable_model(call, request.model)
+        extras = request.extras
+        refuse_extras(extras, self.model, request.fields)
         self.metering = services.metering
-        price = price_for(call, self.model, audio=request.audio)
+        price = price_for(call, self.model, extras, audio=request.audio)
         self.wanted: Estimate = estimate(request, price, context=self.model.context, max_output=self.model.max_output)
         caller, account_id = call.caller, call.caller.account_id
         draft = call.draft(f"account:{account_id}", command_id=generation)

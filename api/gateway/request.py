@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from api.errors import ApiError, declare
+from api.gateway.extras import KNOWN, TIER, WEB_SEARCH, Extras, extras_of, folded
 from api.json_door import check_json
 
 DEPTH_MAX = 64
@@ -16,6 +17,11 @@ DEPTH_MAX = 64
 TEXT_PARTS = ("text", "refusal")
 """Not a set: a client's `type` may be anything, also what has no hash."""
 METERED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
+_READ = {folded(name): name for name in (*METERED, TIER, WEB_SEARCH, "tools", "modalities")}
+"""A name that only some server takes for one of these would tell it something else than us."""
+AUDIO = "audio"
+AUDIO_DATA = "data:audio/"
+AUDIO_DATA_CHARS = len(AUDIO_DATA)
 
 declare(
     "missing_required_parameter",
@@ -56,6 +62,7 @@ class ChatBody(Struct, frozen=True, kw_only=True):
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    service_tier: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
@@ -79,20 +86,26 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Sound is sent or asked for: the model must have prices for it."""
     prompt_bytes: int
     """Bytes of the fields that become prompt tokens, but for images; names we do not know may well."""
+    extras: Extras
+    """What is charged beside tokens, or may be."""
 
     def forget_fields(self) -> None:
         """Lets go of what the client wrote: a provider has begun to answer, and nobody is asked again."""
         self.fields.clear()
         self.stream_options.clear()
 
-    def upstream_body(self, model: str, max_tokens: int | None) -> bytes:
+    def upstream_body(self, model: str, max_tokens: int | None, standard_tier: str | None = None) -> bytes:
         """The body for a deployment that calls the model `model`; `max_tokens` is added where the hold asks for it.
 
-        Streams always ask for the usage, which is what a request is billed by.
+        Streams always ask for the usage, which is what a request is billed by. Who asks for no tier of service gets
+        `standard_tier` where the model has several: what a provider chooses by itself may have another price.
         """
         fields: dict[str, Any] = self.fields
-        if model != self.model or max_tokens is not None or (self.stream and not self.usage_asked):
+        tier = None if self.extras.tier is not None else standard_tier
+        if model != self.model or max_tokens is not None or tier or (self.stream and not self.usage_asked):
             fields = dict(fields)
+            if tier:
+                fields[TIER] = tier
             fields["model"] = model
             if max_tokens is not None:
                 fields["max_tokens"] = max_tokens
@@ -123,19 +136,20 @@ def decode_request(body: bytes) -> ChatRequest:
     _refuse_strange(body, fields, value)
     options = chat.stream_options or {}
     media = [part for message in chat.messages for part in _media(message)]
+    extras = extras_of(value, chat.service_tier)
     return ChatRequest(
         fields=fields,
         model=chat.model,
         stream=bool(chat.stream),
         usage_asked=options.get("include_usage") is True,
         stream_options=options,
-        max_tokens=max(chat.max_tokens or 0, chat.max_completion_tokens or 0) or None,
+        max_tokens=None if extras.unbounded else max(chat.max_tokens or 0, chat.max_completion_tokens or 0) or None,
         n=chat.n or 1,
         size=len(body),
         media=len(media),
-        audio=any(part.get("type") == "input_audio" for part in media)
-        or b'"audio"' in bytes(fields.get("modalities", b"")),
+        audio=any(map(_is_audio, media)) or AUDIO in _strings(value.get("modalities")),
         prompt_bytes=_prompt_bytes(fields) - sum(map(_image_bytes, media)),
+        extras=extras,
     )
 
 
@@ -148,18 +162,35 @@ def _media(message: ChatMessage) -> list[dict[str, Any]]:
     return [part for part in content if part.get("type") not in TEXT_PARTS] if isinstance(content, list) else []
 
 
+def _strings(values: Any) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+
+
+def _is_audio(part: dict[str, Any]) -> bool:
+    """Also sound that is sent as an image or a file is: some providers look at its type alone."""
+    kind, file = part.get("type"), part.get("file")
+    data = file.get("file_data") if isinstance(file, dict) else None
+    sources = (_url(part), data if isinstance(data, str) else "")
+    named = isinstance(kind, str) and AUDIO in kind
+    return named or any(source[:AUDIO_DATA_CHARS].casefold() == AUDIO_DATA for source in sources)
+
+
 def _image_bytes(part: dict[str, Any]) -> int:
     """Of an image's address, which may hold the image itself: no tokens by the letter, at most so many bytes."""
+    return len(_url(part))
+
+
+def _url(part: dict[str, Any]) -> str:
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
-    return len(url) if isinstance(url, str) else 0
+    return url if isinstance(url, str) else ""
 
 
 def _refuse_strange(body: bytes, fields: dict[str, Raw], value: Any) -> None:
     """What is valid JSON, and yet would mean one thing to us and another to some provider."""
     for name in fields:
-        if name not in METERED and name.lower() in METERED:
-            message = f"Unknown parameter: '{name}'. Did you mean '{name.lower()}'?"
+        if name not in KNOWN and folded(name) in _READ:
+            message = f"Unknown parameter: '{name}'. Did you mean '{_READ[folded(name)]}'?"
             raise ApiError("invalid_value", message, param=name)
     if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
         raise ApiError("invalid_json", f"The body is nested more than {DEPTH_MAX} levels deep.")

@@ -43,6 +43,8 @@ class SseScanner:
         self.usage: Raw | None = None
         self.chunks_at_usage = 0
         """How much was delivered when it was told."""
+        self.tier: Raw | None = None
+        """In which tier of service it is answered, as last told."""
         self.error: Raw | None = None
         self.broken = False
         self.finished = False
@@ -163,6 +165,8 @@ class SseScanner:
         if not chunk.choices and is_error(data):
             self.error = Raw(data)
             return False
+        if chunk.service_tier:
+            self.tier = chunk.service_tier
         if not given(chunk.usage):
             return True
         self.usage, self.chunks_at_usage = chunk.usage, self.delivered.chunks

@@ -109,6 +109,7 @@ class ChatStream:
         Of a usage that was told before the last text the prompt stands; its completion does where it is the larger.
         """
         scanner = self._scanner
+        self._job.hold.served(scanner.tier)
         told, counted = self._job.told(scanner.usage), self._progress()
         if told is None or counted is None:
             return told or counted

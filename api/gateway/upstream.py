@@ -148,7 +148,7 @@ async def _call(
     with _told_as_errors():
         response = await http.post(
             _url(deployment.base_url),
-            data=_data(request.upstream_body(deployment.upstream_model, max_tokens)),
+            data=_data(request.upstream_body(deployment.upstream_model, max_tokens, deployment.standard_tier)),
             headers=_headers(deployment, request, request_id),
             timeout=_timeout(deployment, deployment.timeout_s if left > deployment.timeout_s - 1 else max(left, 0.001)),
             allow_redirects=False,

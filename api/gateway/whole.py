@@ -87,6 +87,7 @@ class _Completion(Struct, frozen=True, kw_only=True):
     usage: Raw = ABSENT
     error: Raw = ABSENT
     object: Any = None
+    service_tier: Raw = ABSENT
 
 
 class _Function(Struct, frozen=True, kw_only=True):
@@ -122,6 +123,7 @@ def _usage_in(job: ChatJob, body: bytes, deployment: Deployment) -> Usage:
         raise told_in_answer(Raw(body), deployment)
     if not bytes(completion.choices).startswith(b"["):
         raise ApiError("upstream_error", "The provider's answer is not a completion.")
+    job.hold.served(completion.service_tier)
     told = job.told(completion.usage)
     if told is not None and told.completion:
         return told

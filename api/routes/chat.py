@@ -53,6 +53,7 @@ ROUTES = (
             "model_not_found",
             "model_unpriced",
             "audio_unpriced",
+            "parameter_unpriced",
             "insufficient_credits",
             "key_credit_limit_exceeded",
             "debt_outstanding",

@@ -1,12 +1,13 @@
 """The models that a caller can use: `/v1/models` in OpenAI's shape, `/api/models` with what they cost."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from api.call import Call
 from api.gateway.job import find_model
 from api.route import Route, needs
+from domain.account.usage import Price
 from domain.money import format_credits, maybe_credits
 
 if TYPE_CHECKING:
@@ -32,15 +33,30 @@ class OpenAiModels(Struct, frozen=True, kw_only=True):
     object: str = "list"
 
 
-class ModelPrice(Struct, frozen=True, kw_only=True):
-    """Credits per million tokens; without prices of audio a model takes none."""
+class TierPrice(Struct, frozen=True, kw_only=True):
+    """Credits per million tokens, and for the call itself (`request`).
+
+    Without prices of audio none is taken; what is written into a cache costs as input where nothing else is said.
+    """
 
     input: str
     cached_input: str
     output: str
     audio_input: str | None
     audio_output: str | None
+    cache_write: str | None
+    request: str
     version: str
+
+
+class ModelPrice(TierPrice, frozen=True, kw_only=True):
+    """What the model costs in the standard tier; `web_search` is for a call with `web_search_options`, if it has one.
+
+    `tiers` are those that may be asked for by `service_tier`, and what they cost instead.
+    """
+
+    web_search: str | None
+    tiers: dict[str, TierPrice]
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
@@ -83,16 +99,26 @@ def _view(model: "LlmModel") -> ModelView:
         price=None
         if price is None
         else ModelPrice(
-            input=format_credits(price.input),
-            cached_input=format_credits(price.cached_input),
-            audio_input=maybe_credits(price.audio_input),
-            audio_output=maybe_credits(price.audio_output),
-            output=format_credits(price.output),
-            version=price.version,
+            **_priced(price),
+            web_search=maybe_credits(model.web_search),
+            tiers={name: TierPrice(**_priced(each)) for name, each in model.tiers.items()},
         ),
         built_in=model.built_in,
         requires=model.requires,
     )
+
+
+def _priced(price: Price) -> dict[str, Any]:
+    return {
+        "input": format_credits(price.input),
+        "cached_input": format_credits(price.cached_input),
+        "output": format_credits(price.output),
+        "audio_input": maybe_credits(price.audio_input),
+        "audio_output": maybe_credits(price.audio_output),
+        "cache_write": maybe_credits(price.cache_write),
+        "request": format_credits(price.request),
+        "version": price.version,
+    }
 
 
 async def list_openai_models(call: "Call[None, None]") -> OpenAiModels:

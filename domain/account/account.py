@@ -143,5 +143,5 @@ AGGREGATE = Aggregate(
     due=due,
     next_due=next_due,
     sweep=holds.Sweep,
-    state_version=9,
+    state_version=10,
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from domain.account import ledger
 from domain.account.ledger import Burn, ClosedHold, Grant, HeldFor, Ledger, burn_plan
-from domain.account.usage import NOTHING_USED, Usage, cost
+from domain.account.usage import NOTHING_USED, Usage, cost, price_served
 from domain.instant import Instant
 from domain.message import Event
 from domain.money import MicroCredits
@@ -39,15 +39,18 @@ class HoldCorrected(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=Tru
     """Of a settle that came late; 0 where it is not known."""
     message_day: Instant | None = None
     """Start of the day in which its message was counted."""
+    standard: bool = False
+    """Charged at the price of the standard tier, not at that which was asked for."""
 
 
 def correction(
-    credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant, latency_ms: int = 0
+    credits: Ledger, closed: ClosedHold, usage: Usage, at: Instant, *, latency_ms: int = 0, standard: bool = False
 ) -> Sequence[HoldCorrected]:
     """What a settle or release that came late changes about a closed hold; nothing where it says what is known."""
-    if usage == (closed.usage or NOTHING_USED):
+    price = price_served(closed.hold.price, standard=standard)
+    total = cost(usage, price)
+    if total == closed.cost and usage == (closed.usage or NOTHING_USED):
         return []
-    total = cost(usage, closed.hold.price)
     difference = total - closed.cost
     charged = min(max(difference, 0), credits.available)
     owed = max(difference, 0) - charged
@@ -66,13 +69,14 @@ def correction(
             replaced=closed.usage or NOTHING_USED,
             model=closed.hold.model,
             key_id=closed.hold.key_id,
-            price_version=closed.hold.price.version,
+            price_version=price.version,
             closed_at=closed.closed_at,
             corrected_at=at,
             balance=credits.balance - charged + returned - repaid,
             debt=credits.debt + owed - repaid,
             latency_ms=latency_ms,
             message_day=closed.hold.message_day,
+            standard=standard,
             user_id=closed.hold.user_id,
             project_id=closed.hold.project_id,
             operation=closed.hold.operation,

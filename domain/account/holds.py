@@ -15,7 +15,7 @@ from domain.account.hold_corrections import HoldCorrected, correct, correction
 from domain.account.ledger import Burn, ClosedHold, HeldFor, Hold, Ledger, burn_plan
 from domain.account.quota_windows import Asked, Counted
 from domain.account.quotas import MESSAGES, QuotaReached, reached
-from domain.account.usage import NOTHING_USED, Price, Usage, cost, require_usage
+from domain.account.usage import NOTHING_USED, Price, Usage, cost, price_served, require_usage
 from domain.aggregate import Answer
 from domain.errors import Conflict, NotFound
 from domain.instant import Instant
@@ -50,7 +50,7 @@ class ReportProgress(Command, frozen=True, kw_only=True, tag="hold.progress"):
     usage: Usage
 
 
-class SettleHold(Command, frozen=True, kw_only=True, tag="hold.settle"):
+class SettleHold(Command, frozen=True, kw_only=True, omit_defaults=True, tag="hold.settle"):
     """Charges what was used, at the price that the hold recorded."""
 
     category = "account"
@@ -59,6 +59,8 @@ class SettleHold(Command, frozen=True, kw_only=True, tag="hold.settle"):
     usage: Usage
     latency_ms: int = 0
     request_id: str | None = None
+    standard: bool = False
+    """The provider has served it as any other request, though a tier of service was asked for."""
 
 
 class ReleaseHold(Command, frozen=True, kw_only=True, tag="hold.release"):
@@ -120,6 +122,8 @@ class HoldClosed(Event, HeldFor, frozen=True, kw_only=True, omit_defaults=True, 
     debt: MicroCredits
     message_day: Instant | None = None
     """Start of the day in which its message was counted."""
+    standard: bool = False
+    """Charged at the price of the standard tier, not at that which was asked for."""
 
 
 COMMANDS = (PlaceHold, ReportProgress, SettleHold, ReleaseHold, Sweep)
@@ -193,7 +197,7 @@ def _settle(credits: Ledger, command: SettleHold, at: Instant) -> Sequence[HoldE
         return []
     if closed.how != "expired":
         raise Conflict("hold_closed", "The hold was closed before.")
-    return correction(credits, closed, command.usage, at, command.latency_ms)
+    return correction(credits, closed, command.usage, at, latency_ms=command.latency_ms, standard=command.standard)
 
 
 def _release(credits: Ledger, command: ReleaseHold, at: Instant) -> Sequence[HoldEvent]:
@@ -223,7 +227,9 @@ def _closing(
     settle: SettleHold | None = None,
     reason: str | None = None,
 ) -> HoldClosed:
-    total = cost(usage, hold.price)
+    standard = settle is not None and settle.standard
+    price = price_served(hold.price, standard=standard)
+    total = cost(usage, price)
     charged = min(total, hold.amount + credits.available)
     return HoldClosed(
         hold_id=hold.id,
@@ -237,13 +243,14 @@ def _closing(
         usage=usage,
         model=hold.model,
         key_id=hold.key_id,
-        price_version=hold.price.version,
+        price_version=price.version,
         latency_ms=settle.latency_ms if settle else 0,
         request_id=settle.request_id if settle else None,
         closed_at=at,
         balance=credits.balance - charged,
         debt=credits.debt + total - charged,
         message_day=hold.message_day,
+        standard=standard,
         user_id=hold.user_id,
         project_id=hold.project_id,
         operation=hold.operation,

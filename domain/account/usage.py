@@ -19,7 +19,8 @@ TOKENS_MAX = 1_000_000_000
 class Price(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Micro-credits per million tokens of each kind, and the version of the price list they come from.
 
-    Where no price of audio is stated, audio that is used all the same costs as text: more than nothing in any case.
+    Where no price of audio or of what is written into a cache is stated, it costs as text: more than nothing in any
+    case.
     """
 
     input: MicroCredits
@@ -28,6 +29,13 @@ class Price(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     version: str
     audio_input: MicroCredits | None = None
     audio_output: MicroCredits | None = None
+    cache_write: MicroCredits | None = None
+    request: MicroCredits = 0
+    """For the call itself, once anything of it was used."""
+    tier: str | None = None
+    """The provider's tier of service that was asked for; `None` is the standard one."""
+    standard: "Price | None" = None
+    """What is charged instead where the provider has served a tier's request as any other."""
 
 
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -66,9 +74,14 @@ def require_usage(usage: Usage) -> None:
 
 def require_price(price: Price) -> None:
     """`Invalid` for a price below zero or beyond all amounts."""
-    every = (price.input, price.cached_input, price.output, price.audio_input or 0, price.audio_output or 0)
+    audio = (price.audio_input or 0, price.audio_output or 0)
+    every = (price.input, price.cached_input, price.output, price.cache_write or 0, price.request, *audio)
     if min(every) < 0 or max(every) > AMOUNT_MAX:
         raise Invalid("invalid_price", "A price must lie between 0 and 1000000000 credits.", param="price")
+    if price.standard is not None:
+        if price.standard.standard is not None:
+            raise Invalid("invalid_price", "A standard price has no other one.", param="price")
+        require_price(price.standard)
 
 
 def audio_prices(price: Price) -> tuple[MicroCredits, MicroCredits]:
@@ -78,13 +91,25 @@ def audio_prices(price: Price) -> tuple[MicroCredits, MicroCredits]:
     return heard, spoken
 
 
+def price_served(price: Price, *, standard: bool) -> Price:
+    """The price of what the provider has served: not a tier's where it has served it as any other request."""
+    return price.standard if standard and price.standard is not None else price
+
+
+def cache_write_price(price: Price) -> MicroCredits:
+    """What a million tokens cost that are written into a cache; as fresh ones where the price list does not say."""
+    return price.input if price.cache_write is None else price.cache_write
+
+
 def cost(usage: Usage, price: Price) -> MicroCredits:
-    """The exact sum over all buckets, rounded up once to a micro-credit."""
+    """The exact sum over all buckets and of the call itself, rounded up once to a micro-credit."""
     total = (
-        (usage.input + usage.cache_write) * price.input
-        + usage.cached * price.cached_input
-        + (usage.output + usage.reasoning) * price.output
+        usage.input * price.input + usage.cached * price.cached_input + (usage.output + usage.reasoning) * price.output
     )
+    if usage.cache_write:
+        total += usage.cache_write * cache_write_price(price)
+    if price.request and usage.source != "none":
+        total += price.request * TOKENS_PER_PRICE
     if usage.audio_input or usage.audio_output:
         heard, spoken = audio_prices(price)
         total += usage.audio_input * heard + usage.audio_output * spoken

@@ -87,7 +87,7 @@ async def test_amounts_200(app: Running) -> None:
 
 
 MODEL = '[models.m]\nprovider = "openai_compatible"\nbase_url = "http://127.0.0.1:1/v1"\ncontext = 100\n'
-PRICES = ("input", "cached_input", "output", "audio_input", "audio_output")
+PRICES = ("input", "cached_input", "output", "audio_input", "audio_output", "cache_write", "request", "web_search")
 BARE = ["1", "0", "-1", "1.5", "1e-3", "true", "[]", "1979-05-27"]
 
 

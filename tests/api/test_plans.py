@@ -18,6 +18,7 @@ provider = "openai_compatible"
 base_url = "https://api.example.com/v1/"
 context = 1000
 """
+PRICED = 'input = "1"\ncached_input = "1"\noutput = "1"\n'
 
 
 def written(folder: Path, text: str) -> Path:
@@ -48,6 +49,22 @@ def test_the_version_is_of_the_price(tmp_path: Path) -> None:
     assert one is not None
     assert other is not None
     assert one.version != other.version
+
+
+def test_tiers_have_prices_of_their_own(tmp_path: Path) -> None:
+    """In the shape of the model's; each knows the standard one, and its version is not of the same amounts without."""
+    prices = 'input = "1"\ncached_input = "0.1"\noutput = "4"\n'
+    text = MODEL + prices + 'allow = ["Extra_Body"]\nrefuse = ["x"]\n[models.m.tiers.priority]\n' + prices
+    model = load_llm_models(written(tmp_path, text), {})["m"]
+    tier = model.tiers["priority"]
+    assert model.price is not None
+    assert (tier.tier, tier.standard, tier.output) == ("priority", model.price, 4_000_000)
+    assert tier.version != model.price.version
+    assert (model.allow, model.refuse, model.deployments[0].standard_tier) == (
+        frozenset({"extrabody"}),
+        frozenset({"x"}),
+        "default",
+    )
 
 
 def test_a_model_in_full(tmp_path: Path) -> None:
@@ -90,6 +107,13 @@ def test_no_price_is_no_zero(tmp_path: Path) -> None:
         ("timeout_s = 0", "given.toml:6: models.m.timeout_s: Expected"),
         ("timeout_s = 86_300", "given.toml:6: models.m.timeout_s: expected at most 86280 seconds"),
         ('api_key_env = "NOT_SET"', "given.toml:6: models.m.api_key_env: the environment variable NOT_SET is not set"),
+        ('web_search = "1"', "given.toml:2: models.m.input: missing; tiers and web_search go with"),
+        ('free = true\nrequest = "1"', "given.toml:6: models.m.free: expected either free = true or prices"),
+        ('[models.m.tiers.flex]\noutput = "1"', "models.m.input: missing; tiers and web_search go with"),
+        (PRICED + '[models.m.tiers.flex]\noutput = "1"', "given.toml:9: models.m.tiers.flex.input: missing"),
+        (PRICED + "[models.m.tiers.flex]\noutput = 1", "models.m.tiers.output: Expected `str"),
+        (PRICED + f"[models.m.tiers.default]\n{PRICED}", "models.m.tiers.default: default is the standard tier"),
+        (PRICED + f'[models.m.tiers."F x"]\n{PRICED}', "models.m.tiers.F x: expected a name"),
         ("context = 2", "given.toml: Cannot overwrite a value"),
         ("oops", "given.toml: "),
         ("[limits]\nx = 1", "given.toml:6: limits: unknown"),

@@ -90,11 +90,14 @@ async def test_a_charge_200(app: Running) -> None:
     assert (shown["request_id"], shown["api_key_id"]) == ("req_7", "key_1")
     assert shown["prices"] == {
         "version": "list-7",
+        "tier": None,
         "input": "1.250000",
         "cached_input": "0.125000",
         "output": "10.000001",
         "audio_input": None,
         "audio_output": None,
+        "cache_write": None,
+        "request": "0.000000",
     }
     assert [(each["kind"], each["tokens"], each["cost"]) for each in body["charge"]["tokens"]] == [
         ("input", 8, "0.000010000000"),

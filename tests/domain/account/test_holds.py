@@ -9,7 +9,7 @@ from domain.account.admission import HOLD_LENGTH_MAX, HOLDS_MAX
 from domain.account.hold_corrections import HoldCorrected
 from domain.account.holds import HoldClosed, HoldPlaced, HoldProgressed, Sweep
 from domain.account.ledger import CLOSED_MAX, EXPIRED_REMEMBERED, EXPIRING_SPARE, FORGOTTEN_EVERY, REMEMBERED
-from domain.account.usage import Usage
+from domain.account.usage import Price, Usage
 from domain.instant import DAY, MINUTE, SECOND
 from domain.message import Command
 from domain.money import AMOUNT_MAX
@@ -299,3 +299,41 @@ def test_all_holds_may_expire_at_once() -> None:
         (event.hold_id for event in closed), key=lambda hold_id: (-(int(hold_id[1:]) % 3), hold_id)
     )
     assert scenario.state.credits.available == HOLDS_MAX
+
+
+PRIORITY = Price(
+    input=2_000_000,
+    cached_input=200_000,
+    output=8_000_000,
+    version="priority",
+    tier="priority",
+    standard=Price(input=1_000_000, cached_input=100_000, output=4_000_000, version="standard"),
+)
+IN_TIER = place("h", 100, price=PRIORITY)
+BOTH = pytest.mark.parametrize(("standard", "total", "version"), [(False, 80, "priority"), (True, 40, "standard")])
+
+
+@BOTH
+def test_a_tier_is_charged_as_it_was_served(standard: bool, total: int, version: str) -> None:
+    """A request that was served as any other is not charged as the tier; the same settle again changes nothing."""
+    scenario = account_with(1_000)
+    scenario.when(IN_TIER)
+    served = structs.replace(settle("h", 10), standard=standard)
+    (closed,) = of_type(scenario.when(served), HoldClosed)
+    assert (closed.cost, closed.price_version, closed.standard) == (total, version, standard)
+    assert scenario.when(served) == []
+    assert scenario.state.credits.balance == 1_000 - total
+    assert scenario.replayed() == scenario.state == scenario.snapshot()
+
+
+@BOTH
+def test_a_late_settle_tells_the_tier(standard: bool, total: int, version: str) -> None:
+    """A hold that ran out was charged as asked for, and is corrected though the tokens are no others."""
+    scenario = account_with(1_000)
+    scenario.when(IN_TIER)
+    scenario.when(progress("h", 10))
+    (expired,) = of_type(scenario.pass_time(END), HoldClosed)
+    assert expired.cost == 80
+    events = of_type(scenario.when(structs.replace(settle("h", 10), standard=standard), at=END), HoldCorrected)
+    assert [(each.difference, each.price_version) for each in events] == ([(total - 80, version)])
+    assert scenario.state.credits.balance == 1_000 - total
