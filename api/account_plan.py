@@ -8,6 +8,8 @@ from api.plans import Plan, Plans
 from domain.account.plan_terms import FREE, PlanTerms
 from domain.account.preferences import TIME_ZONE
 from domain.account.subscription import SubscriptionStatus
+from domain.account.subscription_period import PeriodCredits
+from domain.instant import Instant
 from projections.documents import DocumentReader
 from projections.organizations import get_organization
 from projections.subscriptions import SubscriptionView, get_subscription
@@ -26,6 +28,10 @@ class AccountPlan(Struct, frozen=True, kw_only=True):
     """How many people the account has room for: what was paid for, else the plan's number; `None` is unlimited."""
     billed_as: str | None = None
     """The reference of what somebody bills and has not ended, also where its grace is over here."""
+    period: tuple[Instant, Instant] | None = None
+    """From when until when its period is, if that is known."""
+    period_credits: PeriodCredits | None = None
+    """What its last period has been granted in all."""
     time_zone: str = TIME_ZONE
     """In which the acting account's days are counted; only a `Caller`'s is looked up."""
 
@@ -48,7 +54,14 @@ def account_plan(plans: Plans, subscription: SubscriptionView) -> AccountPlan:
         status=subscription.status,
         seats=plan.seats if seats is None else seats,
         billed_as=_billed_as(subscription),
+        period=_period(subscription),
+        period_credits=subscription.period_credits,
     )
+
+
+def _period(subscription: SubscriptionView) -> tuple[Instant, Instant] | None:
+    start, end = subscription.period_start, subscription.period_end
+    return None if start is None or end is None or end <= start else (start, end)
 
 
 def _billed_as(subscription: SubscriptionView) -> str | None:

@@ -203,10 +203,9 @@ class Endpoint:
             await drain(exchange.receive)
         caller, services = exchange.caller, self._process.services
         if services is not None and caller is not None and error.kind in _CURABLE:
-            seller = seller_to(
-                caller.account_id, caller.subscription, services.billing, services.settings.billing.pricing_url
-            )
-            explain(error, caller.subscription, services.plans, services.clock(), seller)
+            now, plan, pricing_url = services.clock(), caller.subscription, services.settings.billing.pricing_url
+            seller = seller_to(caller.account_id, plan, services.billing, pricing_url, now)
+            explain(error, plan, services.plans, now, seller)
         if caller is None and error.about is not None:
             caller = structs.replace(error.about, address=exchange.address, user_agent=_agent(exchange.headers))
         if caller is not None and services is not None:

@@ -10,6 +10,7 @@ from domain.account.subscription import (
     SubscriptionStatus,
 )
 from domain.account.subscription_change import SubscriptionChanged, SubscriptionRenewed
+from domain.account.subscription_period import PeriodCredits
 from domain.instant import Instant
 from domain.recorded import Recorded
 from eventstore.shards import shard_of
@@ -32,6 +33,8 @@ class SubscriptionView(Struct, frozen=True, kw_only=True):
     renews_by_itself: bool | None = None
     grace_until: Instant | None = None
     scheduled: ScheduledChange | None = None
+    period_credits: PeriodCredits | None = None
+    """What its last period has been granted in all."""
 
     @property
     def plan_in_force(self) -> str:
@@ -44,7 +47,12 @@ def _evolve(view: SubscriptionView | None, recorded: Recorded) -> SubscriptionVi
         case SubscriptionConfirmed() as event:
             return _confirmed(view, recorded.entity_id, event)
         case SubscriptionRenewed() as event if view is not None:
-            return structs.replace(view, period_start=event.period_start, period_end=event.period_end)
+            return structs.replace(
+                view,
+                period_start=event.period_start,
+                period_end=event.period_end,
+                period_credits=event.period_credits or view.period_credits,
+            )
         case SubscriptionChanged() as event if view is not None:
             ended = event.reason in ("scheduled", "requested") or event.status == "canceled"
             return structs.replace(
@@ -64,6 +72,7 @@ def _evolve(view: SubscriptionView | None, recorded: Recorded) -> SubscriptionVi
 
 
 def _confirmed(view: SubscriptionView | None, account_id: str, event: SubscriptionConfirmed) -> SubscriptionView:
+    granted = None if view is None else view.period_credits
     return SubscriptionView(
         account_id=account_id,
         plan=event.plan,
@@ -77,12 +86,13 @@ def _confirmed(view: SubscriptionView | None, account_id: str, event: Subscripti
         renews_by_itself=event.renews_by_itself,
         grace_until=event.grace_until,
         scheduled=view.scheduled if view is not None and event.scheduled_kept else None,
+        period_credits=event.period_credits or granted,
     )
 
 
 PROJECTION = Projection(
     collection="subscriptions",
-    version=2,
+    version=3,
     document=SubscriptionView,
     events=[SubscriptionConfirmed, SubscriptionRenewed, SubscriptionChanged, SubscriptionScheduled],
     key=lambda recorded: recorded.entity_id,

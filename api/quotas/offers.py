@@ -5,6 +5,7 @@ asks.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from api.account_plan import AccountPlan
 from api.billing.provider import BillingProvider
 from api.errors import ApiError
 from api.plans import Plan, Plans, TopUp
+from api.quotas.plan_credits import credits_at_once
 from api.rfc3339 import parse_instant
 from domain.instant import SECOND, Instant
 from domain.money import MicroCredits, format_credits
@@ -36,10 +38,12 @@ class Seller(Struct, frozen=True, kw_only=True):
     """Whether a checkout takes a number of seats."""
     pricing_url: str | None = None
     """The operator's page for people who want to buy."""
+    grants: Callable[[Plan, int], MicroCredits] = Plan.credits_for
+    """What taking a plan for so many seats brings at once."""
 
 
 def seller_to(
-    account_id: str, subscription: AccountPlan | None, billing: BillingProvider, pricing_url: str | None
+    account_id: str, subscription: AccountPlan | None, billing: BillingProvider, pricing_url: str | None, now: Instant
 ) -> Seller:
     """For an account; the subscription may be another's, whose limits it has: it buys one of its own then."""
     own = subscription is not None and subscription.account_id == account_id
@@ -50,6 +54,9 @@ def seller_to(
         by_call=billing.name != "none",
         by_seat=billing.name == "stripe",
         pricing_url=pricing_url,
+        grants=partial(credits_at_once, known=subscription, now=now)
+        if own and subscription is not None
+        else Plan.credits_for,
     )
 
 
@@ -73,7 +80,7 @@ def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans, se
     found = _NEEDS.get(code)
     if found is None:
         return {}
-    missing, wanted = found(detail, subscription)
+    missing, wanted = found(detail, subscription, seller)
     fitting = _cheapest_first(
         [plan for plan in plans.on_offer if plan.id != subscription.plan.id and wanted(plan)], _seats(subscription)
     )
@@ -131,23 +138,22 @@ def _short(detail: Detail) -> MicroCredits:
     return max(int(detail.get("required", 0)) - int(detail.get("available", 0)), 0)
 
 
-def _credits(detail: Detail, subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
-    """In the same period a dearer plan is granted the difference, so that has to be enough."""
+def _credits(detail: Detail, subscription: AccountPlan, seller: Seller) -> tuple[dict[str, Any], Wanted]:
+    """What the plan grants at once has to be enough: the rest of it comes when it helps no more."""
     short, seats = _short(detail), _seats(subscription)
-    granted = subscription.plan.credits_for(seats)
-    return {"credits": format_credits(short)}, lambda plan: plan.credits_for(seats) - granted >= max(short, 1)
+    return {"credits": format_credits(short)}, lambda plan: seller.grants(plan, seats) >= max(short, 1)
 
 
-def _feature(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+def _feature(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
     feature = str(detail["feature"])
     return {"feature": feature}, lambda plan: feature in plan.features
 
 
-def _messages(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+def _messages(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
     return {"messages": 1}, lambda plan: _allows(plan.messages_per_day, detail["used"] + 1)
 
 
-def _metered(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+def _metered(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
     feature, _, period = str(detail["quota"]).rpartition(".")
     needed = detail["used"] + detail["requested"]
 
@@ -158,14 +164,14 @@ def _metered(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any]
     return {"feature": feature, "amount": needed - detail["limit"]}, wanted
 
 
-def _requests(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+def _requests(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
     name, limit = detail["limit_name"], detail["limit"]
     if name not in _RATES:  # the key's own
         return {"requests": 1}, lambda _plan: False
     return {"requests": 1}, lambda plan: _allows(getattr(plan, _RATES[name]), limit + 1)
 
 
-def _key_credits(detail: Detail, _subscription: AccountPlan) -> tuple[dict[str, Any], Wanted]:
+def _key_credits(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
     return {"key_credits": format_credits(_short(detail))}, lambda _plan: False
 
 
@@ -175,7 +181,7 @@ def _allows(limit: int | None, needed: int) -> bool:
 
 _RATES = {"account-minute": "requests_per_minute", "account-day": "requests_per_day"}
 _BY_CREDITS = frozenset({"insufficient_credits", "debt_outstanding"})
-_NEEDS: Mapping[str, Callable[[Detail, AccountPlan], tuple[dict[str, Any], Wanted]]] = {
+_NEEDS: Mapping[str, Callable[[Detail, AccountPlan, Seller], tuple[dict[str, Any], Wanted]]] = {
     "insufficient_credits": _credits,
     "debt_outstanding": _credits,
     "key_credit_limit_exceeded": _key_credits,

@@ -193,8 +193,9 @@ def _answered(
     if refusal is None:
         return Eligibility(allowed=True, reason=None, message=None, plan=subscription.plan.id, **more)
     services = call.services
-    seller = seller_to(call.caller.account_id, subscription, services.billing, services.settings.billing.pricing_url)
-    explain(refusal, subscription, services.plans, services.clock(), seller)
+    now, pricing_url = services.clock(), services.settings.billing.pricing_url
+    seller = seller_to(call.caller.account_id, subscription, services.billing, pricing_url, now)
+    explain(refusal, subscription, services.plans, now, seller)
     detail = refusal.detail
     price, checkout = detail.get("price"), detail.get("checkout")
     return Eligibility(

@@ -1,5 +1,6 @@
 """What a refusal offers: only what would have allowed it, and the smallest step first."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from api.errors import ApiError
 from api.plan_features import Feature
 from api.plans import Plan, Plans, TopUp, load_plans
 from api.quotas.offers import Seller, explain, offer
+from api.quotas.plan_credits import credits_at_once
 from domain.account.plan_terms import FeatureLimit
-from domain.instant import SECOND
+from domain.account.subscription_period import PeriodCredits
+from domain.instant import DAY, SECOND
 from domain.money import MICRO
 
 SHIPPED = load_plans()
@@ -76,16 +79,25 @@ def test_credits_are_topped_up(required: int, top_up: str) -> None:
     assert found["checkout"]["body"] == {"top_up": top_up}
 
 
+def on_team(seats: int) -> AccountPlan:
+    """On the plan by the seat, whose credits it has been granted for a period that begins now."""
+    plan = PLANS["team"]
+    granted = PeriodCredits(since=0, until=30 * DAY, amount=plan.credits_for(seats))
+    return replace(FREE, plan=plan, seats=seats, period=(0, 30 * DAY), period_credits=granted)
+
+
 def test_only_plans_that_grant_enough_are_named() -> None:
     """For one seat, beyond what the account's own seats have been granted: more would have to be bought."""
     for subscription, required, upgrade in (
         (FREE, 15 * MICRO, ["team", "pro"]),
         (FREE, 20 * MICRO, ["pro"]),
         (FREE, 20 * MICRO + 1, []),
-        (replace(FREE, plan=PLANS["team"], seats=1), 5 * MICRO, ["pro"]),
-        (replace(FREE, plan=PLANS["team"], seats=3), 1, []),
+        (on_team(1), 5 * MICRO, ["pro"]),
+        (on_team(1), 5 * MICRO + 1, []),
+        (on_team(3), 1, []),
     ):
-        found = offer("insufficient_credits", {"required": required, "available": 0}, subscription, PLANS, ALL)
+        seller = replace(ALL, grants=partial(credits_at_once, known=subscription, now=0))
+        found = offer("insufficient_credits", {"required": required, "available": 0}, subscription, PLANS, seller)
         assert found["upgrade"] == upgrade
 
 
