@@ -27,6 +27,8 @@ class Purchase(Struct, frozen=True, kw_only=True):
     cancel_url: str
     repeat_key: str
     """The same for a repeat of the same request, so that it leads to the same page."""
+    trial: bool = True
+    """Whether the account may have a trial: an organization has none, since a person can make many of them."""
 
 
 class Checkout(Struct, frozen=True, kw_only=True):

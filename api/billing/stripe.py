@@ -114,7 +114,7 @@ class StripeProvider:
             if before is not None and before["status"] != "canceled":
                 raise ApiError("already_subscribed")
             params["subscription_data"] = {"metadata": bought_metadata(purchase.account_id)}
-            if before is None and plan.trial_days:
+            if before is None and plan.trial_days and purchase.trial:
                 params["subscription_data"]["trial_period_days"] = plan.trial_days
         made = await self._stripe.create_session(params, derived("stripe.session", purchase.repeat_key, customer_id))
         if plan is not None:

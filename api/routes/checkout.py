@@ -103,6 +103,7 @@ async def begin(call: Call[NewCheckout, None]) -> CheckoutShown:
         success_url=page_url(body.success_url, "success_url"),
         cancel_url=page_url(body.cancel_url, "cancel_url"),
         repeat_key=call.draft(f"account:{account_id}").command_id,
+        trial=account_id == call.caller.user_id,
     )
     found: Checkout = await services.billing.checkout(purchase)
     return CheckoutShown(url=found.url, session_id=found.session_id, expires_at=maybe_instant(found.expires_at))

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tests.api.billing.paying import Shop, forget_events
+from tests.api.company import founder, organization
 from tests.api.running import Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -139,3 +140,15 @@ async def test_a_trial_of_a_thousand_seats(shop: Shop) -> None:
     shop.stripe.collect(subscription)
     # Three seats' beside those of the trial, which run out with it.
     assert await balance(shop, person) == "60.000000"
+
+
+async def test_a_trial_is_a_persons_own(shop: Shop) -> None:
+    """An organization has none, or who makes ten of them tries ten times, each time with credits."""
+    person = await founder(shop.app)
+    headers = {"X-Organization": await organization(shop.app, person)}
+    begun = await shop.begin(person, plan="crew", seats=2, headers=headers)
+    assert begun.status == 200, begun
+    shop.stripe.pay(begun.json["session_id"])
+    await shop.tell_all()
+    found = await shop.app.ask("GET", "/billing/subscription", token=person.token, headers=headers)
+    assert (found.json["plan"], found.json["status"], found.json["seats"]) == ("crew", "active", 2)
