@@ -23,6 +23,7 @@ from api.toml_file import BadFile
 from telemetry import logs, metrics
 from telemetry.environment import SettingsError
 from telemetry.garbage import collect_seldom
+from telemetry.known_settings import lines_of_unknown, warn_of_unknown
 
 HELP = """\
 Serves the HTTP API. Settings come from the environment, each with FORMSTATE_ in front:
@@ -80,12 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         models.check_features(plans.features)
         issuers = load_issuers(settings.issuers_file)
     except (SettingsError, BadFile) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error}\n{lines_of_unknown(os.environ)}")
         return 2
     if options.check:
-        sys.stderr.write("the settings are usable\n")
+        sys.stderr.write(f"{lines_of_unknown(os.environ, models.variables)}the settings are usable\n")
         return 0
     logs.configure(settings.log_level, process="api")
+    warn_of_unknown(os.environ, models.variables)
     return serve(settings, plans, models, issuers)
 
 

@@ -97,6 +97,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     upstream_model: str
     api_key: str | None
     """The provider's key; never shown, logged or sent anywhere else."""
+    api_key_env: str | None = None
+    """The environment variable that it came from."""
     timeout_s: float
     connect_timeout_s: float
     first_byte_timeout_s: float
@@ -151,6 +153,12 @@ class LlmModels(Mapping[str, LlmModel]):
 
     def __len__(self) -> int:
         return len(self._models)
+
+    @property
+    def variables(self) -> set[str]:
+        """The environment variables that hold the providers' keys."""
+        deployments = (each for model in self._models.values() for each in model.deployments)
+        return {each.api_key_env for each in deployments if each.api_key_env is not None}
 
     def check_features(self, known: Collection[str]) -> None:
         """`BadFile` for a model that requires a feature which the plan file does not know."""
@@ -232,6 +240,7 @@ class _Reader:
             base_url=written.base_url.rstrip("/"),
             upstream_model=written.upstream_model or table.upstream_model or self._name,
             api_key=api_key,
+            api_key_env=written.api_key_env,
             timeout_s=timeout_s,
             connect_timeout_s=written.connect_timeout_s or table.connect_timeout_s,
             first_byte_timeout_s=written.first_byte_timeout_s or table.first_byte_timeout_s,

@@ -30,6 +30,7 @@ from devnet.stripe.selling import billing_at, delivering, prices, sold
 from telemetry import logs
 from telemetry.environment import Environment, SettingsError
 from telemetry.garbage import collect_seldom
+from telemetry.known_settings import warn_of_unknown
 from worker.outgoing.settings import OutgoingSettings, read_outgoing
 from worker.stopping import stop_signals
 
@@ -164,6 +165,7 @@ def main() -> int:
     given = words.parse_args()
     chosen = common(words, given)
     logs.configure(chosen.log_level, process="devnet")
+    warn_of_unknown(os.environ)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(chosen, _provider(given), given.jwt_secret, read_outside(os.environ), stripe=given.stripe))

@@ -34,6 +34,7 @@ from devnet.servers import KafkaServer, PostgresServer, create_database
 from devnet.supervisor import KeepingFailed, Supervised, keep_until
 from domain.user import Role
 from telemetry import logs
+from telemetry.known_settings import warn_of_unknown
 from worker.stopping import stop_signals
 
 log = structlog.get_logger(__name__)
@@ -327,6 +328,7 @@ def main() -> int:
     if chosen.port + given.api - 1 > PORT_MAX:
         words.error(f"--port {chosen.port} leaves no ports for --api {given.api}: the last one is {PORT_MAX}")
     logs.configure(chosen.log_level, process="stack")
+    warn_of_unknown(os.environ)
     try:
         asyncio.run(run(chosen, given.api, given.worker))
     except (ServerStartError, ServerUnavailableError, KeepingFailed, SeedError, BadFile, OSError) as error:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from api.settings import read_settings as read_api_settings
+from telemetry.known_settings import unknown_settings
 from tests.docs.markdown import table_of
 from worker.settings import read_settings as read_worker_settings
 
@@ -54,6 +55,7 @@ def test_variables_are_all_that_the_process_needs(service: str) -> None:
     read = read_api_settings if service == "api" else read_worker_settings
     read(_environment(service))
     code = "".join(path.read_text("utf-8") for path in ROOT.glob("[aetw]*/**/*.py"))
+    assert unknown_settings(_environment(service)) == {}
     for name in _environment(service):
         assert f'"{name.removeprefix("FORMSTATE_")}"' in code, name
 

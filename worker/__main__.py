@@ -12,6 +12,7 @@ from eventstore.command_topic import TopicUnusable
 from eventstore.errors import StoreError
 from telemetry import logs
 from telemetry.environment import SettingsError
+from telemetry.known_settings import lines_of_unknown, warn_of_unknown
 from worker import (
     adopt_log,
     autumn_check,
@@ -98,9 +99,10 @@ def main() -> int:
     try:
         settings: WorkerSettings = read_settings(os.environ)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(f"{error}\n{lines_of_unknown(os.environ)}", end="", file=sys.stderr)
         return 2
     logs.configure(settings.log_level, process="worker")
+    warn_of_unknown(os.environ)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             said = runner.run(act(settings, **words))
