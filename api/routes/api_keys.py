@@ -263,7 +263,7 @@ ROUTES = (
         handler=change,
         summary="Change an API key",
         tag="api keys",
-        access=needs("api_keys:write", project=True),
+        access=needs("api_keys:write", project=True, fresh=True),
         body=ApiKeyChange,
         answers={200: ApiKeyShown},
         description="A limit is replaced as a whole; null takes it away. `expires_at` null: it never ends.",

@@ -40,7 +40,16 @@ async def unheard(app: Running) -> AsyncIterator[None]:
         await stamps.start()
 
 
-@pytest.mark.parametrize("path", ["/api-keys", "/api-keys/create", "/api-keys/{other}/rotate"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api-keys", {"name": "for ever"}),
+        ("POST", "/api-keys/create", {"name": "for ever"}),
+        ("POST", "/api-keys/{other}/rotate", {}),
+        ("PATCH", "/api-keys/{other}", {"scopes": ["read", "write"], "expires_at": None, "rate_limit": None}),
+    ],
+    ids=["made", "created", "rotated", "changed"],
+)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -52,16 +61,17 @@ async def unheard(app: Running) -> AsyncIterator[None]:
     ],
     ids=["revoked", "replaced", "retired", "narrowed", "limited"],
 )
-async def test_a_key_makes_no_other_by_what_it_was(app: Running, change: Any, expected: str, path: str) -> None:
-    """Where a key's end has not been heard of yet it may still read, but neither make a key nor rotate one."""
+async def test_a_key_makes_no_other_by_what_it_was(
+    app: Running, change: Any, expected: str, method: str, path: str, body: Any
+) -> None:
+    """Until a key's end was heard of it may still read, but neither make a key nor rotate or change one."""
     person = await app.register()
     key, other = await app.key(person), await app.key(person)
     assert (await app.ask("GET", "/api-keys", api_key=key["key"])).status == 200
     async with unheard(app):
         await app.command(f"account:{person.id}", structs.replace(change, key_id=key["id"]))
         assert (await app.ask("GET", "/api-keys", api_key=key["key"])).status == 200
-        body = {} if "rotate" in path else {"name": "for ever"}
-        refused = await app.ask("POST", path.format(other=other["id"]), body, api_key=key["key"])
+        refused = await app.ask(method, path.format(other=other["id"]), body, api_key=key["key"])
         assert refused.status >= 400, refused
         assert refused.code == expected
 
