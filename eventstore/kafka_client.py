@@ -19,28 +19,24 @@ async def end_client(client: AIOKafkaConsumer | AIOKafkaProducer, timeout_s: flo
     news of a client that is no longer wanted; any other is raised.
     """
     await asyncio.sleep(0)  # a consumer that was just assigned has a task that must begin before it can be ended
-    stopping = asyncio.create_task(client.stop())
+    broke_by: BaseException | None = TimeoutError()
     try:
-        await _over(stopping, timeout_s)
+        broke_by = await _over(asyncio.create_task(client.stop()), timeout_s)
     finally:
-        if stopping.cancelled() or not stopping.done() or stopping.exception():
+        if broke_by is not None:
             await _end_parts(client)
-    if not stopping.done() or stopping.cancelled():
-        return
-    error = stopping.exception()
-    if error is not None and not isinstance(error, KafkaError | OSError):
-        raise error
+    if broke_by is not None and not isinstance(broke_by, KafkaError | OSError):
+        raise broke_by
 
 
-async def _over(task: "asyncio.Future[Any]", timeout_s: float) -> None:
-    """Waits for it, and cancels it after that time. What it raised is its own."""
+async def _over(task: "asyncio.Future[Any]", timeout_s: float) -> BaseException | None:
+    """Waits for it, and cancels it after that time. Answers what it broke by, `TimeoutError` if it was cancelled."""
     try:
         await asyncio.wait([task], timeout=timeout_s)
     finally:
         task.cancel()
     await asyncio.wait([task], timeout=PART_S)
-    if task.done() and not task.cancelled():
-        task.exception()  # so that nobody is told about an unread one
+    return task.exception() if task.done() and not task.cancelled() else TimeoutError()
 
 
 async def _end_parts(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
