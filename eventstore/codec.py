@@ -165,11 +165,8 @@ class MacChain:
 
     def verify(self, previous: bytes, event: StoredEvent) -> bool:
         """Tells whether the event is what was written, at the place where it was written."""
-        key_id = _key_id(event.mac)
-        if key_id not in self._keyed:
-            return False
         place = mac_place(event.stream, event.version, event.seq, event.at, event.type, event.schema_version)
-        return hmac.compare_digest(self._mac(key_id, previous, place, event.payload, event.metadata), event.mac)
+        return self._is_of(event.mac, previous, place, event.payload, event.metadata)
 
     def seal(self, place: bytes, payload: bytes) -> bytes:
         """The mac of something that stands alone, such as a refusal or the exported heads; `place` says what it is."""
@@ -177,15 +174,16 @@ class MacChain:
 
     def is_sealed(self, mac: bytes, place: bytes, payload: bytes) -> bool:
         """Tells whether `seal` has made this mac of it."""
-        key_id = _key_id(mac)
-        return key_id in self._keyed and hmac.compare_digest(self._mac(key_id, b"", place, payload, b""), mac)
+        return self._is_of(mac, b"", place, payload, b"")
 
     def why_not(self, mac: bytes) -> str:
         """Says whether the event of a mac that was not verified was changed, or our keys are others."""
-        key_id = _key_id(mac)
-        if key_id in self._keyed:
+        if self.knows(mac):
             return "is not what was written there"
-        return f"is signed with the key {key_id[:32]!r}, which is not among FORMSTATE_LOG_MAC_KEYS"
+        return f"is signed with the key {_key_id(mac)[:32]!r}, which is not among FORMSTATE_LOG_MAC_KEYS"
+
+    def _is_of(self, mac: bytes, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bool:
+        return self.knows(mac) and hmac.compare_digest(self._mac(_key_id(mac), previous, place, payload, metadata), mac)
 
     def _mac(self, key_id: str, previous: bytes, place: bytes, payload: bytes, metadata: bytes) -> bytes:
         mac = self._keyed[key_id].copy()

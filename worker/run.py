@@ -46,8 +46,9 @@ async def run(settings: WorkerSettings) -> None:
     store = await PostgresStore.open(settings.database_url, WORKER, connections_max=connections)
     sink = KafkaSink(settings.kafka_bootstrap_servers, settings.kafka_topic)
     try:
-        if await _dependencies(store, settings, stopping):
-            await _work(store, sink, settings, stopping)
+        macs = MacChain(dict(settings.log_mac_keys))
+        if await _dependencies(store, settings, macs, stopping):
+            await _work(store, sink, settings, macs, stopping)
     finally:
         await sink.close()
         await store.close()
@@ -63,11 +64,13 @@ def _serve_metrics(host: str, port: int) -> None:
         ) from error
 
 
-async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping: asyncio.Event) -> bool:
+async def _dependencies(
+    store: PostgresStore, settings: WorkerSettings, macs: MacChain, stopping: asyncio.Event
+) -> bool:
     """True once both are there and fit each other; False when told to stop before."""
     while not stopping.is_set():
         try:
-            if not await _unless(stopping, _check(store, settings)):
+            if not await _unless(stopping, _check(store, settings, macs)):
                 return False
         except (Unavailable, Unmigrated, TopicUnusable, KafkaError, OSError) as error:
             dependency = "postgres" if isinstance(error, StoreError) else "kafka"
@@ -82,12 +85,12 @@ async def _dependencies(store: PostgresStore, settings: WorkerSettings, stopping
     return False
 
 
-async def _check(store: PostgresStore, settings: WorkerSettings) -> None:
+async def _check(store: PostgresStore, settings: WorkerSettings, macs: MacChain) -> None:
     await check_topic(settings.kafka_bootstrap_servers, settings.kafka_topic, await store.shards())
     await check_erasures(store)
     if reason := await why_unwritable(PostgresDocuments(store.pool)):
         raise Unmigrated(reason)
-    if reason := await why_other_keys(store.pool, MacChain(dict(settings.log_mac_keys))):
+    if reason := await why_other_keys(store.pool, macs):
         raise NotDone(reason)
 
 
@@ -112,8 +115,10 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) ->
         await asyncio.gather(stop, working, return_exceptions=True)
 
 
-async def _work(store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, stopping: asyncio.Event) -> None:
-    documents, macs = PostgresDocuments(store.pool), MacChain(dict(settings.log_mac_keys))
+async def _work(
+    store: PostgresStore, sink: KafkaSink, settings: WorkerSettings, macs: MacChain, stopping: asyncio.Event
+) -> None:
+    documents = PostgresDocuments(store.pool)
     async with targets_of(settings.outgoing) as targets:
         worker = await build_worker(
             store=store,
