@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from eventstore.command_topic import CONSUMER_GROUP
-from eventstore.kafka_client import end_client
+from eventstore.kafka_client import end_client, hear_commits, paced
 from worker.committing import Committer
 from worker.source import LogBounds, LogUnavailable, OutOfRange, Record
 
@@ -61,17 +61,20 @@ class KafkaSource:
     async def _started(self) -> AIOKafkaConsumer:
         async with self._starting:  # commits come beside fetches
             if self._reader is None:
-                reader = AIOKafkaConsumer(
-                    bootstrap_servers=self._servers,
-                    group_id=CONSUMER_GROUP,
-                    enable_auto_commit=False,
-                    auto_offset_reset="none",
-                    fetch_max_wait_ms=FETCH_WAIT_MS,
-                    max_partition_fetch_bytes=1024 * 1024,
-                    fetch_max_bytes=8 * 1024 * 1024,
-                    request_timeout_ms=REQUEST_TIMEOUT_MS,
+                reader = paced(
+                    AIOKafkaConsumer(
+                        bootstrap_servers=self._servers,
+                        group_id=CONSUMER_GROUP,
+                        enable_auto_commit=False,
+                        auto_offset_reset="none",
+                        fetch_max_wait_ms=FETCH_WAIT_MS,
+                        max_partition_fetch_bytes=1024 * 1024,
+                        fetch_max_bytes=8 * 1024 * 1024,
+                        request_timeout_ms=REQUEST_TIMEOUT_MS,
+                    )
                 )
                 await _start(reader)
+                hear_commits(reader)
                 self._reader = reader
                 self._point(reader)
             return self._reader
@@ -110,11 +113,13 @@ class KafkaSource:
         """A second consumer, so that looking around never moves what `fetch` reads."""
         async with self._probing:
             if self._probe is None:
-                probe = AIOKafkaConsumer(
-                    bootstrap_servers=self._servers,
-                    auto_offset_reset="none",
-                    fetch_max_wait_ms=FETCH_WAIT_MS,
-                    request_timeout_ms=REQUEST_TIMEOUT_MS,
+                probe = paced(
+                    AIOKafkaConsumer(
+                        bootstrap_servers=self._servers,
+                        auto_offset_reset="none",
+                        fetch_max_wait_ms=FETCH_WAIT_MS,
+                        request_timeout_ms=REQUEST_TIMEOUT_MS,
+                    )
                 )
                 await _start(probe)
                 self._probe = probe
@@ -217,8 +222,8 @@ class KafkaSink:
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._servers, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS
+                producer = paced(
+                    AIOKafkaProducer(bootstrap_servers=self._servers, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS)
                 )
                 await _start(producer)
                 self._producer = producer

@@ -27,7 +27,7 @@ from api.errors import ApiError
 from api.timers import in_time, timers_of
 from eventstore.codec import COMMAND_SIZE_BYTES_MAX
 from eventstore.command_topic import TopicUnusable, check_topic
-from eventstore.kafka_client import end_client
+from eventstore.kafka_client import end_client, paced
 from telemetry import logs, metrics
 
 REQUEST_TIMEOUT_MS = 3_000
@@ -90,10 +90,12 @@ class KafkaBus:
         try:
             async with asyncio.timeout(SEND_S):
                 if self._probe is None:
-                    self._probe = AIOKafkaConsumer(
-                        bootstrap_servers=list(self._servers),
-                        enable_auto_commit=False,
-                        request_timeout_ms=REQUEST_TIMEOUT_MS,
+                    self._probe = paced(
+                        AIOKafkaConsumer(
+                            bootstrap_servers=list(self._servers),
+                            enable_auto_commit=False,
+                            request_timeout_ms=REQUEST_TIMEOUT_MS,
+                        )
                     )
                     await self._probe.start()
                 places = [TopicPartition(self._topic, shard) for shard in range(self._shards)]
@@ -179,15 +181,17 @@ class KafkaBus:
 
     async def _connected(self) -> AIOKafkaProducer:
         await check_topic(self._servers, self._topic, self._shards)
-        producer = AIOKafkaProducer(
-            bootstrap_servers=list(self._servers),
-            acks="all",
-            enable_idempotence=False,
-            linger_ms=0,
-            max_batch_size=BATCH_BYTES_MAX,
-            max_request_size=2 * BATCH_BYTES_MAX,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            retry_backoff_ms=50,
+        producer = paced(
+            AIOKafkaProducer(
+                bootstrap_servers=list(self._servers),
+                acks="all",
+                enable_idempotence=False,
+                linger_ms=0,
+                max_batch_size=BATCH_BYTES_MAX,
+                max_request_size=2 * BATCH_BYTES_MAX,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                retry_backoff_ms=50,
+            )
         )
         try:
             await producer.start()

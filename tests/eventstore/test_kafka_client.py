@@ -1,19 +1,20 @@
 """A client of Kafka that is ended leaves no task and no connection, however it breaks on the way."""
 
 import asyncio
+import itertools
 import os
 import signal
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError
 
 from devnet.kafka_server import KafkaServer
 from devnet.servers import unique_topic
 from eventstore import kafka_client
 from eventstore.command_topic import create_topic
-from eventstore.kafka_client import end_client
+from eventstore.kafka_client import end_client, hear_commits, paced
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,22 @@ async def test_an_error_of_our_own_is_told(reader: AIOKafkaConsumer) -> None:
     assert all(each.is_closing() for each in opened)
 
 
+async def test_a_task_that_broke_before_is_no_news(reader: AIOKafkaConsumer) -> None:
+    """The client's own `stop` passes over one that is over: its error would be logged when it is collected."""
+    coordinator = reader._coordinator
+    task = coordinator._coordination_task
+
+    async def wrong() -> None:
+        raise LookupError("no such thing")
+
+    coordinator.ensure_coordinator_known = wrong
+    reader.assign(list(reader.assignment()))
+    await asyncio.wait([task], timeout=5)
+    assert task.done()
+    await end_client(reader, 0.2)
+    assert not task._log_traceback, "asyncio would tell of an error that nobody has looked at"
+
+
 async def test_whoever_is_cancelled_meanwhile_leaves_nothing(reader: AIOKafkaConsumer) -> None:
     """A process that is told to end again does not wait for a client that hangs, and does not leave it open either."""
     opened = transports(reader)
@@ -111,6 +128,54 @@ async def test_whoever_is_cancelled_meanwhile_leaves_nothing(reader: AIOKafkaCon
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert all(each.is_closing() for each in opened)
+
+
+async def test_a_commit_that_was_given_up_is_no_news(reader: AIOKafkaConsumer) -> None:
+    """It goes on when its caller has gone, and fails when the brokers are back but not ready."""
+    begun: list[asyncio.Task[Any]] = []
+    back = asyncio.Event()
+
+    async def late(*_: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        begun.append(task)
+        await back.wait()
+        raise GroupLoadInProgressError
+
+    reader._coordinator._do_commit_offsets = late
+    hear_commits(reader)
+    [place] = reader.assignment()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await reader.commit({place: 1})
+    back.set()
+    [task] = begun
+    await asyncio.wait([task], timeout=5)
+    assert task.done()
+    await asyncio.sleep(0)
+    assert not task._log_traceback, "asyncio would tell of an error that nobody has looked at"
+    await end_client(reader, 1)
+
+
+async def test_without_a_leader_it_asks_now_and_then(reader: AIOKafkaConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers that refuse answer in no time, and a client that asks again at once takes a whole processor for it."""
+    monkeypatch.setattr(kafka_client, "METADATA_PAUSE_S", 0.05)
+    asked: list[float] = []
+
+    async def refused(*_: object) -> bool:
+        asked.append(asyncio.get_running_loop().time())
+        return False
+
+    reader._client._metadata_update = refused
+    paced(reader)
+
+    async def again_and_again() -> None:
+        while len(asked) < 4:
+            await reader._client.force_metadata_update()
+
+    await asyncio.wait_for(again_and_again(), 5)
+    assert all(later - before >= 0.04 for before, later in itertools.pairwise(asked))
+    await end_client(reader, 1)
 
 
 async def test_a_broker_that_hangs_keeps_no_connection(kafka_server: KafkaServer) -> None:
