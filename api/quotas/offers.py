@@ -86,7 +86,7 @@ def offer(code: str, detail: Detail, subscription: AccountPlan, plans: Plans, se
     )
     packs = [each for each in plans.top_ups.values() if seller.sells(each)] if code in _BY_CREDITS else []
     sold = [plan for plan in fitting if plan.price and seller.sells(plan)]
-    offered = _bought(sold, _top_up(packs, detail), _seats(subscription), seller)
+    offered = _bought(sold, _top_up(packs, detail, or_any=not sold), _seats(subscription), seller)
     if seller.pricing_url is not None and (fitting or packs):
         offered["pricing_url"] = seller.pricing_url
     return {"missing": missing, "upgrade": [plan.id for plan in fitting], **offered}
@@ -106,15 +106,15 @@ def _cheapest_first(fitting: list[Plan], seats: int) -> list[Plan]:
 def _bought(sold: list[Plan], top_up: TopUp | None, seats: int, seller: Seller) -> dict[str, Any]:
     """The smallest step that helps: a top-up, or the first plan."""
     if top_up is not None:
-        price: dict[str, Any] = {"amount": format_credits(top_up.price), "currency": "USD", "period": None}
+        price = {"amount": format_credits(top_up.price), "currency": "USD", "period": None, "per_seat": False}
         return {"price": price, "checkout": checkout_call({"top_up": top_up.id}) if seller.by_call else None}
     if not sold:
         return {"price": None, "checkout": None}
     plan = sold[0]
-    price = {"amount": format_credits(plan.price or 0), "currency": "USD", "period": "month"}
+    price = {"amount": format_credits(plan.price or 0), "currency": "USD", "period": "month", "per_seat": plan.per_seat}
     body = {"plan": plan.id} | ({"seats": seats} if plan.per_seat and seats > 1 and seller.by_seat else {})
     call = {"method": "POST", "path": PORTAL, "body": {}} if seller.in_portal else checkout_call(body)
-    return {"price": price | {"per_seat": plan.per_seat}, "checkout": call if seller.by_call else None}
+    return {"price": price, "checkout": call if seller.by_call else None}
 
 
 def checkout_call(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,13 +122,13 @@ def checkout_call(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"method": "POST", "path": CHECKOUT, "body": body}
 
 
-def _top_up(packs: list[TopUp], detail: Detail) -> TopUp | None:
-    """The cheapest that is enough, else the one with the most credits."""
+def _top_up(packs: list[TopUp], detail: Detail, *, or_any: bool) -> TopUp | None:
+    """The cheapest that is enough; else, with `or_any`, the one with the most credits: it is bought several times."""
     needed = _short(detail)
     enough = [each for each in packs if each.credits >= needed]
     if enough:
         return min(enough, key=lambda each: (each.price, each.id))
-    return max(packs, key=lambda each: (each.credits, each.id), default=None)
+    return max(packs, key=lambda each: (each.credits, each.id), default=None) if or_any else None
 
 
 def _short(detail: Detail) -> MicroCredits:

@@ -72,7 +72,7 @@ def test_what_would_allow_it(code: str, detail: dict[str, Any], missing: Any, up
     )
 
 
-@pytest.mark.parametrize(("required", "top_up"), [(5, "s"), (10, "s"), (11, "l"), (5_000, "l")])
+@pytest.mark.parametrize(("required", "top_up"), [(5, "s"), (10, "s"), (11, "l"), (15_000_001, "l")])
 def test_credits_are_topped_up(required: int, top_up: str) -> None:
     """The cheapest that is enough, else the largest."""
     found = offer("insufficient_credits", {"required": required, "available": 0}, PRO, SELLING, ALL)
@@ -84,6 +84,17 @@ def on_team(seats: int) -> AccountPlan:
     plan = PLANS["team"]
     granted = PeriodCredits(since=0, until=30 * DAY, amount=plan.credits_for(seats))
     return replace(FREE, plan=plan, seats=seats, period=(0, 30 * DAY), period_credits=granted)
+
+
+@pytest.mark.parametrize(
+    ("required", "body"),
+    [(1_000, {"top_up": "l"}), (1_001, {"plan": "team"}), (15_000_001, {"plan": "pro"}), (20_000_001, {"top_up": "l"})],
+)
+def test_a_plan_that_is_enough_comes_before_a_top_up_that_is_not(required: int, body: dict[str, str]) -> None:
+    """What is named first helps by itself; where nothing does, the largest top-up is bought several times."""
+    found = offer("insufficient_credits", {"required": required, "available": 0}, FREE, SELLING, ALL)
+    assert found["checkout"]["body"] == body
+    assert found["price"]["per_seat"] is (body == {"plan": "team"})
 
 
 def test_only_plans_that_grant_enough_are_named() -> None:
