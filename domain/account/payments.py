@@ -120,6 +120,8 @@ class PaymentRefunded(Event, frozen=True, kw_only=True, tag="payment.refunded"):
     payment_id: str
     refunded_cents: int
     occurred_at: Instant
+    repeated: bool = False
+    """Nothing is new but `occurred_at`, before which all else is old: nobody needs to be told."""
 
 
 class PaymentDisputed(Event, frozen=True, kw_only=True, tag="payment.disputed"):
@@ -130,6 +132,8 @@ class PaymentDisputed(Event, frozen=True, kw_only=True, tag="payment.disputed"):
     status: DisputeStatus
     amount_cents: int
     occurred_at: Instant
+    repeated: bool = False
+    """As of a refund."""
 
 
 class PaymentRecalled(Event, frozen=True, kw_only=True, tag="payment.recalled"):
@@ -274,7 +278,10 @@ def _refund(payment: Payment, command: RefundPayment) -> tuple[PaymentRefunded, 
     if (command.occurred_at, command.refunded_cents) <= (payment.refunded_at, payment.refunded_cents):
         return None
     refunded = PaymentRefunded(
-        payment_id=command.payment_id, refunded_cents=command.refunded_cents, occurred_at=command.occurred_at
+        payment_id=command.payment_id,
+        refunded_cents=command.refunded_cents,
+        occurred_at=command.occurred_at,
+        repeated=command.refunded_cents == payment.refunded_cents,
     )
     return refunded, structs.replace(payment, refunded_cents=command.refunded_cents)
 
@@ -293,6 +300,7 @@ def _dispute(payment: Payment, command: DisputePayment) -> tuple[PaymentDisputed
         status=command.status,
         amount_cents=command.amount_cents,
         occurred_at=command.occurred_at,
+        repeated=before is not None and (before.status, before.amount_cents) == (command.status, command.amount_cents),
     )
     return disputed, structs.replace(payment, disputes={**payment.disputes, command.dispute_id: news})
 

@@ -78,6 +78,8 @@ class SubscriptionConfirmed(Event, frozen=True, kw_only=True, tag="subscription.
     """What the period has been granted with this; `None` where that is nothing."""
     scheduled_kept: bool = False
     """What was to change at the period's end still is: its owner has asked for it after this had occurred."""
+    repeated: bool = False
+    """Nothing is new but `occurred_at` and `reference`: nobody needs to be told."""
 
 
 class ScheduledChange(Struct, frozen=True, kw_only=True):
@@ -159,6 +161,7 @@ def decide(
         period_credits=credits if amount else None,
         scheduled_kept=_keeps_scheduled(known, command),
     )
+    confirmed = structs.replace(confirmed, repeated=_is_known(known, confirmed))
     if end is None:
         return [confirmed]
     grants = subscription_period.grant(account, command.plan, credits, amount, end, at)
@@ -285,6 +288,13 @@ def _grace_until(known: Subscription, command: ConfirmSubscription, at: Instant)
 def _keeps_scheduled(known: Subscription, command: ConfirmSubscription) -> bool:
     scheduled = known.scheduled
     return scheduled is not None and command.status != "canceled" and command.occurred_at <= scheduled.requested_at
+
+
+def _is_known(known: Subscription, confirmed: SubscriptionConfirmed) -> bool:
+    """Whether the news say only what is known, grant nothing, and leave what is scheduled."""
+    names = ("plan", "status", "terms", "period_start", "period_end", "seats", "renews_by_itself", "grace_until")
+    same = all(getattr(known, name) == getattr(confirmed, name) for name in names)
+    return same and confirmed.period_credits is None and (known.scheduled is None or confirmed.scheduled_kept)
 
 
 def _rescheduled(known: Subscription, confirmed: SubscriptionConfirmed, end: Instant) -> list[SubscriptionScheduled]:

@@ -20,9 +20,12 @@ Told: TypeAlias = dict[str, Any]
 
 
 def told(event: Event) -> Told | None:
-    """What is told of the event beside its type, its time and its account; `None` for one that is not told."""
+    """What is told of the event beside its type, its time and its account; `None` for one that is not told.
+
+    Providers tell of one thing several times, in events of many kinds: what is not news is not told on.
+    """
     tell = NOTICES.get(type(event))
-    return None if tell is None else tell(event)
+    return None if tell is None or getattr(event, "repeated", False) else tell(event)
 
 
 def event_tags() -> list[str]:

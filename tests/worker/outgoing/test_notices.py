@@ -2,20 +2,26 @@
 
 import base64
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from domain.account.payments import DisputePayment, RefundPayment
 from domain.instant import DAY, SECOND
 from domain.recorded import Metadata, Recorded
+from eventstore import codec
 from eventstore.shards import shard_of
 from tests.docs.markdown import blocks_of, table_of
+from tests.domain.account.asking import account
+from tests.domain.account.subscribing import news
 from tests.domain.golden.sample import made_up
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import now
 from tests.worker.bench import ACTOR, T0
 from tests.worker.outgoing.logs import confirmed
-from worker.outgoing.notices import NOTICES
+from worker.outgoing.notices import NOTICES, told
 from worker.outgoing.webhooks import Webhooks, outbound_http, signed_headers
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -57,6 +63,27 @@ def test_the_documented_check_fits() -> None:
     for secret, head, body in wrong:
         with pytest.raises(ValueError, match=r"no signature fits|too old"):
             verify(secret, head, body)
+
+
+def test_what_is_not_new_is_not_told() -> None:
+    """Stripe tells of one refund, dispute and change of plan in several events each: one notice of each change."""
+    scenario = account()
+    refunds = [
+        RefundPayment(payment_id="p", refunded_cents=cents, occurred_at=at) for at, cents in enumerate((3, 3, 5))
+    ]
+    opened, closed = (
+        DisputePayment(payment_id="p", dispute_id="d", status=status, amount_cents=7, occurred_at=at)
+        for at, status in ((1, "open"), (3, "won"))
+    )
+    period = {"period_start": T0, "period_end": T0 + 30 * DAY}
+    plans = [
+        news(f"sub_1/{at}", at, status=status, **period) for at, status in enumerate(("active", "active", "past_due"))
+    ]
+    commands = (*refunds, opened, structs.replace(opened, occurred_at=2), closed, *plans)
+    for command in commands:
+        assert scenario.when(command), "each is on record, and what was known before it is old"
+    tags = [codec.tag_of(event) for event in scenario.events if told(event) is not None]
+    assert Counter(tags) == {"payment.refunded": 2, "payment.disputed": 2, "subscription.confirmed": 2}
 
 
 def test_every_notice_is_documented() -> None:

@@ -65,7 +65,9 @@ async def _worker(bench: Bench, target: Told) -> Worker:
 
 
 async def _confirm(bench: Bench, reference: str) -> None:
-    news = ConfirmSubscription(plan="pro", status="active", terms=TERMS, occurred_at=bench.at, reference=reference)
+    news = ConfirmSubscription(
+        plan=f"plan {reference}", status="active", terms=TERMS, occurred_at=bench.at, reference=reference
+    )
     await bench.send("account:user_1", news)
 
 
