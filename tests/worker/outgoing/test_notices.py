@@ -71,10 +71,8 @@ def test_what_is_not_new_is_not_told() -> None:
     refunds = [
         RefundPayment(payment_id="p", refunded_cents=cents, occurred_at=at) for at, cents in enumerate((3, 3, 5))
     ]
-    opened, closed = (
-        DisputePayment(payment_id="p", dispute_id="d", status=status, amount_cents=7, occurred_at=at)
-        for at, status in ((1, "open"), (3, "won"))
-    )
+    opened = DisputePayment(payment_id="p", dispute_id="d", status="open", amount_cents=7, occurred_at=1)
+    closed = structs.replace(opened, status="won", occurred_at=3)
     period = {"period_start": T0, "period_end": T0 + 30 * DAY}
     plans = [
         news(f"sub_1/{at}", at, status=status, **period) for at, status in enumerate(("active", "active", "past_due"))
