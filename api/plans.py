@@ -16,7 +16,10 @@ from domain.errors import Invalid
 from domain.money import AMOUNT_MAX, MICRO, MicroCredits, parse_credits
 
 SHIPPED = Path(__file__).with_name("plans.toml")
-LIMITS = ("messages_per_day", "requests_per_minute", "requests_per_day", "agent_slots", "api_keys", "seats")
+LIMITS = (
+    *("messages_per_day", "requests_per_minute", "requests_per_day"),
+    *("agent_slots", "api_keys", "seats", "organizations"),
+)
 
 Limit: TypeAlias = int | str
 """A whole number or "unlimited"; `_limit` says so better than the decoder does."""
@@ -38,6 +41,7 @@ class _PlanTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     api_keys: Limit
     seats: Limit
     features: tuple[str, ...]
+    organizations: Limit = "unlimited"
     per_seat: bool = False
     trial_days: Annotated[int, Meta(ge=0, le=365)] = 0
     grace_days: Annotated[int, Meta(ge=0, le=90)] = 7

@@ -43,10 +43,17 @@ class CreateOrganization(Command, frozen=True, kw_only=True, tag="org.create"):
     org_id: str
     name_sealed: str
     created_by: str
+    place: int | None = None
+    """Which of its creator's organizations it is, where there can be only so many; `None`: nobody counts."""
 
     def claims(self) -> tuple[Claim, ...]:
-        """Not for somebody who is being erased."""
-        return (membership_lock(self.created_by),)
+        """Not for somebody who is being erased; and two that are made at once have different places."""
+        lock = membership_lock(self.created_by)
+        if self.place is None:
+            return (lock,)
+        value = f"{self.created_by}/{self.place}"
+        message = "Another organization was made in the same moment."
+        return (lock, Claim(kind="organizations", value=value, code="organization_place_taken", message=message))
 
 
 class RenameOrganization(Command, frozen=True, kw_only=True, tag="org.rename"):

@@ -10,6 +10,7 @@ from domain.recorded import Recorded
 from eventstore.shards import shard_of
 from projections.documents import DocumentReader
 from projections.lookup import read_many
+from projections.paging import instant_sort, read_page_everywhere
 from projections.projection import Projection
 
 
@@ -38,14 +39,15 @@ def _evolve(view: OrganizationView | None, recorded: Recorded) -> OrganizationVi
 
 PROJECTION = Projection(
     collection="organizations",
-    version=1,
+    version=2,
     document=OrganizationView,
     events=[OrganizationCreated, OrganizationRenamed],
     key=lambda recorded: recorded.entity_id,
     evolve=_evolve,
-    owner=lambda view: view.id,
+    owner=lambda view: view.created_by,
+    sort=lambda view: instant_sort(view.created_at),
     begun_by=[OrganizationCreated],
-    listed=False,
+    listed_everywhere=True,
 )
 
 
@@ -60,3 +62,9 @@ async def get_organizations(
 ) -> dict[str, OrganizationView]:
     """Those that are there, by id."""
     return await read_many(documents, PROJECTION, shards, org_ids, lambda org_id: f"org:{org_id}")
+
+
+async def count_made_by(documents: DocumentReader, user_id: str, *, most: int) -> int:
+    """How many organizations the user has made, member or not; `most` of them are looked at."""
+    page = await read_page_everywhere(documents, PROJECTION, user_id, limit=most)
+    return len(page.items)

@@ -149,6 +149,11 @@ def _feature(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tup
     return {"feature": feature}, lambda plan: feature in plan.features
 
 
+def _organizations(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
+    needed = detail["limit"] + 1
+    return {"organizations": 1}, lambda plan: "organizations" in plan.features and _allows(plan.organizations, needed)
+
+
 def _messages(detail: Detail, _subscription: AccountPlan, _seller: Seller) -> tuple[dict[str, Any], Wanted]:
     return {"messages": 1}, lambda plan: _allows(plan.messages_per_day, detail["used"] + 1)
 
@@ -186,6 +191,7 @@ _NEEDS: Mapping[str, Callable[[Detail, AccountPlan, Seller], tuple[dict[str, Any
     "debt_outstanding": _credits,
     "key_credit_limit_exceeded": _key_credits,
     "feature_not_in_plan": _feature,
+    "organizations_used_up": _organizations,
     "messages_quota_exceeded": _messages,
     "feature_quota_exceeded": _metered,
     "rate_limited": _requests,

@@ -21,7 +21,7 @@ from api.route import Route, needs
 from domain.organization import CreateOrganization, RenameOrganization
 from projections.members import MemberView, get_member
 from projections.memberships import list_memberships
-from projections.organizations import get_organization, get_organizations
+from projections.organizations import count_made_by, get_organization, get_organizations
 from projections.paging import Page
 
 MEMBERSHIPS_MAX = 100
@@ -33,6 +33,19 @@ declare(
     "conflict",
     "The user is a member of too many organizations to make another.",
     "Leave some; `limit` is how many there can be.",
+)
+declare(
+    "organizations_used_up",
+    "payment_required",
+    "The plan allows no more organizations to be made.",
+    "`limit` is how many a person on the plan can make, also counting those that were left; `upgrade` names plans"
+    " with more.",
+)
+declare(
+    "organization_place_taken",
+    "conflict",
+    "Another organization of the same person was made in the same moment.",
+    "Send it again, under another Idempotency-Key.",
 )
 declare("organization_exists", "conflict", "The organization exists already.", "Nothing to do: it was made before.")
 declare(
@@ -51,10 +64,15 @@ async def create(call: Call[NewOrganization, None]) -> OrganizationShown:
         raise ApiError("organization_person_required")
     draft = call.draft()
     org_id = draft.new_id("org")
+    place = None
     if await get_organization(services.documents, services.shards, org_id) is None:  # else it is a repeat
         await _require_room(services, caller.user_id)
+        place = await _next_place(call)
     command = CreateOrganization(
-        org_id=org_id, name_sealed=await _sealed_name(services, org_id, name), created_by=caller.user_id
+        org_id=org_id,
+        name_sealed=await _sealed_name(services, org_id, name),
+        created_by=caller.user_id,
+        place=place,
     )
     outcome = await draft.submit(command, stream=f"org:{org_id}")
     return OrganizationShown(
@@ -67,6 +85,21 @@ async def _require_room(services: Services, user_id: str) -> None:
     page = await list_memberships(services.documents, user_id, limit=MEMBERSHIPS_MAX)
     if len(page.items) >= MEMBERSHIPS_MAX:
         raise ApiError("too_many_organizations", limit=MEMBERSHIPS_MAX)
+
+
+async def _next_place(call: Call[NewOrganization, None]) -> int | None:
+    """Which of the caller's organizations comes next; 402 `organizations_used_up` where the plan has no more.
+
+    Those that the caller has left count too: they have the limits of their maker's plan all the same.
+    """
+    services, caller = call.services, call.caller
+    most = None if caller.subscription is None else caller.subscription.plan.organizations
+    if most is None:
+        return None
+    made = await count_made_by(services.documents, caller.user_id, most=most)
+    if made >= most:
+        raise ApiError("organizations_used_up", limit=most)
+    return made + 1
 
 
 async def list_all(call: Call[None, PageQuery]) -> OrganizationList:
@@ -138,6 +171,8 @@ ROUTES = (
             "invalid_name",
             "organization_person_required",
             "too_many_organizations",
+            "organizations_used_up",
+            "organization_place_taken",
             "erasure_begun",
         ),
         write=True,

@@ -19,6 +19,8 @@ class PlanLimits(Struct, frozen=True, kw_only=True):
     agent_slots: int | None
     api_keys: int | None
     seats: int | None
+    organizations: int | None
+    """How many a person on the plan can make, where the plan has organizations."""
 
 
 class PlanPrice(Struct, frozen=True, kw_only=True):

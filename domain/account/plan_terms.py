@@ -31,6 +31,8 @@ class PlanTerms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     api_keys: int | None
     seats: int | None
     features: tuple[str, ...]
+    organizations: int | None = None
+    """How many a person on the plan can make; each has limits of its own, those of this plan until it buys one."""
     price: MicroCredits | None = None
     per_seat: bool = False
     """Price and monthly credits are for each seat."""

@@ -191,3 +191,23 @@ async def test_create_409(app: Running) -> None:
     assert (refused.status, refused.code) == (409, "too_many_organizations")
     again = await app.ask("POST", "/orgs", {"name": "first"}, token=ada.token, idempotency_key="f")
     assert (again.status, again.json) == (201, first.json)
+
+
+async def test_create_as_many_as_the_plan_has_402(app: Running) -> None:
+    """All at once or one by one: exactly as many, those that were left included, and a refusal that sells more."""
+    ada, most = await founder(app, "team"), app.services.plans["team"].organizations
+    assert most is not None
+    bodies = [{"name": f"No. {number}"} for number in range(most + 5)]
+    answers = await asyncio.gather(*(app.ask("POST", "/orgs", body, token=ada.token) for body in bodies))
+    made = [each.json["id"] for each in answers if each.status == 201]
+    assert {each.code for each in answers if each.status != 201} <= {
+        "organization_place_taken",
+        "organizations_used_up",
+    }
+    while len(made) < most:
+        made.append(await organization(app, ada))
+    refused = await app.ask("POST", "/orgs", {"name": "One more"}, token=ada.token)
+    assert (refused.status, refused.code) == (402, "organizations_used_up")
+    error = refused.json["error"]
+    assert (error["limit"], error["missing"], error["upgrade"]) == (most, {"organizations": 1}, ["enterprise"])
+    assert len(made) == most

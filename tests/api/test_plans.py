@@ -102,7 +102,7 @@ def test_no_price_is_no_zero(tmp_path: Path) -> None:
             'audio_input = "1"\naudio_output = "1"',
             "models.m.input: missing; input, cached_input and output go together",
         ),
-        ("colour = 1", "given.toml:6: models.m.colour: unknown; there are api_key_env,"),
+        ("colour = 1", "given.toml:6: models.m.colour: unknown; there are allow,"),
         ("max_output = 1001", "given.toml:6: models.m.max_output: expected at most the context"),
         ("timeout_s = 0", "given.toml:6: models.m.timeout_s: Expected"),
         ("timeout_s = 86_300", "given.toml:6: models.m.timeout_s: expected at most 86280 seconds"),
