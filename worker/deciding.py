@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import structlog
 from msgspec import Raw, Struct, field
 
-from domain.envelope import Envelope, Header
+from domain.envelope import Header
 from domain.errors import DeadlinePassed, DomainError
 from domain.instant import Instant
 from domain.message import Claim, Command, Event
@@ -15,6 +15,8 @@ from domain.recorded import Metadata, Recorded
 from eventstore import codec
 from eventstore.errors import DataError
 from eventstore.records import Batch, ClaimRow, DeadLetter, Outcome, StoredEvent, StreamHead
+from worker.claims import claim_row, claims_of
+from worker.incoming import Incoming
 from worker.refusal import refusal_of
 from worker.source import Record
 from worker.streams import LiveStream
@@ -27,14 +29,6 @@ SNAPSHOT_BYTES = 1_000
 """Bytes of snapshot that an event may cost: a large state is written less often, and folded from more events."""
 ATTEMPTS_REMEMBERED = 100
 """Refused attempts under one command id that are known for duplicates; older ones have long left the log."""
-
-
-class Incoming(Struct, frozen=True, kw_only=True, gc=False):
-    """A record and the envelope in it, or why there is none."""
-
-    record: Record
-    envelope: Envelope | None
-    problem: str | None = None
 
 
 class Mark(Struct, frozen=True, kw_only=True, gc=False):
@@ -294,24 +288,6 @@ class Decisions(Struct, kw_only=True):
 @cache
 def _may_erase(kind: type[Event]) -> bool:
     return kind.erasure is not Event.erasure
-
-
-def claims_of(command: Command) -> tuple[Claim, ...]:
-    """What the command claims; nothing where that is a bug of ours, which shows again when it is decided."""
-    try:
-        return command.claims()
-    except Exception:
-        log.exception("claims_failed", command=codec.tag_of(command))
-        return ()
-
-
-def claim_row(claim: Claim, shard: int, header: Header) -> ClaimRow:
-    """The row by which one attempt of a command takes a claim for its stream.
-
-    A refusal frees what its own attempt has taken and nothing else: the stream may hold the claim through another.
-    """
-    taker = f"{header.id}/{header.attempt}"
-    return ClaimRow(kind=claim.kind, value=claim.value, shard=shard, stream=header.stream, command_id=taker)
 
 
 def _head(live: LiveStream) -> StreamHead:

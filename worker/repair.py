@@ -30,7 +30,9 @@ from eventstore.records import (
 )
 from eventstore.store import Round, Store
 from projections.documents import DocumentStore
-from worker.deciding import Decisions, Incoming, claim_row
+from worker.claims import claim_row
+from worker.deciding import Decisions
+from worker.incoming import Incoming
 from worker.projecting import Touched
 from worker.round import Rounds
 from worker.source import Record

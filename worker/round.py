@@ -15,15 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.instant import Instant
-from domain.message import Claim
 from eventstore import codec
 from eventstore.errors import DataError, StoreError, Unavailable, Undecodable, UnknownType, VersionConflict
-from eventstore.records import Batch, ClaimRow, Lease, Outcome, Progress, ShardHead, StoredStream
+from eventstore.records import Batch, Lease, Outcome, Progress, ShardHead, StoredStream
 from eventstore.shards import shard_of
 from eventstore.store import Round, Store
 from projections.documents import DocumentStore
 from worker import metrics
-from worker.deciding import Decisions, Incoming, claim_row, claims_of
+from worker.claims import claims_of, claims_wanted, until_claimed_twice
+from worker.deciding import Decisions
+from worker.incoming import Incoming
 from worker.projecting import DocumentCache, Touched
 from worker.source import Record
 from worker.streams import LiveStream, StreamCache, fold, new_stream, snapshot_outdated
@@ -193,7 +194,7 @@ class Rounds:
         self, round_: Round, incoming: list[Incoming], poisoned: frozenset[tuple[int, int]]
     ) -> tuple[Decisions, list[Incoming]]:
         outcomes = await self._known(round_, incoming)
-        incoming, claims = _until_claimed_twice(incoming, _claims(incoming, outcomes))
+        incoming, claims = until_claimed_twice(incoming, claims_wanted(incoming, outcomes))
         streams = await self._load(round_, incoming)
         ordered = sorted(claims, key=lambda row: (row.kind, row.value))
         decisions = Decisions(
@@ -309,40 +310,6 @@ def _moved(heads: Mapping[int, ShardHead], progress: Sequence[Progress]) -> dict
         else head
         for shard, head in heads.items()
     }
-
-
-def _claims(incoming: Sequence[Incoming], outcomes: Mapping[str, Outcome]) -> list[tuple[Incoming, ClaimRow]]:
-    rows: list[tuple[Incoming, ClaimRow]] = []
-    for each in incoming:
-        claims: tuple[Claim, ...] = claims_of(each.envelope.body) if each.envelope else ()
-        if not claims or each.envelope is None:
-            continue
-        header = each.envelope.header
-        known = outcomes.get(header.id)
-        if known is None or not known.settles(header.attempt):
-            rows += [(each, claim_row(claim, each.record.shard, header)) for claim in claims]
-    return rows
-
-
-def _until_claimed_twice(
-    incoming: list[Incoming], claims: Sequence[tuple[Incoming, ClaimRow]]
-) -> tuple[list[Incoming], list[ClaimRow]]:
-    """Ends each shard's records before one that claims what another stream of the batch claims; with the claims left.
-
-    The first might be refused, and then its claim is free again: the second is decided in the next round, knowing.
-    """
-    holders: dict[tuple[str, str], str] = {}
-    cut: dict[int, int] = {}
-    for each, row in claims:
-        holder = holders.setdefault((row.kind, row.value), row.stream)
-        if holder != row.stream:
-            cut.setdefault(each.record.shard, each.record.offset)
-
-    def stays(each: Incoming) -> bool:
-        return each.record.offset < cut.get(each.record.shard, each.record.offset + 1)
-
-    rows = [row for each, row in claims if stays(each)]
-    return ([each for each in incoming if stays(each)] if cut else incoming), rows
 
 
 def _progress(heads: Mapping[int, ShardHead], incoming: Sequence[Incoming], seqs: Mapping[int, int]) -> list[Progress]:
