@@ -36,7 +36,7 @@ class Projection(Generic[D]):
         owner: Callable[[D], str],
         sort: Callable[[D], str] = lambda _document: "",
         begun_by: Sequence[type[Event]] = (),
-        done: Callable[[D], bool] = lambda _document: False,
+        done: Callable[[D], bool] | None = None,
         written_once: bool = False,
         found_by_key: bool = False,
         followed: bool = False,
@@ -55,7 +55,7 @@ class Projection(Generic[D]):
         self.begun_by = frozenset(begun_by)
         """Events whose document is the same whatever was there before: a worker need not look for an earlier one."""
         self.done = done
-        """Tells that the document will hardly change again: a worker does not keep it at hand."""
+        """Tells that a document will hardly change again: a worker does not keep it at hand."""
         self.written_once = written_once
         """Hardly any document is ever changed: the pages of its table keep no room for that."""
         self.found_by_key = found_by_key

@@ -31,18 +31,13 @@ ATTEMPTS_REMEMBERED = 100
 """Refused attempts under one command id that are known for duplicates; older ones have long left the log."""
 
 
-class Mark(Struct, frozen=True, kw_only=True, gc=False):
+class Mark(Struct, frozen=True, gc=False):
     """Where a round stood before a command, to take back what an event that could not be evolved has left."""
 
     events: int
     version: int
     mac: bytes
     seq: int
-
-    @classmethod
-    def of(cls, decisions: "Decisions", live: LiveStream) -> "Mark":
-        """The place before the next command of `live`."""
-        return cls(events=len(decisions.recorded), version=live.version, mac=live.mac, seq=decisions.seqs[live.shard])
 
     def restore(self, decisions: "Decisions", live: LiveStream) -> None:
         """Takes back everything but the state, which is lost: the stream is to be quarantined."""
@@ -99,7 +94,7 @@ class Decisions(Struct, kw_only=True):
         if live.quarantined:
             self._set_aside(incoming, header, known)
             return
-        mark = Mark.of(self, live)
+        mark = Mark(len(self.recorded), live.version, live.mac, self.seqs[live.shard])
         try:
             if (incoming.record.shard, incoming.record.offset) in self.poisoned:
                 _refused_by_database()

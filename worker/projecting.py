@@ -1,12 +1,12 @@
 """Read models inside a round: which documents the events change, and their new contents."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from msgspec import Struct
 
+from domain.message import Event
 from domain.recorded import Recorded
 from eventstore.errors import DataError
 from projections.documents import Change
@@ -41,29 +41,37 @@ class Touched:
     """The documents that the events of one round change. Each is looked for, folded and encoded once."""
 
     def __init__(self, recorded: Iterable[Recorded]) -> None:
-        touches: defaultdict[AnyProjection, dict[str, Touch]] = defaultdict(dict)
+        self._touches: dict[AnyProjection, dict[str, Touch]] = {}
+        """By key."""
         self._continued: list[Touch] = []
         """Those of which an earlier version may be there that counts."""
         self._missing: list[Touch] = []
+        changed_by: dict[type[Event], list[tuple[AnyProjection, dict[str, Touch], bool]]] = {}
         for each in recorded:
             kind = type(each.event)
-            for projection in projections_of(kind):
+            changed = changed_by.get(kind)
+            if changed is None:
+                changed = changed_by[kind] = list(self._changed_by(kind))
+            for projection, by_key, begins in changed:
                 key = projection.key(each)
                 if key is None:
                     continue
-                by_key = touches[projection]
                 known = by_key.get(key)
                 if known is not None:
                     known.events.append(each)
                     continue
                 by_key[key] = made = Touch(projection, (each.shard, projection.collection, key), [each])
-                if kind not in projection.begun_by:
+                if not begins:
                     self._continued.append(made)
-        self._touches = {projection: list(by_key.values()) for projection, by_key in touches.items()}
+
+    def _changed_by(self, kind: type[Event]) -> Iterator[tuple[AnyProjection, dict[str, Touch], bool]]:
+        """The projections of a kind of event, their touches, and whether such an event begins a document anew."""
+        for projection in projections_of(kind):
+            yield projection, self._touches.setdefault(projection, {}), kind in projection.begun_by
 
     def __iter__(self) -> Iterator[Touch]:
         """All of them, collection by collection."""
-        return chain.from_iterable(self._touches.values())
+        return chain.from_iterable(by_key.values() for by_key in self._touches.values())
 
     @property
     def places(self) -> list[Place]:
@@ -101,8 +109,9 @@ class Touched:
     def changes(self) -> dict[str, Sequence[Change]]:
         """What is to be written, by collection."""
         changed = {
-            projection.collection: [_change(projection, touch) for touch in touches]
-            for projection, touches in self._touches.items()
+            projection.collection: [_change(projection, touch) for touch in by_key.values()]
+            for projection, by_key in self._touches.items()
+            if by_key
         }
         return {collection: changed[collection] for collection in sorted(changed)}
 
@@ -122,22 +131,21 @@ class DocumentCache:
 
     def __init__(self, bytes_max: int = DOCUMENTS_BYTES_MAX) -> None:
         self._documents = Recent[Place, Any](bytes_max)
+        self.get: Callable[[Place], Any] = self._documents.get
+        """The document, `ABSENT`, or `None` where nothing is known."""
 
     @property
     def size_bytes(self) -> int:
         """What all documents occupy."""
         return self._documents.size_bytes
 
-    def get(self, place: Place) -> Any:
-        """The document, `ABSENT`, or `None` where nothing is known."""
-        return self._documents.get(place)
-
     def put(self, touched: Iterable[Touch]) -> None:
         """Keeps what a committed round has written, but for documents that will hardly change again."""
         documents = self._documents
         for touch in touched:
             document = touch.document
-            if document is None or not touch.projection.done(document):
+            done = touch.projection.done
+            if document is None or done is None or not done(document):
                 size_bytes = DOCUMENT_BYTES + DOCUMENT_FACTOR * touch.size_bytes
                 documents.put(touch.place, ABSENT if document is None else document, size_bytes)
             else:
