@@ -116,7 +116,7 @@ def claims_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 def claims_in_one_batch(patch: pytest.MonkeyPatch) -> None:
     """The second claim of a batch is lost whatever becomes of the first."""
-    patch.setattr(round_module, "_until_claimed_twice", lambda incoming, _outcomes: incoming)
+    patch.setattr(round_module, "until_claimed_twice", lambda incoming, claims: (incoming, [row for _, row in claims]))
 
 
 def claims_freed(patch: pytest.MonkeyPatch) -> None:
