@@ -62,7 +62,8 @@ async def _confirm(load: Load, account: str, reference: str, shards: int) -> Non
     """Sends news of a subscription, and leaves it to the workers."""
     stream = f"account:{account}"
     at = time.time_ns() // 1_000
-    news = ConfirmSubscription(plan="pro", status="active", terms=TERMS, occurred_at=at, reference=reference)
+    plan = f"plan {reference}"  # one that is known already would be no news
+    news = ConfirmSubscription(plan=plan, status="active", terms=TERMS, occurred_at=at, reference=reference)
     header = Header(id=random_hex(), attempt=random_hex(), stream=stream, account=account, actor=ACTOR, issued_at=at)
     sent = Sent(shard=shard_of(stream, shards), envelope=Envelope(header=header, body=news))
     await load._deliver(sent, sent.envelope)
