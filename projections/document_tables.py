@@ -91,6 +91,13 @@ async def migrate_documents(
     return outdated(stored, wanted)
 
 
+async def unknown_collections(connection: DirectConnection, collections: Iterable[str]) -> list[str]:
+    """Those of them that are stored by nobody: a typo, or forgotten already."""
+    with translated():
+        stored = {row["collection"] for row in await connection.fetch(VERSIONS)}
+    return sorted(set(collections) - stored)
+
+
 async def note_version(connection: DirectConnection, projection: AnyProjection) -> None:
     """Says that the live table holds all of the log, inside the transaction that makes it so."""
     await connection.execute(NOTE, projection.collection, projection.version)

@@ -3,7 +3,7 @@
 from eventstore.postgres.migrations import connect, migrate
 from eventstore.postgres.pool import WORKER, DirectConnection
 from eventstore.postgres.store import PostgresStore
-from projections.document_tables import migrate_documents
+from projections.document_tables import migrate_documents, unknown_collections
 from projections.memory import MemoryDocuments
 from projections.postgres import PostgresDocuments
 from projections.registry import all_projections
@@ -57,6 +57,7 @@ async def test_what_is_forgotten_has_to_be_made_again(database_url: str) -> None
     await migrate_documents(connection, both)
     await connection.execute(WRITTEN)
     [epoch, *_] = await connection.fetchval(EPOCHS)
+    assert await unknown_collections(connection, ["found", "never", "things"]) == ["never"]
     for _ in range(2):
         assert await migrate_documents(connection, [projection_of("things")], forget=["found", "never"]) == []
         assert await stored(connection) == {"things": 1}
