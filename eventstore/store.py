@@ -138,10 +138,6 @@ class LogStore(Protocol):
         """Up to `limit` events of a stream in its order, behind version `behind`: a long one is read page by page."""
         ...
 
-    async def events_after(self, shard: int, seq: int, limit: int) -> list[StoredEvent]:
-        """Up to `limit` events of a shard in commit order, behind `seq`."""
-        ...
-
     async def read_outcomes(self, ids: Iterable[tuple[int, str]]) -> dict[str, Outcome]:
         """Those that exist, by command id, for (shard, command id) pairs."""
         ...

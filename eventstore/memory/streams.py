@@ -1,7 +1,5 @@
 """Streams, their heads and claims, and the log that they are written into."""
 
-import bisect
-
 from msgspec.structs import replace
 
 from eventstore.memory.data_keys import DataKeys
@@ -78,9 +76,3 @@ class Streams(DataKeys):
         """See `store.LogStore`."""
         del shard
         return self._streams.get(stream, [])[behind : behind + limit]
-
-    async def events_after(self, shard: int, seq: int, limit: int) -> list[StoredEvent]:
-        """See `store.LogStore`."""
-        log = self._log[shard]
-        start = bisect.bisect_right(log, seq, key=lambda event: event.seq)
-        return log[start : start + limit]

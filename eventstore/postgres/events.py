@@ -6,18 +6,9 @@ import msgspec
 from asyncpg import Record
 
 from eventstore.errors import DataError
-from eventstore.postgres.pool import Connection, Part
+from eventstore.postgres.pool import Connection
 from eventstore.postgres.statement import TableChange, columns
 from eventstore.records import StoredEvent
-
-AFTER = """
-SELECT shard, stream, version, seq, at, type, schema_version, payload, metadata, mac
-FROM events
-WHERE shard = $1 AND seq > $2
-ORDER BY seq
-LIMIT $3
-"""
-
 
 APPEND = """
 INSERT INTO events (shard, stream, version, seq, at, type, schema_version, payload, metadata, mac)
@@ -64,11 +55,3 @@ def stored_event(row: Record) -> StoredEvent:
         metadata=metadata,
         mac=mac,
     )
-
-
-class Events(Part):
-    """The log in commit order."""
-
-    async def events_after(self, shard: int, seq: int, limit: int) -> list[StoredEvent]:
-        """See `store.LogStore`."""
-        return [stored_event(row) for row in await self._pool.fetch(AFTER, shard, seq, limit)]

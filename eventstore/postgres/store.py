@@ -7,7 +7,6 @@ from eventstore.postgres.answers import Answers
 from eventstore.postgres.attempts import FailedAttempts
 from eventstore.postgres.data_keys import DataKeys
 from eventstore.postgres.dead_letters import DeadLetters
-from eventstore.postgres.events import Events
 from eventstore.postgres.leases import Leases
 from eventstore.postgres.migrations import Meta
 from eventstore.postgres.outbox import Outbox
@@ -26,7 +25,6 @@ class PostgresStore(
     Rounds,
     Leases,
     Streams,
-    Events,
     Outcomes,
     Refusals,
     DataKeys,

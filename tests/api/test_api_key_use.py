@@ -12,6 +12,7 @@ from domain.instant import MINUTE, SECOND
 from tests.api.clock import noon
 from tests.api.gateway.place import running_place
 from tests.api.running import SHARDS, Person, Running, application
+from tests.shard_log import events_after
 
 ADDRESS, AGENT = "192.0.2.7", "agent/1.0"
 
@@ -65,7 +66,7 @@ async def test_a_minute_is_listed_once(app: Running) -> None:
     assert (again["address"], again["created_at"]) == ("192.0.2.8", format_instant(first.last_at + 1))
     shown = await app.ask("GET", f"/api-keys/{key['id']}", token=person.token)
     assert shown.json["last_used_at"] == format_instant(first.last_at + 1)
-    stored = [event for shard in range(SHARDS) for event in await app.store.events_after(shard, 0, 1_000)]
+    stored = [event for shard in range(SHARDS) for event in await events_after(app.store, shard, 0, 1_000)]
     assert stored
     assert not any(ADDRESS.encode() in event.metadata for event in stored)
 

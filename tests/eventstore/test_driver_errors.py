@@ -13,6 +13,7 @@ from eventstore.postgres.pool import API, WORKER
 from eventstore.postgres.store import PostgresStore
 from eventstore.records import Batch, Lease, Progress, StreamHead
 from tests.eventstore.rows import appending, claimed, dead_letter, event, outcome, write
+from tests.shard_log import events_after
 
 GOOD = event(0, "thing:1", 1, 1)
 HUGE = 2**63
@@ -55,7 +56,7 @@ async def test_data_keeps_what_json_texts_may_hold(postgres: PostgresStore) -> N
     batch = appending([replace(GOOD, payload=data)])
     batch.outcomes = [outcome(0, "command", data=Raw(data))]
     await write(postgres, "w", leases, batch)
-    assert (await postgres.events_after(0, 0, 1))[0].payload == data
+    assert (await events_after(postgres, 0, 0, 1))[0].payload == data
     assert bytes((await postgres.read_outcomes([(0, "command")]))["command"].data) == data
 
 
@@ -103,7 +104,7 @@ async def test_an_ended_connection_is_replaced(postgres: PostgresStore, database
     async with asyncio.timeout(5):
         while True:
             try:
-                assert len(await postgres.events_after(0, 0, 10)) == 1
+                assert len(await events_after(postgres, 0, 0, 10)) == 1
                 break
             except Unavailable:
                 continue
@@ -147,7 +148,7 @@ async def test_a_restarted_server_is_found_again(postgres: PostgresStore, postgr
     async with asyncio.timeout(10):
         while True:
             try:
-                assert await postgres.events_after(0, 0, 10) == [GOOD]
+                assert await events_after(postgres, 0, 0, 10) == [GOOD]
                 break
             except Unavailable:
                 await asyncio.sleep(0.01)
@@ -169,7 +170,7 @@ async def test_many_rounds_share_few_connections(postgres: PostgresStore) -> Non
     leases = await claimed(postgres, "w")
 
     async def read() -> int:
-        return len(await postgres.events_after(0, 0, 10))
+        return len(await events_after(postgres, 0, 0, 10))
 
     await write(postgres, "w", leases, appending([GOOD]))
     assert set(await asyncio.gather(*(read() for _ in range(100)))) == {1}

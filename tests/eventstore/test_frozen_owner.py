@@ -12,6 +12,7 @@ from eventstore.postgres.pool import API, WORKER, DirectConnection, session_sett
 from eventstore.postgres.store import PostgresStore
 from tests.eventstore.conftest import SHARDS
 from tests.eventstore.rows import LEASE_S, appending, claimed, event, write
+from tests.shard_log import events_after
 
 LOCK_A_SHARD = "BEGIN; SELECT 1 FROM shard_head WHERE shard = 0 FOR UPDATE"
 
@@ -41,7 +42,7 @@ async def test_a_transaction_frozen_in_mid_copy_is_ended(postgres: PostgresStore
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await copy
     assert frozen.is_closed()
-    assert await postgres.events_after(0, 0, 10) == []
+    assert await events_after(postgres, 0, 0, 10) == []
 
 
 async def test_a_round_that_was_ended_says_so(postgres: PostgresStore) -> None:
@@ -66,7 +67,7 @@ async def test_a_running_batch_within_its_lease_is_left_alone(postgres: Postgres
         async with asyncio.timeout(4):
             assert await postgres.claim("hungry", SHARDS, LEASE_S) == []
         await round_.write(appending([event(0, "thing:1", 1, 1)]))
-    assert len(await postgres.events_after(0, 0, 10)) == 1
+    assert len(await events_after(postgres, 0, 0, 10)) == 1
 
 
 async def test_a_late_batch_that_commits_in_time_keeps_its_shard(

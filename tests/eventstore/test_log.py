@@ -2,11 +2,11 @@
 
 from eventstore.store import Store
 from tests.eventstore.rows import appending, claimed, event, write
-from tests.shard_log import read_shard
+from tests.shard_log import events_after, read_shard
 
 
 async def test_pages_follow_the_order_of_commits(store: Store) -> None:
-    """`events_after` gives a shard's events behind a position, in order, up to the limit, and no other shard's."""
+    """The log gives a shard's events behind a position, in order, up to the limit, and no other shard's."""
     leases = await claimed(store, "w", 2)
     streams = ["thing:b", "thing:a", "thing:b", "thing:a"]
     versions: dict[str, int] = {}
@@ -17,16 +17,16 @@ async def test_pages_follow_the_order_of_commits(store: Store) -> None:
         await write(store, "w", leases, appending(written[-1:], expected=version))
         versions[stream] = version + 1
     await write(store, "w", leases, appending([event(1, "thing:c", 1, 1)]))
-    assert await store.events_after(0, 0, 2) == written[:2]
-    assert await store.events_after(0, 2, 10) == written[2:]
-    assert await store.events_after(0, 4, 10) == []
+    assert await events_after(store, 0, 0, 2) == written[:2]
+    assert await events_after(store, 0, 2, 10) == written[2:]
+    assert await events_after(store, 0, 4, 10) == []
     assert [each async for each in read_shard(store, 0, page=3)] == written
 
 
 async def test_a_stream_that_was_never_written_is_none(store: Store) -> None:
     """Nothing is made up for an unknown stream."""
     assert await store.stream(0, "thing:unknown") is None
-    assert await store.events_after(3, 0, 10) == []
+    assert await events_after(store, 3, 0, 10) == []
 
 
 async def test_a_large_batch_is_written_whole(store: Store) -> None:

@@ -18,6 +18,7 @@ from eventstore import codec
 from eventstore.errors import Undecodable
 from eventstore.records import Outcome, StoredEvent
 from projections.registry import all_projections, projections_of
+from tests.shard_log import events_after
 from tests.simulation.watch import Broken
 from tests.simulation.world import MACS, SHARDS, World
 
@@ -59,7 +60,7 @@ class Oracle:
         world = self._world
         letters = {(each.shard, each.offset) for each in await world.store.dead_letters(limit=10_000)}
         committed = iter(world.store.committed[shard])
-        stored = iter(await world.store.events_after(shard, 0, 1_000_000))
+        stored = iter(await events_after(world.store, shard, 0, 1_000_000))
         known: dict[str, tuple[Outcome, set[str]]] = {}
         for offset, record in enumerate(world.log.records[shard]):
             try:
@@ -183,7 +184,7 @@ async def check_holds(world: World) -> None:
     """I7: each hold is closed at most once, corrected at most once, and only after it was closed."""
     ends: dict[tuple[str, str], list[str]] = {}
     for shard in range(SHARDS):
-        for stored in await world.store.events_after(shard, 0, 1_000_000):
+        for stored in await events_after(world.store, shard, 0, 1_000_000):
             event = codec.decode_event(stored.type, stored.schema_version, stored.payload)
             if isinstance(event, HoldPlaced | HoldClosed | HoldCorrected):
                 ends.setdefault((stored.stream, event.hold_id), []).append(type(event).__name__)

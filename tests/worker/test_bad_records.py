@@ -13,6 +13,7 @@ from eventstore.memory.rounds import MemoryRound
 from eventstore.records import Batch
 from projections import credits as credits_view
 from tests.domain.account.asking import add
+from tests.shard_log import events_after
 from tests.worker.bench import Bench
 from worker import lane as lane_module
 from worker.lane import BadDeploy
@@ -282,7 +283,7 @@ async def test_an_event_that_cannot_be_evolved_quarantines_its_stream(
     stored = await bench.store.stream(0, "account:a")
     assert stored is not None
     assert (stored.head.version, len(stored.events)) == (1, 1)
-    assert [event.seq for event in await bench.store.events_after(0, 0, 10)] == [1, 2]
+    assert [event.seq for event in await events_after(bench.store, 0, 0, 10)] == [1, 2]
 
 
 async def test_a_quarantined_stream_is_not_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from domain.instant import DAY, SECOND
 from eventstore.codec import decode_command
 from tests.domain.account.asking import add
 from tests.domain.account.subscribing import news
+from tests.shard_log import events_after
 from tests.worker.bench import Bench
 from worker.source import LogUnavailable
 from worker.sweeper import SWEEP_AGAIN, SWEEP_MAX, Sweeper
@@ -68,7 +69,7 @@ async def test_two_workers_that_see_it_due_wake_it_once() -> None:
     assert len(ids) == 2
     assert len(set(ids)) == 1
     await bench.run()
-    assert len(await bench.store.events_after(0, 0, 10)) == 2
+    assert len(await events_after(bench.store, 0, 0, 10)) == 2
 
 
 async def test_a_sweep_that_came_too_early_is_followed_by_another() -> None:
