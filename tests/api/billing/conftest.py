@@ -2,13 +2,25 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
-from tests.api.billing.paying import Shop, shop_open
+from tests.api.billing.paying import Shop, shop_open, shop_that_asks_once
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """A running application that sells by a Stripe on this machine."""
-    async with shop_open() as opened:
+async def shop(request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
+    """A running application that sells by a Stripe on this machine.
+
+    In a module that says `STRIPE_IS_ASKED_ONCE` it does not ask again where it had no answer.
+    """
+    once = getattr(request.module, "STRIPE_IS_ASKED_ONCE", False)
+    async with shop_that_asks_once() if once else shop_open() as opened:
         yield opened
+
+
+@pytest.fixture
+def quiet(shop: Shop) -> None:
+    """Events of other tests are none of this one's."""
+    shop.stripe.events.clear()
+    shop.stripe.answers_left = None

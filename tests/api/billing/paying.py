@@ -97,12 +97,6 @@ async def shop_that_asks_once() -> AsyncIterator[Shop]:
             yield opened
 
 
-def forget_events(shop: Shop) -> None:
-    """Events of other tests are none of this one's."""
-    shop.stripe.events.clear()
-    shop.stripe.answers_left = None
-
-
 @asynccontextmanager
 async def shop_open(*, clock: Callable[[], Instant] = system_clock) -> AsyncIterator[Shop]:
     """An application with a provider of its own."""

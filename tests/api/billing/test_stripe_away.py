@@ -1,31 +1,17 @@
 """Stripe goes away in the middle of a call, after any number of its answers: 503, and the same end when it is back."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from devnet.stripe.shop import Thing
-from tests.api.billing.paying import PAGES, Shop, forget_events, shop_that_asks_once
+from tests.api.billing.paying import PAGES, Shop
 from tests.api.running import Answer, Person
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """One application for this module's tests, which asks Stripe once and not again."""
-    async with shop_that_asks_once() as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def quiet(shop: Shop) -> None:
-    """Events of other tests are none of this one's."""
-    forget_events(shop)
-
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("quiet")]
+STRIPE_IS_ASKED_ONCE = True
 
 
 async def until_taken(shop: Shop, ask: Callable[[], Awaitable[Answer]]) -> tuple[Answer, int]:

@@ -4,18 +4,12 @@ import random
 
 import pytest
 
-from tests.api.billing.paying import Shop, forget_events
+from tests.api.billing.paying import Shop
 from tests.api.company import founder, organization
 from tests.api.running import Person
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("quiet")]
 DAY_S = 86_400
-
-
-@pytest.fixture(autouse=True)
-def nothing_told(shop: Shop) -> None:
-    """Each test has its own events."""
-    forget_events(shop)
 
 
 async def bought_days_ago(shop: Shop, days: int) -> tuple[Person, str]:

@@ -3,32 +3,17 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from api.billing.stripe_seconds import BOUGHT, INSTEAD, seconds, that_count
 from devnet.stripe.shop import Thing
-from tests.api.billing.paying import PAGES, Shop, forget_events, shop_that_asks_once
+from tests.api.billing.paying import PAGES, Shop
 from tests.api.running import Person
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop() -> AsyncIterator[Shop]:
-    """One application for this module's tests, which asks Stripe once and not again."""
-    async with shop_that_asks_once() as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def quiet(shop: Shop) -> None:
-    """Events of other tests are none of this one's."""
-    forget_events(shop)
-
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("quiet")]
+STRIPE_IS_ASKED_ONCE = True
 
 
 async def opened(shop: Shop, person: Person, **what: Any) -> str:
