@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from api.allowed_values import allowed_values
 from api.errors import ApiError
 from api.json_door import check_json, check_text
 from api.route import Route
@@ -16,7 +17,7 @@ PATH_VALUE_MAX = 512
 IDEMPOTENCY_KEY_MAX = 255
 _FIELDS_MAX = 64
 _PATH_VALUE = re.compile(r"[!-~]*", re.ASCII)
-_PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+_PLACE = re.compile(r" - at (`key` in )?`\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(.+?)`|unknown field `(.+?)`")
 
 _UNQUOTED = re.compile(r"Expected `str( \| null)?`, got `(int|float)`")
@@ -51,7 +52,7 @@ def body_decoder(route: Route) -> Callable[[bytes], Any]:
         try:
             return decode(body)
         except msgspec.ValidationError as error:
-            raise _invalid(error, "invalid_request") from None
+            raise _invalid(error, "invalid_request", shape) from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise ApiError("invalid_json", f"The body is not valid JSON: {error}.") from None
 
@@ -75,7 +76,7 @@ def query_decoder(route: Route) -> Callable[[bytes], Any]:
         try:
             return msgspec.convert(values, shape, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid(error, "invalid_parameter") from None
+            raise _invalid(error, "invalid_parameter", shape) from None
 
     return decode_query
 
@@ -165,13 +166,15 @@ def idempotency_key(value: bytes | None) -> str | None:
     return value.decode("ascii")
 
 
-def _invalid(error: msgspec.ValidationError, code: str) -> ApiError:
-    """The message names the place as a JSON path, and never a value of the client's."""
+def _invalid(error: msgspec.ValidationError, code: str, shape: type) -> ApiError:
+    """The message names the place as a JSON path, what may stand there, and never a value of the client's."""
     text = str(error)
     place = _PLACE.search(text)
     message = _PLACE.sub("", text)
     field = _MISSING.search(message)
-    param = place[1] if place is not None else ""
+    param = place[2] if place is not None else ""
+    if place is not None and message.startswith("Invalid enum value"):
+        message = f"Expected one of {', '.join(allowed_values(shape, f'.{param}', of_keys=bool(place[1])))}"
     if field is not None:
         name = field[1] or field[2]
         param = f"{param}.{name}" if param else name
