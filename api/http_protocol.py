@@ -23,6 +23,7 @@ HEADERS_S = 10.0
 WRITE_S = 60.0
 """How long a client may leave an answer unread before it is taken for gone."""
 CONNECTIONS_MAX = 10_000
+HOST = b"host"
 LOGGER = logging.getLogger("uvicorn.connections")
 """Without uvicorn's warnings: each is a line for something that a client sends, as often as it likes."""
 LOGGER.setLevel(logging.ERROR)
@@ -30,6 +31,10 @@ LOGGER.setLevel(logging.ERROR)
 
 class _HeadTooLarge(Exception):
     """Stops the parser."""
+
+
+class _WrongHost(Exception):
+    """The same."""
 
 
 class _Loop:
@@ -108,6 +113,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_open = True
         self._head_bytes = 0
         self._parsed_bytes = 0
+        self._hosts = 0
+        self._wrong: str | None = None
         self._head_timer: Timer | None = None
         self._write_timer: Timer | None = None
 
@@ -144,6 +151,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
         self._head_open = True
         self._parsed_bytes = 0
+        self._hosts = 0
 
     def on_url(self, url: bytes) -> None:
         """Bounds the request line."""
@@ -153,6 +161,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Bounds all headers together."""
         self._count(len(name) + len(value))
+        if len(name) == len(HOST) and name.lower() == HOST:
+            self._hosts += 1
         super().on_header(name, value)
 
     def _count(self, size_bytes: int) -> None:
@@ -162,6 +172,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: from here on the endpoint bounds the request."""
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
+            self._wrong = "A request of HTTP/1.1 has one Host header."  # RFC 9112, 3.2
+            raise _WrongHost
         self._head_open = False
         self._head_bytes = 0
         self._stop_head_timer()
@@ -178,7 +191,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._parsed_bytes > self.header_bytes_max:
             self._refuse(ApiError("headers_too_large", limit_bytes=self.header_bytes_max))
         else:
-            self._refuse(ApiError("invalid_http"))
+            self._refuse(ApiError("invalid_http", self._wrong))
 
     def pause_writing(self) -> None:
         """The client does not read: it has a bounded time to go on."""

@@ -134,6 +134,9 @@ async def test_431_for_a_long_address(url: str) -> None:
         b"POST /things HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
         b"POST /things HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
         b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nhost: x\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n",
     ],
 )
 async def test_400_for_what_is_no_http(url: str, data: bytes) -> None:

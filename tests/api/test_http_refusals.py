@@ -41,3 +41,9 @@ async def test_what_a_client_sends_is_no_line_of_a_library(caplog: pytest.LogCap
         metrics = await raw_request(url, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
     assert not caplog.records
     assert b'formstate_http_refused_total{code="invalid_http"}' in metrics.body
+
+
+async def test_http_1_0_needs_no_host() -> None:
+    """Probes of load balancers leave it out."""
+    async with application() as running, served(create_app(running.services)) as url:
+        assert (await raw_request(url, b"GET /health HTTP/1.0\r\n\r\n")).status == 200
