@@ -3,10 +3,14 @@
 import hmac
 import unicodedata
 
+import idna
+
 from api.master_keys import MasterKeys
 from eventstore.store import SecretStore
 
 LOOKUP_SUBJECT = "lookup"
+DOMAIN_MAX = 253
+ENCODED = "xn--"
 
 
 class LookupHash:
@@ -42,6 +46,17 @@ class LookupHash:
 
 
 def normal_email(address: str) -> str:
-    """Lower case, in Unicode's NFKC: people type the same address in several ways."""
+    """Lower case, in Unicode's NFKC, the domain in letters: people type the same address in several ways."""
     lowered = unicodedata.normalize("NFKC", address).lower()
-    return unicodedata.normalize("NFKC", lowered)
+    local, at, domain = unicodedata.normalize("NFKC", lowered).rpartition("@")
+    return f"{local}{at}{_in_letters(domain)}"
+
+
+def _in_letters(domain: str) -> str:
+    """The domain as people read it (RFC 5891), however it was spelled; what is none that may be so stays as it is."""
+    if len(domain) > DOMAIN_MAX or (domain.isascii() and ENCODED not in domain):
+        return domain
+    try:
+        return idna.decode(idna.encode(domain, uts46=True))
+    except idna.IDNAError:
+        return domain

@@ -3,6 +3,7 @@
 import asyncio
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,31 @@ def test_one_hash_for_an_address(address: str) -> None:
     """Case and Unicode form do not matter."""
     forms = (address, address.upper(), unicodedata.normalize("NFD", address), unicodedata.normalize("NFKD", address))
     assert len({HASH.email(form) for form in forms}) == 1
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("bücher.example", "BÜCHER.example", "bu\u0308cher.example", "ｂücher.example", "bücher\u3002example"),
+        *("xn--bcher-kva.example", "XN--BCHER-KVA.EXAMPLE"),
+    ],
+)
+def test_one_hash_for_a_domain(spelling: str) -> None:
+    """A name with letters beyond ASCII and its form in the DNS are one domain (RFC 5891)."""
+    assert HASH.email(f"ada@{spelling}") == HASH.email("ada@bücher.example")
+
+
+@pytest.mark.parametrize("domain", ["xn--example-.com", "xn--\u00fc.example", "xn--a", "i❤.ws"])
+def test_what_is_no_such_domain_stays_as_it_is(domain: str) -> None:
+    """Nobody takes another's address by a label that looks encoded and is not."""
+    assert normal_email(f"ada@{domain}") == f"ada@{domain}"
+
+
+@given(st.text(), st.text(), st.from_regex(r"xn--[a-z0-9-]{1,20}", fullmatch=True))
+def test_normal_form_of_an_address_is_final(local: str, domain: str, encoded: str) -> None:
+    """Also of one whose domain is encoded, or may be."""
+    for address in (f"{local}@{domain}", f"{local}@{domain}.{encoded}"):
+        assert normal_email(normal_email(address)) == normal_email(address)
 
 
 @given(st.text())
