@@ -4,12 +4,13 @@ from datetime import date
 
 from msgspec import Struct, field
 
-from api.call import Call
+from api.call import Call, Reply
+from api.csv_answer import csv_reply, json_reply, prefers_csv
 from api.errors import ApiError
 from api.forecast import CONFIDENCE_PERCENT, HISTORY_DAYS, Forecast, Method, Part, forecast
 from api.parts import Services
 from api.rfc3339 import format_instant
-from api.route import Route, needs
+from api.route import Route, Stream, needs
 from api.usage_times import ZoneName, local, stretches, zone_of
 from domain.instant import DAY, Instant
 from domain.money import MicroCredits, format_credits
@@ -68,8 +69,18 @@ class ForecastReport(Struct, frozen=True, kw_only=True):
     missing: str
 
 
-async def show(call: Call[None, ForecastQuery]) -> ForecastReport:
-    """The forecast of the running period."""
+async def show(call: Call[None, ForecastQuery]) -> Reply:
+    """The forecast of the running period; as CSV a single line."""
+    report = await _report(call)
+    if not prefers_csv(call.header("accept")):
+        return json_reply(report)
+    whole = report.period
+    fields = {"from": whole.from_, "to": whole.to, "source": whole.source}
+    fields |= {name: getattr(report, name) for name in ForecastReport.__struct_fields__[1:]}
+    return csv_reply("forecast", tuple(fields), [tuple(fields.values())])
+
+
+async def _report(call: Call[None, ForecastQuery]) -> ForecastReport:
     services, account_id, now = call.services, call.caller.account_id, call.services.clock()
     zone = await zone_of(services, account_id, call.query.time_zone)
     start, end, source = await running_period(services, account_id, zone, now)
@@ -154,12 +165,12 @@ ROUTES = (
         summary="Forecast usage",
         description=(
             "What will have been used at the end of the subscription's period, or of the calendar month, with its"
-            " range, its method and what that assumes."
+            " range, its method and what that assumes. CSV with `Accept: text/csv`."
         ),
         tag="billing",
         access=needs("billing:read"),
         query=ForecastQuery,
-        answers={200: ForecastReport},
+        answers={200: (ForecastReport, Stream(media_type="text/csv", description="One line."))},
         errors=("invalid_time_zone", "usage_too_large"),
     ),
 )

@@ -1,10 +1,13 @@
 """The forecast over HTTP: of the running period, from what was really used."""
 
+import csv
 from calendar import monthrange
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -68,6 +71,18 @@ async def test_month_200(app: Running) -> None:
     assert amount(said, "used") <= amount(said, "low") <= amount(said, "expected") <= amount(said, "high")
     assert said["missing"] == format_credits(amount(said, "expected") - amount(said, "used"))
     assert "last 8 weeks" in said["assumption"]
+
+
+async def test_csv_200(app: Running) -> None:
+    """One line with the same cells."""
+    person = await app.register()
+    use_daily(app, person, 3)
+    said = await asked(app, person)
+    headers = {"Authorization": f"Bearer {person.token}", "Accept": "text/csv"}
+    async with aiohttp.ClientSession() as http, http.get(f"{app.url}{PATH}", headers=headers) as got:
+        assert (got.status, got.headers["Content-Type"].partition(";")[0]) == (200, "text/csv")
+        (line,) = csv.DictReader(StringIO(await got.text()))
+    assert line == {name: str(cell) for name, cell in {**said.pop("period"), **said}.items()}
 
 
 async def test_subscription_200(app: Running) -> None:
