@@ -1,6 +1,8 @@
 """Read models inside a round: which documents the events change, and their new contents."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -41,21 +43,17 @@ class Touched:
     """The documents that the events of one round change. Each is looked for, folded and encoded once."""
 
     def __init__(self, recorded: Iterable[Recorded]) -> None:
-        self._touches: dict[AnyProjection, dict[str, Touch]] = {}
+        self._touches: defaultdict[AnyProjection, dict[str, Touch]] = defaultdict(dict)
         """By key."""
         self._continued: list[Touch] = []
         """Those of which an earlier version may be there that counts."""
         self._missing: list[Touch] = []
-        changed_by: dict[type[Event], list[tuple[AnyProjection, dict[str, Touch], bool]]] = {}
         for each in recorded:
-            kind = type(each.event)
-            changed = changed_by.get(kind)
-            if changed is None:
-                changed = changed_by[kind] = list(self._changed_by(kind))
-            for projection, by_key, begins in changed:
+            for projection, begins in _changed_by(type(each.event)):
                 key = projection.key(each)
                 if key is None:
                     continue
+                by_key = self._touches[projection]
                 known = by_key.get(key)
                 if known is not None:
                     known.events.append(each)
@@ -63,11 +61,6 @@ class Touched:
                 by_key[key] = made = Touch(projection, (each.shard, projection.collection, key), [each])
                 if not begins:
                     self._continued.append(made)
-
-    def _changed_by(self, kind: type[Event]) -> Iterator[tuple[AnyProjection, dict[str, Touch], bool]]:
-        """The projections of a kind of event, their touches, and whether such an event begins a document anew."""
-        for projection in projections_of(kind):
-            yield projection, self._touches.setdefault(projection, {}), kind in projection.begun_by
 
     def __iter__(self) -> Iterator[Touch]:
         """All of them, collection by collection."""
@@ -111,9 +104,14 @@ class Touched:
         changed = {
             projection.collection: [_change(projection, touch) for touch in by_key.values()]
             for projection, by_key in self._touches.items()
-            if by_key
         }
         return {collection: changed[collection] for collection in sorted(changed)}
+
+
+@cache
+def _changed_by(kind: type[Event]) -> tuple[tuple[AnyProjection, bool], ...]:
+    """The projections of a kind of event, each with whether such an event begins a document anew."""
+    return tuple((each, kind in each.begun_by) for each in projections_of(kind))
 
 
 def _change(projection: AnyProjection, touch: Touch) -> Change:
