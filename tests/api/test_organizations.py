@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.plans import SHIPPED, load_plans
 from api.routes.organizations import MEMBERSHIPS_MAX
 from tests.api.company import founder, joined, organization, subscribe
 from tests.api.mailbox import Mailbox
@@ -193,20 +195,26 @@ async def test_create_409(app: Running) -> None:
     assert (again.status, again.json) == (201, first.json)
 
 
-async def test_create_as_many_as_the_plan_has_402(app: Running) -> None:
+async def test_create_as_many_as_the_plan_has_402(app: Running, tmp_path: Path) -> None:
     """All at once or one by one: exactly as many, those that were left included, and a refusal that sells more."""
-    ada, most = await founder(app, "team"), app.services.plans["team"].organizations
-    assert most is not None
-    bodies = [{"name": f"No. {number}"} for number in range(most + 5)]
-    answers = await asyncio.gather(*(app.ask("POST", "/orgs", body, token=ada.token) for body in bodies))
-    made = [each.json["id"] for each in answers if each.status == 201]
-    assert {each.code for each in answers if each.status != 201} <= {
-        "organization_place_taken",
-        "organizations_used_up",
-    }
-    while len(made) < most:
-        made.append(await organization(app, ada))
-    refused = await app.ask("POST", "/orgs", {"name": "One more"}, token=ada.token)
+    most, path = 4, tmp_path / "limited.toml"
+    path.write_text(SHIPPED.read_text("utf-8").replace("[plans.team]", f"[plans.team]\norganizations = {most}"))
+    kept = app.services.plans
+    try:
+        object.__setattr__(app.services, "plans", load_plans(path))
+        ada = await founder(app, "team")
+        bodies = [{"name": f"No. {number}"} for number in range(most + 5)]
+        answers = await asyncio.gather(*(app.ask("POST", "/orgs", body, token=ada.token) for body in bodies))
+        made = [each.json["id"] for each in answers if each.status == 201]
+        assert {each.code for each in answers if each.status != 201} <= {
+            "organization_place_taken",
+            "organizations_used_up",
+        }
+        while len(made) < most:
+            made.append(await organization(app, ada))
+        refused = await app.ask("POST", "/orgs", {"name": "One more"}, token=ada.token)
+    finally:
+        object.__setattr__(app.services, "plans", kept)
     assert (refused.status, refused.code) == (402, "organizations_used_up")
     error = refused.json["error"]
     assert (error["limit"], error["missing"], error["upgrade"]) == (most, {"organizations": 1}, ["enterprise"])
