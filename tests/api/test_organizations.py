@@ -195,13 +195,11 @@ async def test_create_409(app: Running) -> None:
     assert (again.status, again.json) == (201, first.json)
 
 
-async def test_create_as_many_as_the_plan_has_402(app: Running, tmp_path: Path) -> None:
+async def test_create_as_many_as_the_plan_has_402(tmp_path: Path) -> None:
     """All at once or one by one: exactly as many, those that were left included, and a refusal that sells more."""
     most, path = 4, tmp_path / "limited.toml"
     path.write_text(SHIPPED.read_text("utf-8").replace("[plans.team]", f"[plans.team]\norganizations = {most}"))
-    kept = app.services.plans
-    try:
-        object.__setattr__(app.services, "plans", load_plans(path))
+    async with application(plans=load_plans(path)) as app:
         ada = await founder(app, "team")
         bodies = [{"name": f"No. {number}"} for number in range(most + 5)]
         answers = await asyncio.gather(*(app.ask("POST", "/orgs", body, token=ada.token) for body in bodies))
@@ -213,8 +211,6 @@ async def test_create_as_many_as_the_plan_has_402(app: Running, tmp_path: Path) 
         while len(made) < most:
             made.append(await organization(app, ada))
         refused = await app.ask("POST", "/orgs", {"name": "One more"}, token=ada.token)
-    finally:
-        object.__setattr__(app.services, "plans", kept)
     assert (refused.status, refused.code) == (402, "organizations_used_up")
     error = refused.json["error"]
     assert (error["limit"], error["missing"], error["upgrade"]) == (most, {"organizations": 1}, ["enterprise"])
