@@ -17,6 +17,7 @@ class Delta(Struct, frozen=True, kw_only=True):
     reasoning: str | None = None
     tool_calls: Raw = ABSENT
     function_call: Raw = ABSENT
+    audio: Raw = ABSENT
 
     def size(self) -> int:
         """Bytes of text in it."""
@@ -29,6 +30,13 @@ class Delta(Struct, frozen=True, kw_only=True):
         if given(self.function_call):
             size += memoryview(self.function_call).nbytes
         return size
+
+
+class Sound(Struct, frozen=True, kw_only=True):
+    """Sound that is answered: base64, and what it says."""
+
+    data: str | None = None
+    transcript: str | None = None
 
 
 class _Function(Struct, frozen=True, kw_only=True):
@@ -69,6 +77,7 @@ class LooseChunk(Struct, frozen=True, kw_only=True):
     service_tier: Raw = ABSENT
 
 
+_sounds = msgspec.json.Decoder(Sound)
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_loose_chunk = msgspec.json.Decoder(LooseChunk).decode
 _objects = msgspec.json.Decoder(_Object)
@@ -91,3 +100,12 @@ def is_error(data: bytes) -> bool:
         return b'"error"' in data and _objects.decode(data).object == "error"
     except (msgspec.MsgspecError, RecursionError):
         return False
+
+
+def sound_size(sound: Raw) -> tuple[int, int]:
+    """Bytes of sound and of text in it; all of it as sound where it has another shape."""
+    try:
+        found = _sounds.decode(sound)
+    except (msgspec.MsgspecError, RecursionError):
+        return memoryview(sound).nbytes, 0
+    return len(found.data or ""), len((found.transcript or "").encode())

@@ -29,8 +29,8 @@ def estimate(request: ChatRequest, price: Price, *, context: int, max_output: in
     would bound it.
     """
     price = _dearest(price, audio=request.audio)
-    prompt = context if request.media else min(request.size, context)
     extras = request.extras
+    prompt = context if request.media or extras.elsewhere else min(request.size, context)
     each = min(request.max_tokens or max_output, context) + extras.predicted_bytes
     output = each * request.n
     whole = request.max_tokens or extras.unbounded

@@ -80,6 +80,9 @@ UNBOUNDED = (
 """With these `max_tokens` is not what bounds the answer, or not for every server: the hold covers all there can be.
 Each wrong token of a prediction is charged as output, beside the answer (OpenAI, "Predicted outputs")."""
 
+ELSEWHERE = ("chat_template", "cached_content", "extra_body")
+"""With these the prompt may have more tokens than the body has bytes: templates repeat, caches are at the provider."""
+
 declare(
     "parameter_unpriced",
     "invalid",
@@ -95,6 +98,9 @@ def folded(name: str) -> str:
 
 _EXTRAS = frozenset(map(folded, OTHER_MODELS + SEARCHES + SURCHARGES))
 _UNBOUNDED = frozenset(map(folded, UNBOUNDED))
+_PLAIN = KNOWN - {"tools", "modalities", TIER, WEB_SEARCH}
+"""What nearly all requests are made of, and is never charged extra whatever it says."""
+_ELSEWHERE = frozenset(map(folded, ELSEWHERE))
 
 
 class Extras(Struct, frozen=True, kw_only=True):
@@ -107,6 +113,8 @@ class Extras(Struct, frozen=True, kw_only=True):
     """Parameters that are charged extra, as the client has named them."""
     unbounded: bool = False
     """Something else than `max_tokens` may bound the answer."""
+    elsewhere: bool = False
+    """Some of the prompt is not in the body."""
     predicted_bytes: int = 0
     """Of a prediction: as many tokens at most may be charged beside the answer."""
 
@@ -116,6 +124,8 @@ NO_EXTRAS = Extras()
 
 def extras_of(fields: Mapping[str, Any], tier: str | None) -> Extras:
     """What of a decoded body is charged extra; `tier` is its tier of service."""
+    if fields.keys() <= _PLAIN:
+        return NO_EXTRAS
     strange = {folded(name): name for name, value in fields.items() if name not in KNOWN and value is not None}
     named = [name for key, name in strange.items() if key in _EXTRAS]
     if not _within(fields.get("tools"), TOOLS, "type"):
@@ -125,7 +135,8 @@ def extras_of(fields: Mapping[str, Any], tier: str | None) -> Extras:
     tier = None if tier in STANDARD_TIERS else tier
     web_search = fields.get(WEB_SEARCH) is not None
     unbounded = not _UNBOUNDED.isdisjoint(strange)
-    if not (named or tier or web_search or unbounded):
+    elsewhere = not _ELSEWHERE.isdisjoint(strange)
+    if not (named or tier or web_search or unbounded or elsewhere):
         return NO_EXTRAS
     predicted = strange.get("prediction")
     return Extras(
@@ -133,6 +144,7 @@ def extras_of(fields: Mapping[str, Any], tier: str | None) -> Extras:
         web_search=web_search,
         named=tuple(named),
         unbounded=unbounded,
+        elsewhere=elsewhere,
         predicted_bytes=0 if predicted is None else len(msgspec.json.encode(fields[predicted])),
     )
 

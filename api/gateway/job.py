@@ -224,12 +224,13 @@ class ChatJob:
         """The provider's counts, if they can be true."""
         return usage_of(usage, context=self.model.context, n=self.request.n, model=self.model.id)
 
-    def estimated(self, *, chunks: int, text_bytes: int) -> Usage:
+    def estimated(self, *, chunks: int, text_bytes: int, audio_bytes: int = 0) -> Usage:
         """Counted by us."""
         return estimated(
             prompt_bytes=self.request.prompt_bytes,
             media=self.request.media,
             chunks=chunks,
             text_bytes=text_bytes,
+            audio_bytes=audio_bytes,
             context=self.model.context,
         )

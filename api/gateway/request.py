@@ -50,6 +50,8 @@ class ChatMessage(Struct, frozen=True, kw_only=True):
 
     role: str
     content: str | list[dict[str, Any]] | None = None
+    audio: Any = None
+    """Sound of an earlier answer, by its id."""
 
 
 class ChatBody(Struct, frozen=True, kw_only=True):
@@ -137,6 +139,7 @@ def decode_request(body: bytes) -> ChatRequest:
     options = chat.stream_options or {}
     media = [part for message in chat.messages for part in _media(message)]
     extras = extras_of(value, chat.service_tier)
+    referred = sum(message.audio is not None for message in chat.messages)
     return ChatRequest(
         fields=fields,
         model=chat.model,
@@ -146,8 +149,8 @@ def decode_request(body: bytes) -> ChatRequest:
         max_tokens=None if extras.unbounded else max(chat.max_tokens or 0, chat.max_completion_tokens or 0) or None,
         n=chat.n or 1,
         size=len(body),
-        media=len(media),
-        audio=any(map(_is_audio, media)) or AUDIO in _strings(value.get("modalities")),
+        media=len(media) + referred,
+        audio=referred > 0 or any(map(_is_audio, media)) or AUDIO in _strings(value.get("modalities")),
         prompt_bytes=_prompt_bytes(fields) - sum(map(_image_bytes, media)),
         extras=extras,
     )

@@ -7,7 +7,7 @@ back until it is complete, for no client can use a part of one; never more than 
 import msgspec
 from msgspec import Raw, Struct
 
-from api.gateway.chunk import Chunk, LooseChunk, decode_chunk, decode_loose_chunk, is_error
+from api.gateway.chunk import Chunk, LooseChunk, decode_chunk, decode_loose_chunk, is_error, sound_size
 from api.gateway.usage import given
 
 EVENT_BYTES_MAX = 256 * 1024
@@ -23,6 +23,7 @@ class Delivered(Struct, kw_only=True):
     chunks: int = 0
     """That had text, refusals, reasoning or tool calls in them."""
     text_bytes: int = 0
+    audio_bytes: int = 0
 
 
 class SseScanner:
@@ -140,11 +141,21 @@ class SseScanner:
         for choice in chunk.choices or ():
             if choice.delta is not None:
                 text += choice.delta.size()
+                if choice.delta.audio:
+                    text += self._sound(choice.delta.audio)
             if choice.finish_reason is not None:
                 self.finished = True
         if text:
             self._count(text)
         return self._told(chunk, data)
+
+    def _sound(self, sound: Raw) -> int:
+        """Counts the sound; answers the bytes of what it says."""
+        if not given(sound):
+            return 0
+        audio, said = sound_size(sound)
+        self.delivered.audio_bytes += audio
+        return said
 
     def _strange(self, data: bytes) -> bool:
         """Choices of another shape count as they stand; what is no JSON would break every client, so it ends here."""

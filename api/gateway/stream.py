@@ -1,5 +1,7 @@
 """Streamed answers: passed on as they arrive, reported on while they last, charged for what was delivered."""
 
+import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from api.gateway.upstream_errors import told_in_answer
 from domain.account.usage import Usage
 from telemetry import logs
 
+READ_ON_S = 0.5
 DONE_EVENT = b"data: [DONE]\n\n"
 NOTHING = Usage(source="none")
 
@@ -63,6 +66,7 @@ class ChatStream:
         except ApiError as error:
             failure = error
         except ClientGone:
+            await self._read_on()
             hold.settle_later(self._used() or NOTHING, request_id=job.call.request_id)
             logs.get().info("client_gone", hold_id=hold.id)
             return
@@ -73,6 +77,20 @@ class ChatStream:
             job.metering.forget(hold)
             self._answering.close()
         await self._end(send, failure)
+
+    async def _read_on(self) -> None:
+        """Waits a moment for the usage that a client leaves behind who left with the whole answer.
+
+        It alone tells of reasoning that nobody is shown, and that is charged.
+        """
+        scanner = self._scanner
+        with contextlib.suppress(ApiError, TimeoutError):
+            async with asyncio.timeout(READ_ON_S):
+                while scanner.finished and scanner.usage is None and not scanner.ended:
+                    data = await self._answering.some()
+                    if not data:
+                        return
+                    scanner.feed(data)
 
     async def _pass_on(self, send: Any) -> None:
         data = self._first
@@ -115,14 +133,18 @@ class ChatStream:
             return told or counted
         early = scanner.chunks_at_usage < scanner.delivered.chunks and told.completion < counted.output
         if told.completion and early:
-            return msgspec.structs.replace(told, source="estimated", output=counted.output, reasoning=0, audio_output=0)
+            return msgspec.structs.replace(
+                told, source="estimated", output=counted.output, reasoning=0, audio_output=counted.audio_output
+            )
         return told if told.completion else counted
 
     def _progress(self) -> Usage | None:
         delivered = self._scanner.delivered
-        if not delivered.chunks:
+        if not (delivered.chunks or delivered.audio_bytes):
             return None
-        return self._job.estimated(chunks=delivered.chunks, text_bytes=delivered.text_bytes)
+        return self._job.estimated(
+            chunks=delivered.chunks, text_bytes=delivered.text_bytes, audio_bytes=delivered.audio_bytes
+        )
 
     async def _end(self, send: Any, failure: ApiError | None) -> None:
         """Settles, and then tells the cost and ends the stream; by an error event if it failed."""

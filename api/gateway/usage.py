@@ -14,6 +14,8 @@ from telemetry import logs
 
 BYTES_PER_TOKEN = 4
 """Of text in most languages; used only where the provider tells nothing."""
+BYTES_PER_AUDIO_TOKEN = 3_200
+"""Of streamed sound as it is sent: a twentieth of a second of 24,000 samples a second, in base64."""
 SLACK = 2
 """Counts above so many contexts are absurd. A context stated too small by an operator is no reason to doubt."""
 MEDIA_TOKENS = 1_000
@@ -45,7 +47,7 @@ class ProviderUsage(Struct, frozen=True, kw_only=True):
     prompt_tokens: Count
     completion_tokens: Count = 0
     total_tokens: Any = None
-    """A help only: whatever it is, the others stand."""
+    """A help only, where it can be true: it tells what is counted beside the others."""
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: Count | None = None
@@ -72,11 +74,11 @@ def usage_of(raw: Raw | None, *, context: int, n: int = 1, model: str = "") -> U
     """
     if raw is None or not given(raw):
         return None
+    bound = min(context * SLACK, TOKENS_MAX)
     try:
-        buckets = _buckets(_decoder.decode(raw))
+        buckets = _buckets(_decoder.decode(raw), min(bound * n, TOKENS_MAX))
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    bound = min(context * SLACK, TOKENS_MAX)
     if buckets.prompt > bound or buckets.completion > min(bound * n, TOKENS_MAX):
         logs.get().warning(
             "usage_not_believed",
@@ -98,7 +100,18 @@ def _whole(count: Count | None) -> int:
     return int(count or 0)
 
 
-def _buckets(told: ProviderUsage) -> Usage:
+def _beside(total: Any, counted: int, most: int) -> int:
+    """How many tokens a total has that are in no count; 0 where it cannot be true."""
+    if isinstance(total, bool) or not isinstance(total, int | float) or not 0 < total - counted <= most:
+        return 0
+    return int(total) - counted
+
+
+def _buckets(told: ProviderUsage, most: int) -> Usage:
+    """The total tells what lies beside prompt and completion: reasoning, what a cache has done, or what is not named.
+
+    The last is thinking that a provider charges for and has no name for in OpenAI's shape, such as Google's.
+    """
     prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
     cached = _whole((prompt.cached_tokens if prompt else None) or told.prompt_cache_hit_tokens)
     written = _whole(prompt.cache_write_tokens if prompt else None)
@@ -108,12 +121,19 @@ def _buckets(told: ProviderUsage) -> Usage:
     sent, answered = _whole(told.prompt_tokens), _whole(told.completion_tokens)
     if 0 < heard <= sent:
         heard = max(min(heard, sent - cached - written), 0)
-    output = answered - reasoning - spoken
-    if reasoning and told.total_tokens == sent + answered + reasoning:
-        output = answered - spoken  # this provider counts reasoning beside the completion
+    beside = _beside(told.total_tokens, sent + answered, most)
+    fresh, output = sent - cached - written - heard, answered - reasoning - spoken
+    if beside and beside == reasoning:
+        output = answered - spoken
+    elif beside and beside == cached + written:
+        fresh = sent - heard
+    elif answered == 0:
+        output += beside
+    elif answered + beside <= most:
+        reasoning += beside
     return Usage(
         source="provider",
-        input=sent - cached - written - heard,
+        input=fresh,
         cached=cached,
         cache_write=written,
         output=output,
@@ -123,10 +143,13 @@ def _buckets(told: ProviderUsage) -> Usage:
     )
 
 
-def estimated(*, prompt_bytes: int, chunks: int, text_bytes: int, context: int, media: int = 0) -> Usage:
+def estimated(
+    *, prompt_bytes: int, chunks: int, text_bytes: int, context: int, media: int = 0, audio_bytes: int = 0
+) -> Usage:
     """Counted from what was delivered: a chunk is at least a token, four bytes are about one, `media` is flat."""
     return Usage(
         source="estimated",
         input=min(-(-prompt_bytes // BYTES_PER_TOKEN) + media * MEDIA_TOKENS, context),
         output=max(chunks, -(-text_bytes // BYTES_PER_TOKEN)),
+        audio_output=-(-audio_bytes // BYTES_PER_AUDIO_TOKEN),
     )

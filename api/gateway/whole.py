@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from api.call import Reply
 from api.errors import ApiError, declare
 from api.gateway.answers import Keeping, Kept
+from api.gateway.chunk import Sound
 from api.gateway.job import ChatJob
 from api.gateway.settlement import cost_headers
 from api.gateway.upstream import Answering
@@ -102,7 +103,10 @@ class _Message(Struct, frozen=True, kw_only=True):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+    audio: Sound | None = None
 
 
 class _Choice(Struct, frozen=True, kw_only=True):
@@ -142,6 +146,8 @@ def _text_bytes(choices: Raw) -> int:
     texts: list[str | None] = []
     for choice in found:
         message = choice.message
-        texts += [message.content, message.refusal, message.reasoning_content]
+        texts += [message.content, message.refusal, message.reasoning_content, message.reasoning]
+        texts += [message.function_call.arguments] if message.function_call is not None else []
+        texts += [message.audio.transcript] if message.audio is not None else []
         texts += [call.function.arguments for call in message.tool_calls or () if call.function is not None]
     return sum(len(text.encode()) for text in texts if text)

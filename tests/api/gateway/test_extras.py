@@ -1,5 +1,6 @@
 """What a provider charges beside tokens: priced and charged, or refused before anything is called."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from api.gateway.extras import price_with, refuse_extras
 from api.gateway.request import ChatRequest, decode_request
 from api.llm_models import LlmModel, load_llm_models
 from domain.account.usage import Price, Usage, cost, price_served
-from tests.api.gateway.account import Account
+from tests.api.gateway.account import Account, until
 from tests.api.gateway.place import models_at, running_place, with_models
 
 BASIC = load_llm_models(environ={})["fs-basic"]
@@ -169,9 +170,10 @@ class Upstream:
     def __init__(self) -> None:
         self.served: str | None = None
         self.bodies: list[Any] = []
-        self.base_url = ""
+        self.held: asyncio.Event | None = None
+        """Until it is set, the usage of a stream is held back."""
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Ten tokens each way, streamed or not."""
         body = await request.json()
         self.bodies.append(body)
@@ -180,9 +182,15 @@ class Upstream:
         if not body.get("stream"):
             message = {"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}
             return web.json_response({"object": "chat.completion", "choices": [message], "usage": usage, **tier})
-        chunks = [{"choices": [{"index": 0, "delta": {"content": "hello"}}], **tier}, {"choices": [], "usage": usage}]
-        text = b"".join(b"data: " + msgspec.json.encode(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
-        return web.Response(body=text, content_type="text/event-stream")
+        streamed = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await streamed.prepare(request)
+        choice = {"index": 0, "delta": {"content": "hello"}, "finish_reason": "stop"}
+        await streamed.write(b"data: " + msgspec.json.encode({"choices": [choice], **tier}) + b"\n\n")
+        if self.held is not None:
+            await self.held.wait()
+        last = {"choices": [], "usage": usage}
+        await streamed.write(b"data: " + msgspec.json.encode(last) + b"\n\ndata: [DONE]\n\n")
+        return streamed
 
 
 @asynccontextmanager
@@ -271,3 +279,37 @@ async def test_nothing_is_called_for_what_has_no_price() -> None:
                 assert answer.error["param"] == next(iter(fields))
         assert not upstream.bodies
         assert not await account.holds()
+
+
+@pytest.mark.parametrize("fields", [{"chat_template": "{% for %}"}, {"cached_content": "c"}, {"extra_body": {}}])
+def test_a_prompt_that_is_not_in_the_body_fills_the_context(fields: dict[str, Any]) -> None:
+    """Its tokens cannot be told from its bytes."""
+    assert estimate(request_of(**fields), STANDARD, context=32_768, max_output=10).prompt == 32_768
+
+
+def test_sound_of_an_earlier_answer_is_sound() -> None:
+    """It is sent by its id alone."""
+    request = request_of(messages=[*HELLO, {"role": "assistant", "audio": {"id": "audio_1"}}, *HELLO])
+    assert request.audio
+    assert estimate(request, STANDARD, context=32_768, max_output=10).prompt == 32_768
+
+
+async def test_who_leaves_with_the_whole_answer_pays_for_its_usage() -> None:
+    """Reasoning is told by the usage alone, which comes behind the last text: leaving in between saves nothing."""
+    async with upstream_account() as (upstream, account):
+        upstream.held = asyncio.Event()
+        place, metering = account.place, account.place.services.metering
+        body = {"model": "fs-basic", "messages": HELLO, "stream": True}
+        headers = {"Authorization": f"Bearer {account.key}"}
+        async with place.http.post(f"{place.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            assert b'"stop"' in await answer.content.readany()
+            answer.close()
+
+        async def heard() -> bool:
+            return not metering.watches
+
+        await until(heard)
+        upstream.held.set()
+        (hold,) = await account.ended()
+        assert hold.usage == Usage(source="provider", input=10, output=10, reasoning=0)
+        assert hold.cost == 50

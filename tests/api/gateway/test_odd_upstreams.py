@@ -204,7 +204,9 @@ async def test_a_whole_answer_to_a_stream_is_charged_once(provider: Answers) -> 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("usage", [{"prompt_tokens": 0, "completion_tokens": 0}, USAGE | {"completion_tokens": 0}])
+@pytest.mark.parametrize(
+    "usage", [{"prompt_tokens": 0, "completion_tokens": 0}, USAGE | {"completion_tokens": 0, "total_tokens": 7}]
+)
 async def test_text_is_never_free_of_tokens(provider: Answers, usage: Any, stream: bool) -> None:
     """A usage of nothing beside delivered text is not believed."""
     events = sse(CHUNK, {"choices": [], "usage": usage})

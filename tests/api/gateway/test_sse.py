@@ -164,3 +164,13 @@ def test_a_last_event_without_its_blank_line_is_read() -> None:
     assert scanner.feed(event("a") + b"data: [DONE]") == event("a")
     assert scanner.close() == b""
     assert scanner.done
+
+
+def test_sound_is_delivered_too() -> None:
+    """Streamed sound counts, and what it says as text; without either there is nothing."""
+    scanner = SseScanner(strip_usage=True)
+    for audio in (b'{"data":"' + b"A" * 6_400 + b'"}', b'{"transcript":"hello"}', b"null", b"7"):
+        data = b'data: {"choices":[{"index":0,"delta":{"audio":' + audio + b"}}]}\n\n"
+        assert scanner.feed(data) == data
+    delivered = scanner.delivered
+    assert (delivered.audio_bytes, delivered.text_bytes, delivered.chunks) == (6_401, 5, 1)

@@ -185,3 +185,37 @@ def test_estimates_take_the_larger_count(prompt_bytes: int, chunks: int, text_by
     assert usage.output >= chunks
     assert usage.output * 4 >= text_bytes
     assert usage.input <= CONTEXT
+
+
+def test_thinking_without_a_name_is_output() -> None:
+    """Google's total holds what it charges for thinking, and no other count does; it is charged as output is."""
+    usage = usage_of(told(prompt_tokens=20, completion_tokens=198, total_tokens=623), context=CONTEXT)
+    assert usage == Usage(source="provider", input=20, output=198, reasoning=405)
+    alone = usage_of(told(prompt_tokens=21, total_tokens=81), context=CONTEXT)
+    assert alone == Usage(source="provider", input=21, output=60)
+
+
+def test_a_cache_beside_the_prompt_is_told_by_the_total() -> None:
+    """Some count what was read from a cache on top of the prompt: nothing of it is lost, or taken for thinking."""
+    raw = told(
+        prompt_tokens=10, completion_tokens=5, total_tokens=1_015, prompt_tokens_details={"cached_tokens": 1_000}
+    )
+    assert usage_of(raw, context=CONTEXT) == Usage(source="provider", input=10, cached=1_000, output=5)
+
+
+@given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.text(max_size=5)))
+def test_a_total_that_cannot_be_true_says_nothing(total: object) -> None:
+    """The counts stand; a total adds at most what one answer can have."""
+    usage = usage_of(told(prompt_tokens=3, completion_tokens=4, total_tokens=total), context=100)
+    assert usage is not None
+    assert (usage.input, usage.output) == (3, 4)
+    assert 0 <= usage.reasoning <= 196
+    if usage.reasoning:
+        assert usage.prompt + usage.completion == int(total)  # type: ignore[call-overload]  # a number then
+
+
+def test_sound_is_estimated_as_sound() -> None:
+    """A second of it, as it is streamed, is twenty tokens."""
+    a_second = 24_000 * 2 * 4 // 3
+    usage = estimated(prompt_bytes=4, chunks=1, text_bytes=4, context=CONTEXT, audio_bytes=a_second)
+    assert usage == Usage(source="estimated", input=1, output=1, audio_output=20)
