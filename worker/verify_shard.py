@@ -18,6 +18,7 @@ from projections.projection import CannotFold
 from projections.registry import all_projections
 from worker.findings import Findings
 from worker.refold import Refold
+from worker.verify_kept import KeptRows
 from worker.verify_stream import CommandTrace, StreamWalk
 from worker.verify_views import compare_views
 
@@ -147,6 +148,7 @@ class ShardVerification:
         self._counted = counted
         self._refold: Refold | None = Refold(shard, list(all_projections().values()), _made)
         self._walk: StreamWalk | None = None
+        self._kept = KeptRows()
 
     async def run(self) -> None:
         """Walks all streams, then compares what is stored beside them."""
@@ -208,7 +210,7 @@ class ShardVerification:
     def _end_walk(self) -> list[CommandTrace]:
         if self._walk is None:
             return []
-        self._walk.end()
+        self._walk.end(self._kept)
         return self._walk.traces
 
     def _check_empty(self, head: StreamHead) -> None:
@@ -219,7 +221,8 @@ class ShardVerification:
             self._findings.add("head", head.stream, f"says version {head.version}, the log has no event")
 
     async def _keep(self, traces: Sequence[CommandTrace], events: Sequence[Recorded], begun: str) -> None:
-        """Writes a chunk's traces and documents to the session's tables."""
+        """Writes a chunk's traces and documents to the session's tables, and looks at the rows that it proves."""
+        await self._kept.check(self._connection, self._findings)
         records = [(trace.command_id, trace.stream, trace.version, trace.due) for trace in traces]
         await self._connection.copy_records_to_table("verify_traces", records=records)
         if self._refold is None or not events:

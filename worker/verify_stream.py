@@ -12,6 +12,7 @@ from eventstore import codec
 from eventstore.records import StoredEvent, StreamHead
 from worker.findings import Findings
 from worker.log_rows import recorded
+from worker.verify_kept import KeptRows
 from worker.verify_money import AccountLedger
 
 
@@ -115,8 +116,8 @@ class StreamWalk:
         if not same:
             self._wrong("snapshot", f"is not the state at version {head.snapshot_at}")
 
-    def end(self) -> None:
-        """The stream is over: its head must say so."""
+    def end(self, kept: KeptRows) -> None:
+        """The stream is over: its head must say so. `kept` is told which rows beside the log must be there."""
         head = self._head
         if head is None:
             return
@@ -130,6 +131,8 @@ class StreamWalk:
             return
         if not head.quarantined and head.due_at != self._aggregate.next_due(self._state):
             self._wrong("head", f"is due at {head.due_at}, the state at {self._aggregate.next_due(self._state)}")
+        if not head.quarantined:
+            kept.prove(self.stream, self._state)
         if self._ledger is not None:
             self._ledger.end(self._state)
 

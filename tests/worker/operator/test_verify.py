@@ -4,6 +4,7 @@ import pytest
 
 from domain.account.holds import PlaceHold, SettleHold
 from domain.account.usage import Usage
+from domain.erasure import BeginErasure, EraseUser
 from domain.instant import HOUR
 from eventstore.clock import system_clock
 from eventstore.shards import shard_of
@@ -85,6 +86,22 @@ TAMPERINGS = {
         "UPDATE rm_emails SET owner = 'user_2' WHERE owner = 'user_1'",
         ["read model: emails on shard", "another owner or sort"],
     ),
+    "claim removed": (
+        "DELETE FROM claims WHERE stream = 'user:user_1'",
+        ["claim: user:user_1: its claim email is missing"],
+    ),
+    "claim taken": (
+        "UPDATE claims SET stream = 'user:user_2' WHERE stream = 'user:user_1'",
+        ["claim: user:user_1: its claim email is held by user:user_2"],
+    ),
+    "data key removed": (
+        "DELETE FROM data_keys WHERE subject = 'user:user_1'",
+        ["data key: user:user_1: its data key is missing"],
+    ),
+    "data key emptied": (
+        "UPDATE data_keys SET master_id = '', wrapped = '' WHERE subject = 'user:user_1'",
+        ["data key: user:user_1: its data key was erased, which the log does not say"],
+    ),
     "outcome removed": (
         """
         DELETE FROM outcomes WHERE command_id =
@@ -142,6 +159,23 @@ async def test_tampering_is_found(yard: Yard, how: str) -> None:
         await verify(yard.settings)
     for each in named:
         assert each in str(refusal.value)
+
+
+async def test_what_was_erased_is_no_difference(yard: Yard) -> None:
+    """The address is free again, the key's place stays; an erasure that was begun keeps memberships to itself."""
+    async with yard.working():
+        for user in ("user_1", "user_2"):
+            await yard.apply(f"user:{user}", register(user))
+            begun = BeginErasure(user_id=user, erasure_id=f"erasure_{user}")
+            await yard.apply(f"user:{user}", begun)
+        await yard.apply("user:user_1", EraseUser(erasure_id="erasure_user_1"))
+    assert "no difference" in await verify(yard.settings)
+    await yard.rows("DELETE FROM claims WHERE stream = 'user:user_2' AND kind = 'memberships'")
+    await yard.rows("DELETE FROM data_keys WHERE subject = 'user:user_1'")
+    with pytest.raises(NotDone) as refusal:
+        await verify(yard.settings)
+    assert "claim: user:user_2: its claim memberships is missing" in str(refusal.value)
+    assert "data key: user:user_1: its data key is missing" in str(refusal.value)
 
 
 async def test_a_command_applied_twice_is_found(yard: Yard) -> None:
