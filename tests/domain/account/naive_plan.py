@@ -73,6 +73,9 @@ class NaivePlan:
                 if day(end).day != self.anchor and not (last and day(end).day < self.anchor):
                     self.anchor = day(end).day
             amount = self._begin(at, end, offer.worth(seats))
+        elif self.start is None:
+            self.anchor = day(at).day
+            self.start, self.end = at, month_after(at, self.anchor)
         self.grace_until = (self.grace_until or at + GRACE) if status == "past_due" else None
         self.status, self.offer, self.seats, self.renews, self.next = status, offer, seats, renews, None
         return amount
