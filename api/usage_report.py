@@ -12,13 +12,12 @@ from api.rfc3339 import format_instant
 from api.usage_times import PeriodQuery, Stretches, Unit, period, stretches, zone_of
 from domain.instant import Instant
 from domain.money import format_credits
-from projections.usage import FIGURES
+from projections.usage import FIGURES, TOKENS
 from projections.usage_sums import Dimension, Question, TooMuchUsage, UsageSum, sum_usage
 
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 UNITS: tuple[Unit, ...] = get_args(Unit)
-_TOKENS = tuple(f"{kind}_tokens" for kind in FIGURES[3:-2])
-"""Every kind of tokens: what lies between the counts of requests and the cost."""
+_TOKENS = tuple(f"{kind}_tokens" for kind in TOKENS)
 
 
 def _words(words: Iterable[str]) -> Meta:

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
-from api.call import Call
+from api.call import Call, Reply
+from api.csv_answer import csv_reply, json_reply, prefers_csv
 from api.errors import ApiError
 from api.rfc3339 import format_instant
-from api.route import Route, needs
+from api.route import Route, Stream, needs
 from api.usage_report import UsageSums, figures
 from api.usage_times import LAST, PeriodQuery, period, zone_of
 from domain.instant import DAY, Instant
@@ -19,6 +20,7 @@ from projections.usage_histogram import ERROR_PERCENT, add_parts, percentiles
 from projections.usage_sums import Question, TooMuchUsage, read_days, sum_usage
 
 PERCENTS = (50, 95, 99)
+CSV_LINES = "A line for all requests, whose model is empty, and one for each model."
 
 
 class Percentiles(Struct, frozen=True, kw_only=True):
@@ -89,8 +91,25 @@ class _Counts(Struct, kw_only=True):
         add_parts(self.tokens, day.tokens, parts)
 
 
-async def show(call: Call[None, PeriodQuery]) -> StatisticsReport:
-    """Statistics of the account's requests."""
+async def show(call: Call[None, PeriodQuery]) -> Reply:
+    """Statistics of the account's requests; as CSV a line for all of them, and one for each model."""
+    report = await _report(call)
+    if not prefers_csv(call.header("accept")):
+        return json_reply(report)
+    lines = [_line("", report), *(_line(each.model, each) for each in report.models)]
+    return csv_reply("statistics", tuple(lines[0]), (tuple(line.values()) for line in lines))
+
+
+def _line(model: str, statistics: Statistics) -> dict[str, Any]:
+    """The figures of one line, by the names of their columns: `mean_cost`, `tokens_p95`."""
+    line = {"model": model, **structs.asdict(statistics.totals), "error_rate": statistics.error_rate}
+    for name in ("mean", "latency_ms", "tokens"):
+        part: Means | Percentiles = getattr(statistics, name)
+        line |= {f"{name}_{field}": value for field, value in structs.asdict(part).items()}
+    return line
+
+
+async def _report(call: Call[None, PeriodQuery]) -> StatisticsReport:
     services, query, account_id = call.services, call.query, call.caller.account_id
     zone = await zone_of(services, account_id, query.time_zone)
     start, end = period(query.from_, query.to, services.clock(), zone)
@@ -173,12 +192,12 @@ ROUTES = (
         summary="Show usage statistics",
         description=(
             "Totals, means, the error rate, and percentiles of latency and tokens, in all and by model. Percentiles are"
-            " of whole quarters of a UTC day, and within `error_percent` of the true ones."
+            " of whole quarters of a UTC day, and within `error_percent` of the true ones. CSV with `Accept: text/csv`."
         ),
         tag="billing",
         access=needs("billing:read"),
         query=PeriodQuery,
-        answers={200: StatisticsReport},
+        answers={200: (StatisticsReport, Stream(media_type="text/csv", description=CSV_LINES))},
         errors=("invalid_period", "invalid_time_zone", "usage_too_large"),
     ),
 )

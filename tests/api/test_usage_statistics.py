@@ -1,8 +1,11 @@
 """Statistics over HTTP: held against the requests themselves."""
 
+import csv
+import io
 from math import ceil
 from random import Random
 
+import aiohttp
 import pytest
 
 from domain.account.hold_corrections import HoldCorrected
@@ -55,6 +58,24 @@ async def test_statistics_200(app: Running) -> None:
             assert near(each["tokens"][f"p{percent}"], [count for m in wanted for count in tokens[m]], percent)
     assert [each["model"] for each in said["models"]] == ["m1", "m2"]
     assert sum(each["totals"]["requests"] for each in said["models"]) == 288
+
+
+async def test_csv_200(app: Running) -> None:
+    """A line for all requests and one for each model, with the figures of the JSON."""
+    person, query = await app.register(), "from=2026-03-28&to=2026-03-30"
+    ends = [closed(SPRING, Usage(source="provider", input=30, output=9), model=model, latency_ms=70) for model in "ab"]
+    put_down(app, person, [*ends, closed(SPRING + HOUR, model="b")])
+    headers = {"Authorization": f"Bearer {person.token}", "Accept": "text/csv"}
+    async with aiohttp.ClientSession() as http, http.get(f"{app.url}{PATH}?{query}", headers=headers) as got:
+        assert (got.status, got.content_type) == (200, "text/csv")
+        lines = list(csv.DictReader(io.StringIO(await got.text(), newline="")))
+    said = (await app.ask("GET", f"{PATH}?{query}", token=person.token)).json
+    assert [line["model"] for line in lines] == ["", "a", "b"]
+    for line, shown in zip(lines, [said, *said["models"]], strict=True):
+        figures = {**shown["totals"], "error_rate": shown["error_rate"]}
+        for part in ("mean", "latency_ms", "tokens"):
+            figures |= {f"{part}_{name}": value for name, value in shown[part].items()}
+        assert line == {"model": line["model"], **{name: str(value) for name, value in figures.items()}}
 
 
 async def test_percentiles_say_what_they_are_of(app: Running) -> None:
