@@ -6,6 +6,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 import aiohttp
+from msgspec import Struct
 
 from api.api_key_use import record_key_use
 from api.billing.choose import choose_provider
@@ -87,55 +88,83 @@ async def running_services(
     call `services.commands.poller.poke` after commits.
     """
     async with AsyncExitStack() as stack:
-        shards, master_keys = await store.shards(), MasterKeys(settings.master_keys)
-        lookup = await LookupHash.load(store, master_keys)
+        ground = await _ground(stack, settings, store, documents, bus, plans, clock)
+        commands, sealer = ground.commands, ground.sealer
         passwords = passwords or Passwords()
         stack.callback(passwords.close)
-        http = await stack.enter_async_context(outbound_http())
-        commands, sealer = await _commands(stack, store, bus, shards), Sealer(store, master_keys)
-        tokens, cache = Tokens(settings.jwt_secrets), IdentityCache()
-        external = ExternalCommands(commands, sealer, clock)
-        identities = Identities(
-            store=store,
-            documents=documents,
-            shards=shards,
-            keys=ApiKeyFormat(settings.api_key_peppers, brand=settings.api_key_brand),
-            tokens=tokens,
-            plans=plans,
-            clock=clock,
-            external=_external(issuers, http, cache, external, lookup, documents, plans),
-            cache=cache,
-        )
-        await _start(stack, identities)
-        rate_limits = await _rate_limits(stack, store, documents, lookup, plans, settings)
+        identities = await _identities(stack, ground, issuers)
+        rate_limits = await _rate_limits(stack, ground)
         services = Services(
             mode=mode,
             settings=settings,
             clock=clock,
-            shards=shards,
+            shards=ground.shards,
             store=store,
             documents=documents,
             commands=commands,
-            lookup=lookup,
+            lookup=ground.lookup,
             sealer=sealer,
             identities=identities,
             passwords=passwords,
-            login_throttle=_throttle(store, lookup),
+            login_throttle=_throttle(store, ground.lookup),
             rate_limits=rate_limits,
-            tokens=tokens,
+            tokens=ground.tokens,
             plans=plans,
             llm_models=llm_models,
-            mailer=_mailer(stack, mode, settings, http),
+            mailer=_mailer(stack, mode, ground),
             mail_pace=MailPace(rate_limits.exchanger),
-            http=http,
+            http=ground.http,
             refused_requests=_started(stack, RefusedRequests(commands=commands, sealer=sealer, clock=clock)),
-            metering=_started(stack, Metering(commands=commands, documents=documents, shards=shards, clock=clock)),
-            billing=_billing(stack, settings, documents, commands, plans, http, clock),
+            metering=_started(
+                stack, Metering(commands=commands, documents=documents, shards=ground.shards, clock=clock)
+            ),
+            billing=_billing(stack, ground),
             past_reads=PastReads(),
             errands=_started(stack, Errands()),
         )
         _beside(stack, services)
         yield services
+
+
+class _Ground(Struct, frozen=True, kw_only=True):
+    """What most parts stand on."""
+
+    settings: ApiSettings
+    store: Store
+    documents: DocumentReader
+    shards: int
+    plans: Plans
+    clock: Callable[[], Instant]
+    commands: Commands
+    http: aiohttp.ClientSession
+    lookup: LookupHash
+    sealer: Sealer
+    tokens: Tokens
+
+
+async def _ground(
+    stack: AsyncExitStack,
+    settings: ApiSettings,
+    store: Store,
+    documents: DocumentReader,
+    bus: CommandBus,
+    plans: Plans,
+    clock: Callable[[], Instant],
+) -> _Ground:
+    shards, master_keys = await store.shards(), MasterKeys(settings.master_keys)
+    return _Ground(
+        settings=settings,
+        store=store,
+        documents=documents,
+        shards=shards,
+        plans=plans,
+        clock=clock,
+        lookup=await LookupHash.load(store, master_keys),
+        http=await stack.enter_async_context(outbound_http()),
+        commands=await _commands(stack, store, bus, shards),
+        sealer=Sealer(store, master_keys),
+        tokens=Tokens(settings.jwt_secrets),
+    )
 
 
 def _beside(stack: AsyncExitStack, services: Services) -> None:
@@ -163,41 +192,42 @@ def _started(stack: AsyncExitStack, part: P) -> P:
     return part
 
 
-def _billing(
-    stack: AsyncExitStack,
-    settings: ApiSettings,
-    documents: DocumentReader,
-    commands: Commands,
-    plans: Plans,
-    http: aiohttp.ClientSession,
-    clock: Callable[[], Instant],
-) -> BillingProvider:
-    teller = Teller(commands, clock)
-    provider = choose_provider(settings.billing, documents, commands.shards, plans, teller, http, clock)
+def _billing(stack: AsyncExitStack, ground: _Ground) -> BillingProvider:
+    teller = Teller(ground.commands, ground.clock)
+    provider = choose_provider(
+        ground.settings.billing, ground.documents, ground.shards, ground.plans, teller, ground.http, ground.clock
+    )
     stack.push_async_callback(provider.close)
     return provider
 
 
-async def _start(stack: AsyncExitStack, identities: Identities) -> None:
+async def _identities(stack: AsyncExitStack, ground: _Ground, issuers: Issuers) -> Identities:
+    """Who asks, started."""
+    cache = IdentityCache()
+    identities = Identities(
+        store=ground.store,
+        documents=ground.documents,
+        shards=ground.shards,
+        keys=ApiKeyFormat(ground.settings.api_key_peppers, brand=ground.settings.api_key_brand),
+        tokens=ground.tokens,
+        plans=ground.plans,
+        clock=ground.clock,
+        external=_external(ground, issuers, cache),
+        cache=cache,
+    )
     await identities.start()
     stack.push_async_callback(identities.stop)
+    return identities
 
 
-def _external(
-    issuers: Issuers,
-    http: aiohttp.ClientSession,
-    cache: IdentityCache,
-    commands: ExternalCommands,
-    lookup: LookupHash,
-    documents: DocumentReader,
-    plans: Plans,
-) -> ExternalIdentities:
+def _external(ground: _Ground, issuers: Issuers, cache: IdentityCache) -> ExternalIdentities:
     """The identities of identity providers' users."""
-    tokens = ExternalTokens(issuers, http, removed=cache.stamped)
+    commands = ExternalCommands(ground.commands, ground.sealer, ground.clock)
+    tokens = ExternalTokens(issuers, ground.http, removed=cache.stamped)
     return ExternalIdentities(
-        ExternalUsers(tokens, commands, lookup, documents),
-        ExternalProjects(commands, lookup, documents),
-        Acting(documents, commands.shards, plans),
+        ExternalUsers(tokens, commands, ground.lookup, ground.documents),
+        ExternalProjects(commands, ground.lookup, ground.documents),
+        Acting(ground.documents, ground.shards, ground.plans),
     )
 
 
@@ -213,24 +243,20 @@ def _throttle(store: Store, lookup: LookupHash) -> LoginThrottle:
     return LoginThrottle(store, lambda text: lookup.digest("attempt", text.encode())[:32])
 
 
-async def _rate_limits(
-    stack: AsyncExitStack,
-    store: Store,
-    documents: DocumentReader,
-    lookup: LookupHash,
-    plans: Plans,
-    settings: ApiSettings,
-) -> RateLimits:
+async def _rate_limits(stack: AsyncExitStack, ground: _Ground) -> RateLimits:
     """Started, with counts that all processes share."""
-    per_minute = settings.anonymous_requests_per_minute if settings.limits else None
-    rate_limits = RateLimits(store, documents, lookup, plans.free, anonymous_per_minute=per_minute)
+    per_minute = ground.settings.anonymous_requests_per_minute if ground.settings.limits else None
+    rate_limits = RateLimits(
+        ground.store, ground.documents, ground.lookup, ground.plans.free, anonymous_per_minute=per_minute
+    )
     await rate_limits.start()
     stack.push_async_callback(rate_limits.stop)
     return rate_limits
 
 
-def _mailer(stack: AsyncExitStack, mode: ProcessMode, settings: ApiSettings, http: aiohttp.ClientSession) -> Mailer:
+def _mailer(stack: AsyncExitStack, mode: ProcessMode, ground: _Ground) -> Mailer:
     """The operator's mailer; without one devnet prints and production refuses what it could not deliver."""
+    settings = ground.settings
     if not settings.mailer_url:
         return PrintedMailer() if mode == "devnet" else NoMailer()
-    return _started(stack, WebhookMailer(settings.mailer_url, settings.mailer_secret or {}, http))
+    return _started(stack, WebhookMailer(settings.mailer_url, settings.mailer_secret or {}, ground.http))
