@@ -28,7 +28,7 @@ class Delta(Struct, frozen=True, kw_only=True):
         if given(self.tool_calls):
             size += arguments_size(self.tool_calls)
         if given(self.function_call):
-            size += memoryview(self.function_call).nbytes
+            size += function_size(self.function_call)
         return size
 
 
@@ -42,6 +42,10 @@ class Sound(Struct, frozen=True, kw_only=True):
 class _Function(Struct, frozen=True, kw_only=True):
     name: str | None = None
     arguments: str | None = None
+
+    def size(self) -> int:
+        """Bytes of text in it."""
+        return len((self.name or "").encode()) + len((self.arguments or "").encode())
 
 
 class _ToolCall(Struct, frozen=True, kw_only=True):
@@ -81,17 +85,25 @@ _sounds = msgspec.json.Decoder(Sound)
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_loose_chunk = msgspec.json.Decoder(LooseChunk).decode
 _objects = msgspec.json.Decoder(_Object)
+_functions = msgspec.json.Decoder(_Function)
 _calls = msgspec.json.Decoder(list[_ToolCall])
+
+
+def function_size(function: Raw) -> int:
+    """Bytes of name and arguments of a called function; of all of it where it has another shape."""
+    try:
+        return _functions.decode(function).size()
+    except (msgspec.MsgspecError, RecursionError):
+        return memoryview(function).nbytes
 
 
 def arguments_size(calls: Raw) -> int:
     """Bytes of names and arguments in a list of tool calls; of the whole list where it has another shape."""
     try:
         found = _calls.decode(calls)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return memoryview(calls).nbytes
-    functions = [call.function for call in found if call.function is not None]
-    return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in functions)
+    return sum(call.function.size() for call in found if call.function is not None)
 
 
 def is_error(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from api.call import Reply
 from api.errors import ApiError, declare
 from api.gateway.answers import Keeping, Kept
-from api.gateway.chunk import Sound
+from api.gateway.chunk import Sound, arguments_size, function_size
 from api.gateway.job import ChatJob
 from api.gateway.settlement import cost_headers
 from api.gateway.upstream import Answering
@@ -91,21 +91,13 @@ class _Completion(Struct, frozen=True, kw_only=True):
     service_tier: Raw = ABSENT
 
 
-class _Function(Struct, frozen=True, kw_only=True):
-    arguments: str | None = None
-
-
-class _ToolCall(Struct, frozen=True, kw_only=True):
-    function: _Function | None = None
-
-
 class _Message(Struct, frozen=True, kw_only=True):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-    function_call: _Function | None = None
+    tool_calls: Raw = ABSENT
+    function_call: Raw = ABSENT
     audio: Sound | None = None
 
 
@@ -131,23 +123,24 @@ def _usage_in(job: ChatJob, body: bytes, deployment: Deployment) -> Usage:
     told = job.told(completion.usage)
     if told is not None and told.completion:
         return told
-    size = _text_bytes(completion.choices)
+    size = text_bytes(completion.choices)
     if told is not None and not size:
         return told  # else there is text of which the provider tells nothing
     return job.estimated(chunks=1 if size else 0, text_bytes=size)
 
 
-def _text_bytes(choices: Raw) -> int:
-    """Bytes of text and arguments in all choices; all of them where they have a shape of their own."""
+def text_bytes(choices: Raw) -> int:
+    """Bytes of text and of called functions in all choices; all of them where they have a shape of their own."""
     try:
         found = _choices.decode(choices)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return memoryview(choices).nbytes
-    texts: list[str | None] = []
+    size = 0
     for choice in found:
         message = choice.message
-        texts += [message.content, message.refusal, message.reasoning_content, message.reasoning]
-        texts += [message.function_call.arguments] if message.function_call is not None else []
+        texts = [message.content, message.refusal, message.reasoning_content, message.reasoning]
         texts += [message.audio.transcript] if message.audio is not None else []
-        texts += [call.function.arguments for call in message.tool_calls or () if call.function is not None]
-    return sum(len(text.encode()) for text in texts if text)
+        size += sum(len(text.encode()) for text in texts if text)
+        size += arguments_size(message.tool_calls) if given(message.tool_calls) else 0
+        size += function_size(message.function_call) if given(message.function_call) else 0
+    return size

@@ -6,8 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from api.gateway.sse import EVENT_BYTES_MAX, SseScanner
+from api.gateway.whole import text_bytes
 
 USAGE = b'{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}'
 
@@ -142,6 +144,23 @@ def test_tool_calls_are_delivered_text() -> None:
     assert (scanner.delivered.chunks, scanner.delivered.text_bytes) == (1, 8)
     scanner.feed(b'data: {"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"hi"}]}}]}\n\n')
     assert scanner.delivered.chunks == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "grüße", "refusal": "no", "reasoning_content": "so"},
+        {"tool_calls": [{"function": {"name": "look_up", "arguments": '{"a":1}'}}, {"custom": {}}]},
+        {"tool_calls": [{"function": {"name": 7}}]},
+        {"function_call": {"name": "look_up", "arguments": '{"a":1}'}},
+        {"function_call": "look_up"},
+    ],
+)
+def test_whole_or_streamed_the_same_text_counts(message: dict[str, object]) -> None:
+    """Where a provider tells no usage, it is charged by what was delivered, in either way."""
+    scanner = SseScanner(strip_usage=True)
+    scanner.feed(b'data: {"choices":[{"index":0,"delta":' + msgspec.json.encode(message) + b"}]}\n\n")
+    assert scanner.delivered.text_bytes == text_bytes(Raw(msgspec.json.encode([{"message": message}])))
 
 
 @given(cuts)
