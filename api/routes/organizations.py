@@ -96,7 +96,7 @@ async def _next_place(call: Call[NewOrganization, None]) -> int | None:
     most = None if caller.subscription is None else caller.subscription.plan.organizations
     if most is None:
         return None
-    made = await count_made_by(services.documents, caller.user_id, most=most)
+    made = await count_made_by(services.documents, caller.user_id, most=most) if most else 0
     if made >= most:
         raise ApiError("organizations_used_up", limit=most)
     return made + 1

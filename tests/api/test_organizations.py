@@ -215,3 +215,16 @@ async def test_create_as_many_as_the_plan_has_402(tmp_path: Path) -> None:
     error = refused.json["error"]
     assert (error["limit"], error["missing"], error["upgrade"]) == (most, {"organizations": 1}, ["enterprise"])
     assert len(made) == most
+
+
+async def test_create_where_the_plan_has_none_402(tmp_path: Path) -> None:
+    """Also to somebody who has made one on a better plan."""
+    path = tmp_path / "none.toml"
+    path.write_text(SHIPPED.read_text("utf-8").replace("[plans.team]", "[plans.team]\norganizations = 0"))
+    async with application(plans=load_plans(path)) as app:
+        ada = await founder(app, "enterprise")
+        await organization(app, ada)
+        await subscribe(app, ada.id, "team")
+        refused = await app.ask("POST", "/orgs", {"name": "x"}, token=ada.token)
+    assert (refused.status, refused.code) == (402, "organizations_used_up")
+    assert refused.json["error"]["limit"] == 0
