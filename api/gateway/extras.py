@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIER = "service_tier"
 WEB_SEARCH = "web_search_options"
 STANDARD_TIER = "default"
-STANDARD_TIERS = frozenset({"auto", STANDARD_TIER})
+STANDARD_TIERS = frozenset({"auto", STANDARD_TIER, "on_demand"})
 """What may be asked for without a price of its own: the model's prices are those of its provider's standard tier."""
 SERVED_AS_STANDARD = frozenset({STANDARD_TIER, "standard", "on_demand"})
 """What providers call their standard tier in an answer."""
@@ -74,14 +74,19 @@ UNBOUNDED = (
     "max_new_tokens",
     "max_output_tokens",
     "num_predict",
+    "n_predict",
     "max_tokens_to_sample",
     "generation_config",
 )
 """With these `max_tokens` is not what bounds the answer, or not for every server: the hold covers all there can be.
+llama.cpp, as one, takes `n_predict` before `max_tokens`.
 Each wrong token of a prediction is charged as output, beside the answer (OpenAI, "Predicted outputs")."""
 
 ELSEWHERE = ("chat_template", "cached_content", "extra_body")
 """With these the prompt may have more tokens than the body has bytes: templates repeat, caches are at the provider."""
+
+MERGED = "extra_body"
+"""LiteLLM, as a provider, reads what is in it as if it stood beside it; Google has names of its own there."""
 
 declare(
     "parameter_unpriced",
@@ -101,6 +106,9 @@ _UNBOUNDED = frozenset(map(folded, UNBOUNDED))
 _PLAIN = KNOWN - {"tools", "modalities", TIER, WEB_SEARCH}
 """What nearly all requests are made of, and is never charged extra whatever it says."""
 _ELSEWHERE = frozenset(map(folded, ELSEWHERE))
+_READ = ("model", "messages", "max_tokens", "max_completion_tokens", "n", "n_cmpl", "tools", "modalities")
+_NOT_MERGED = _EXTRAS | _UNBOUNDED | frozenset(map(folded, (*_READ, TIER, WEB_SEARCH, MERGED)))
+_MERGED, _PREDICTION = folded(MERGED), folded("prediction")
 
 
 class Extras(Struct, frozen=True, kw_only=True):
@@ -126,27 +134,38 @@ def extras_of(fields: Mapping[str, Any], tier: str | None) -> Extras:
     """What of a decoded body is charged extra; `tier` is its tier of service."""
     if fields.keys() <= _PLAIN:
         return NO_EXTRAS
-    strange = {folded(name): name for name, value in fields.items() if name not in KNOWN and value is not None}
-    named = [name for key, name in strange.items() if key in _EXTRAS]
+    strange = [(folded(name), name) for name, value in fields.items() if name not in KNOWN and _asks(value)]
+    keys = {key for key, _ in strange}
+    named = [name for key, name in strange if key in _EXTRAS or (key == _MERGED and _hides(fields[name]))]
     if not _within(fields.get("tools"), TOOLS, "type"):
         named.append("tools")
     if not _within(fields.get("modalities"), MODALITIES, None):
         named.append("modalities")
     tier = None if tier in STANDARD_TIERS else tier
     web_search = fields.get(WEB_SEARCH) is not None
-    unbounded = not _UNBOUNDED.isdisjoint(strange)
-    elsewhere = not _ELSEWHERE.isdisjoint(strange)
+    unbounded = not _UNBOUNDED.isdisjoint(keys)
+    elsewhere = not _ELSEWHERE.isdisjoint(keys)
     if not (named or tier or web_search or unbounded or elsewhere):
         return NO_EXTRAS
-    predicted = strange.get("prediction")
+    predicted = [fields[name] for key, name in strange if key == _PREDICTION]
     return Extras(
         tier=tier,
         web_search=web_search,
         named=tuple(named),
         unbounded=unbounded,
         elsewhere=elsewhere,
-        predicted_bytes=0 if predicted is None else len(msgspec.json.encode(fields[predicted])),
+        predicted_bytes=sum(len(msgspec.json.encode(each)) for each in predicted),
     )
+
+
+def _asks(value: Any) -> bool:
+    """Whether a parameter asks for anything: many clients say of each search that they want none."""
+    return value is not None and value is not False and value != []
+
+
+def _hides(merged: Any) -> bool:
+    """Whether it would change what the hold is reckoned with, or cost extra."""
+    return isinstance(merged, dict) and not _NOT_MERGED.isdisjoint(map(folded, merged))
 
 
 def _within(values: Any, known: frozenset[str], key: str | None) -> bool:

@@ -17,8 +17,8 @@ DEPTH_MAX = 64
 TEXT_PARTS = ("text", "refusal")
 """Not a set: a client's `type` may be anything, also what has no hash."""
 METERED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
-_READ = {folded(name): name for name in (*METERED, TIER, WEB_SEARCH, "tools", "modalities")}
-"""A name that only some server takes for one of these would tell it something else than us."""
+_READ = {folded(name): name for name in (*METERED, TIER, WEB_SEARCH, "tools", "modalities")} | {folded("n_cmpl"): "n"}
+"""A name that only some server takes for one of these would tell it something else than us, as llama.cpp `n_cmpl`."""
 AUDIO = "audio"
 AUDIO_DATA = "data:audio/"
 AUDIO_DATA_CHARS = len(AUDIO_DATA)

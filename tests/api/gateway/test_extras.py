@@ -69,6 +69,10 @@ UNPRICED: list[tuple[str, Any]] = [
     ("tools", [{"googleSearch": {}}]),
     ("tools", {"type": "web_search"}),
     ("modalities", ["text", "image"]),
+    ("extra_body", {"service_tier": "priority"}),
+    ("extra_body", {"Plugins": [{"id": "web"}]}),
+    ("extra_body", {"max_tokens": 9_999}),
+    ("extra_body", {"extra_body": {}}),
 ]
 
 
@@ -82,10 +86,13 @@ def test_what_is_charged_extra_is_refused_without_a_price(name: str, value: Any)
 
 @pytest.mark.parametrize(
     ("name", "folds_to"),
-    [("Service_Tier", "service_tier"), ("serviceTier", "service_tier"), ("max_toKens", "max_tokens")],
+    [("Service_Tier", "service_tier"), ("serviceTier", "service_tier"), ("max_toKens", "max_tokens"), ("n_cmpl", "n")],
 )
 def test_a_name_that_only_some_server_understands_is_refused(name: str, folds_to: str) -> None:
-    """It would tell the provider something else than us: Go compares names without case, with folded letters."""
+    """It would tell the provider something else than us: Go compares names without case, with folded letters.
+
+    `n_cmpl` is llama.cpp's own name for `n`, and counts before it.
+    """
     with pytest.raises(ApiError, match=f"Did you mean '{folds_to}'") as refused:
         request_of(**{name: "x"})
     assert (refused.value.code, refused.value.param) == ("invalid_value", name)
@@ -98,6 +105,9 @@ def test_a_name_that_only_some_server_understands_is_refused(name: str, folds_to
         {"service_tier": None, "web_search_options": None, "plugins": None, "tools": [], "modalities": ["text"]},
         {"service_tier": "auto"},
         {"service_tier": "default"},
+        {"service_tier": "on_demand"},
+        {"enable_search": False, "web_search": False, "plugins": [], "models": [], "mcp_servers": []},
+        {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}},
         {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]},
         {"top_k": 5, "chat_template_kwargs": {"thinking": False}, "reasoning_effort": "high", "x": {"plugins": 1}},
     ],
@@ -141,7 +151,15 @@ def test_a_prediction_is_output_beside_the_answer() -> None:
     wanted = estimate(request, STANDARD, context=32_768, max_output=4_096)
     assert wanted.output >= 4_096 + 5_000
     assert wanted.amount_min == wanted.amount
-    assert estimate(request_of(max_tokens=1, num_predict=9), STANDARD, context=32_768, max_output=4_096).output == 4_096
+    twice = request_of(max_tokens=1, prediction={"content": content}, Prediction={"content": "x"})
+    assert estimate(twice, STANDARD, context=32_768, max_output=4_096).output >= 4_096 + 5_000
+
+
+@pytest.mark.parametrize("name", ["num_predict", "n_predict", "max_new_tokens"])
+def test_what_bounds_an_answer_in_the_place_of_max_tokens_is_held_in_full(name: str) -> None:
+    """Ollama and llama.cpp take their own name before `max_tokens`: what that says bounds nothing then."""
+    request = request_of(max_tokens=1, **{name: 4_000})
+    assert estimate(request, STANDARD, context=32_768, max_output=4_096).output == 4_096
 
 
 @pytest.mark.parametrize(
