@@ -17,7 +17,17 @@ from projections.document_tables import migrate_documents
 from projections.documents import DocumentReader
 from projections.memory import MemoryDocuments
 from projections.postgres import PostgresDocuments
-from projections.usage import FIGURES, HALF_HOUR, QUARTER, UsageSlots, figures_of, rows_of
+from projections.usage import (
+    FIGURES,
+    HALF_HOUR,
+    QUARTER,
+    UsageSlots,
+    figures_of,
+    rows_before,
+    rows_from,
+    rows_of,
+)
+from projections.usage import counted as counted_into
 from projections.usage_sums import FIELDS, Question, TooMuchUsage, sum_usage
 from tests.domain.scenario import T0
 from tests.eventstore.rows import claimed, now
@@ -84,6 +94,21 @@ def test_a_document_adds_up(events: list[HoldClosed | HoldCorrected]) -> None:
             assert tuple(map(sum, zip(*rows, strict=True)))[1:] == figures_of(document)
             assert [row[0] for row in rows] == sorted({row[0] for row in rows})
             assert all(figure >= 0 for row in rows for figure in row)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 30)), min_size=1, max_size=20))
+@settings(max_examples=60)
+def test_a_document_is_cut_at_any_slot(happened: list[tuple[int, int]]) -> None:
+    """Before its first slot, at its last, between those that are there, behind all: no slot is lost or told twice."""
+    document = UsageSlots(account_id=ORG, start=SPRING, model="m")
+    expected: dict[int, int] = {}
+    for slot, requests in happened:
+        document = counted_into(document, slot, (requests, *(0,) * (len(FIGURES) - 1)))
+        expected[slot] = expected.get(slot, 0) + requests
+    for cut in range(14):
+        before, behind = ([row[:2] for row in rows(document, cut)] for rows in (rows_before, rows_from))
+        assert before == sorted([slot, count] for slot, count in expected.items() if slot < cut)
+        assert behind == sorted([slot, count] for slot, count in expected.items() if slot >= cut)
 
 
 @given(st.integers(0, 2**32))
