@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from api.gateway.extras import STANDARD_TIER, STANDARD_TIERS, folded
+from api.gateway.extras import STANDARD_TIER, STANDARD_TIERS, StandardTier, folded
 from api.toml_file import BadFile, TomlFile
 from domain.account.usage import Price
 from domain.errors import Invalid
@@ -78,6 +78,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request: str | None = None
     web_search: str | None = None
     tiers: Annotated[Mapping[str, _TierTable], Meta(max_length=TIERS_MAX)] = {}  # msgspec copies the defaults
+    standard_tier: StandardTier | None = None
     allow: Names = ()
     refuse: Names = ()
     free: bool = False
@@ -103,7 +104,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     connect_timeout_s: float
     first_byte_timeout_s: float
     standard_tier: str | None = None
-    """What is asked for where the client asks for no tier of service; `None`: nothing, as the model has one only."""
+    """What is asked for where the client asks for no tier of service or a standard one; `None`: what the client does."""
 
     def __repr__(self) -> str:
         return f"Deployment({self.base_url!r}, {self.upstream_model!r})"
@@ -244,7 +245,7 @@ class _Reader:
             timeout_s=timeout_s,
             connect_timeout_s=written.connect_timeout_s or table.connect_timeout_s,
             first_byte_timeout_s=written.first_byte_timeout_s or table.first_byte_timeout_s,
-            standard_tier=STANDARD_TIER if table.tiers else None,
+            standard_tier=table.standard_tier or (STANDARD_TIER if table.tiers else None),
         )
 
     def _price(self) -> tuple[PriceStatus, Price | None]:

@@ -6,7 +6,7 @@ to letters that fold into others, and to how words are joined.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Raw, Struct, structs
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 TIER = "service_tier"
 WEB_SEARCH = "web_search_options"
-STANDARD_TIER = "default"
-STANDARD_TIERS = frozenset({"auto", STANDARD_TIER, "on_demand"})
+StandardTier: TypeAlias = Literal["default", "standard", "on_demand"]
+"""What providers call their standard tier, in requests and answers; the last is Groq."""
+STANDARD_TIER: StandardTier = "default"
+SERVED_AS_STANDARD = frozenset(get_args(StandardTier))
+STANDARD_TIERS = SERVED_AS_STANDARD | {"auto"}
 """What may be asked for without a price of its own: the model's prices are those of its provider's standard tier."""
-SERVED_AS_STANDARD = frozenset({STANDARD_TIER, "standard", "on_demand"})
-"""What providers call their standard tier in an answer."""
 TOOLS = frozenset({"function", "custom"})
 """Tools that the client runs. Every other kind is the provider's own, and charged by the call."""
 MODALITIES = frozenset({"text", "audio"})

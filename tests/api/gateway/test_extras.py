@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -106,6 +107,7 @@ def test_a_name_that_only_some_server_understands_is_refused(name: str, folds_to
         {"service_tier": "auto"},
         {"service_tier": "default"},
         {"service_tier": "on_demand"},
+        {"service_tier": "standard"},
         {"enable_search": False, "web_search": False, "plugins": [], "models": [], "mcp_servers": []},
         {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}},
         {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]},
@@ -243,6 +245,21 @@ async def newest_explained(account: Account) -> Any:
     async with place.http.get(f"{url}/{newest}", headers=headers) as explained:
         assert explained.status == 200
         return await explained.json()
+
+
+def test_a_request_for_no_tier_asks_for_the_standard_one_by_the_providers_own_name(tmp_path: Path) -> None:
+    """Groq, as one, refuses `default`; a standard tier that the client names is the same one."""
+    for written, tiers, asked in (("", False, None), ("", True, "default"), ("on_demand", True, "on_demand")):
+        prices = 'input = "1"\ncached_input = "1"\noutput = "1"\n'
+        text = '[models.m]\nprovider = "openai_compatible"\nbase_url = "http://127.0.0.1/v1"\ncontext = 9\n' + prices
+        text += f'standard_tier = "{written}"\n' if written else ""
+        text += f"[models.m.tiers.flex]\n{prices}" if tiers else ""
+        (path := tmp_path / "models.toml").write_text(text)
+        [deployment] = load_llm_models(path, {})["m"].deployments
+        assert deployment.standard_tier == asked
+        for fields in ({}, {"service_tier": "auto"}, {"service_tier": "standard"}):
+            body = request_of(**fields).upstream_body("m", None, deployment.standard_tier)
+            assert msgspec.json.decode(body).get("service_tier") == (asked or fields.get("service_tier"))
 
 
 async def test_the_charge_is_of_what_was_served() -> None:
