@@ -104,7 +104,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     connect_timeout_s: float
     first_byte_timeout_s: float
     standard_tier: str | None = None
-    """What is asked for where the client asks for no tier of service or a standard one; `None`: what the client does."""
+    """What is asked for where the client asks for no tier of service or a standard one; `None`: as the client asks."""
 
     def __repr__(self) -> str:
         return f"Deployment({self.base_url!r}, {self.upstream_model!r})"
