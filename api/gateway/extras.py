@@ -175,8 +175,15 @@ def _within(values: Any, known: frozenset[str], key: str | None) -> bool:
         return True
     if not isinstance(values, list):
         return False
-    each = values if key is None else [value.get(key) if isinstance(value, dict) else None for value in values]
+    each = values if key is None else [_named_by(value, key) for value in values]
     return all(isinstance(value, str) and value in known for value in each)
+
+
+def _named_by(value: Any, key: str) -> Any:
+    """Its `key`; of a tool that has nothing but a function, which servers such as vLLM take without a type, that."""
+    if not isinstance(value, dict):
+        return None
+    return "function" if value.keys() == {"function"} else value.get(key)
 
 
 def refuse_extras(extras: Extras, model: "LlmModel", fields: Collection[str]) -> None:

@@ -68,6 +68,7 @@ UNPRICED: list[tuple[str, Any]] = [
     ("tools", [{"type": "web_search"}]),
     ("tools", [{"type": "function", "function": {"name": "f"}}, {"type": "openrouter:web_search"}]),
     ("tools", [{"googleSearch": {}}]),
+    ("tools", [{"function": {"name": "f"}, "googleSearch": {}}]),
     ("tools", {"type": "web_search"}),
     ("modalities", ["text", "image"]),
     ("extra_body", {"service_tier": "priority"}),
@@ -111,6 +112,7 @@ def test_a_name_that_only_some_server_understands_is_refused(name: str, folds_to
         {"enable_search": False, "web_search": False, "plugins": [], "models": [], "mcp_servers": []},
         {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}},
         {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]},
+        {"tools": [{"function": {"name": "f"}}]},
         {"top_k": 5, "chat_template_kwargs": {"thinking": False}, "reasoning_effort": "high", "x": {"plugins": 1}},
     ],
 )
