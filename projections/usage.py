@@ -35,7 +35,10 @@ class UsageSlots(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     start: Instant
     model: str
     last: str = ""
-    """The last slot in which something happened, `[slot, requests, failed, …]` as JSON, in the order of `FIGURES`."""
+    """The last slot in which something happened, `[slot, requests, failed, …]` as JSON, in the order of `FIGURES`.
+
+    Empty only while the first request is counted.
+    """
     earlier: str = ""
     """Those before it, `[slot, requests, …],[slot, requests, …]`, in their order."""
     earlier_sum: str = ""
