@@ -102,7 +102,7 @@ def _whole(count: Count | None) -> int:
 
 def _beside(total: Any, counted: int, most: int) -> int:
     """How many tokens a total has that are in no count; 0 where it cannot be true."""
-    if isinstance(total, bool) or not isinstance(total, int | float) or not 0 < total - counted <= most:
+    if isinstance(total, bool) or not isinstance(total, Count) or not 0 < total - counted <= most:
         return 0
     return int(total) - counted
 
