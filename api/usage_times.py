@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -147,4 +147,6 @@ def local(zone: str, at: Instant) -> datetime:
 def _label(clock: datetime, length: Instant) -> str:
     """When the stretch began by that clock, with its offset: at the end of summer an hour comes twice."""
     minute = clock.minute - clock.minute % (length // (HOUR // 60))
-    return clock.replace(minute=minute, second=0, microsecond=0).isoformat().replace("+00:00", "Z")
+    # The zone would find another offset for the full hour where clocks are set back by half of one.
+    told = clock.replace(minute=minute, second=0, microsecond=0, tzinfo=timezone(clock.utcoffset() or timedelta()))
+    return told.isoformat().replace("+00:00", "Z")

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from api.errors import ApiError
@@ -57,6 +57,7 @@ def test_an_hour_comes_twice_at_the_end_of_summer() -> None:
 
 
 @given(ZONES, st.integers(0, 40 * 366 * 96), st.integers(1, 14 * 96), st.sampled_from(("hour", "day", "quarter")))
+@example("Australia/Lord_Howe", (at("2026-04-04T13:00:00+00:00") - YEAR_2000) // QUARTER, 20, "hour")
 def test_stretches_cover_the_period(zone: str, first: int, length: int, unit: Unit) -> None:
     """The first begins no later than the period, each ends where the next begins, each has a name of its own."""
     start = YEAR_2000 + first * QUARTER
