@@ -2,9 +2,14 @@
 
 import pytest
 
+from domain.account.holds import PlaceHold, ReleaseHold, SettleHold
+from domain.account.usage import Usage, cost
+from domain.instant import HOUR, SECOND, Instant
+from eventstore.clock import system_clock
 from eventstore.postgres.migrations import connect
 from eventstore.shards import shard_of
-from tests.worker.operator.yard import SHARDS, Yard, grant
+from tests.crash.waiting import until
+from tests.worker.operator.yard import PRICE, SHARDS, Yard, grant
 from worker.findings import Findings
 from worker.operating import NotDone
 from worker.verify import verify
@@ -13,6 +18,7 @@ from worker.verify_views import compare_views
 pytestmark = pytest.mark.slow
 
 HOME = shard_of("account:user_0", SHARDS)
+USED = Usage(source="provider", input=600, output=200)
 
 # What was done to which table, and what `verify` says of it.
 BROKEN: dict[str, tuple[str, str, list[str]]] = {
@@ -145,3 +151,42 @@ async def test_usage_in_several_slots_adds_up(yard: Yard) -> None:
     await compare_views(connection, HOME, findings, shown_max=10)
     await connection.close()
     assert findings.shown == []
+
+
+async def test_corrections_of_both_kinds_add_up(yard: Yard) -> None:
+    """A settle that comes after its hold ran out, and a release after the settle; then one of them changed."""
+    stream = "account:user_0"
+    async with yard.working():
+        await yard.apply(stream, grant("user_0", "first", 50_000))
+        late, back = (
+            _hold(hold_id, system_clock() + length) for hold_id, length in (("late", 3 * SECOND), ("back", HOUR))
+        )
+        for command in (
+            late,
+            back,
+            SettleHold(hold_id="back", usage=USED),
+            ReleaseHold(hold_id="back", reason="taken back"),
+        ):
+            assert (await yard.apply(stream, command)).status == "applied"
+        await until(lambda: yard.rows("SELECT FROM rm_holds WHERE doc->>'status' = 'expired'"), 30, "the hold's end")
+        assert (await yard.apply(stream, SettleHold(hold_id="late", usage=USED, latency_ms=9))).status == "applied"
+    amounts = await yard.rows("SELECT doc->>'amount' AS amount FROM rm_transactions WHERE doc->>'kind' = 'correction'")
+    assert {int(row["amount"]) for row in amounts} == {-cost(USED, PRICE), cost(USED, PRICE)}
+    assert "no difference" in await verify(yard.settings, shard=HOME)
+    await yard.rows("UPDATE rm_transactions SET doc = doc || '{\"amount\": 7}' WHERE doc->>'kind' = 'correction'")
+    with pytest.raises(NotDone) as refusal:
+        await verify(yard.settings, shard=HOME)
+    assert "its transactions sum to" in str(refusal.value)
+    assert "the holds came to" in str(refusal.value)
+
+
+def _hold(hold_id: str, expires_at: Instant) -> PlaceHold:
+    return PlaceHold(
+        hold_id=hold_id,
+        amount=5_000,
+        amount_min=5_000,
+        model="small",
+        price=PRICE,
+        expires_at=expires_at,
+        key_id=None,
+    )
