@@ -36,8 +36,8 @@ class Access(Struct, frozen=True, kw_only=True):
     level: Level | None = None
     """What a member must be in the organization that the path names, so that the route may be called."""
     fresh: bool = False
-    """The caller's authority is read anew: what is done here outlasts it, so that nobody may do it in the moment
-    between an end elsewhere and the news of it."""
+    """What changed of authority until now is heard of first: what is done here outlasts it, so that nobody may do it in
+    the moment between an end elsewhere and the news of it."""
 
 
 PUBLIC = Access(public=True)

@@ -119,7 +119,7 @@ class Identities:
     ) -> Caller:
         """The caller of the `Authorization` and `X-API-Key` headers, acting for what `X-Organization` names.
 
-        Microseconds when the credentials were seen lately; `fresh` reads them anew in any case.
+        Microseconds when the credentials were seen lately; `fresh` hears first of all that was stamped until now.
         `ApiError` `missing_credentials`, `invalid_api_key`, `invalid_token`, …: 401 with `WWW-Authenticate`, or 503
         `auth_unavailable` where the caches cannot be confirmed; 404 `organization_not_found`, 403 `key_bound`.
         """
@@ -128,10 +128,10 @@ class Identities:
             _refuse("invalid_api_key", "X-API-Key carries no API key.")
         if not self.stamps.confirmed:
             raise ApiError("auth_unavailable", headers={"Retry-After": "1"})
+        if fresh:
+            await self._hear()
         digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
         generation = self.cache.generation
-        if fresh:
-            self.cache.forget(digest)
         identity = self.cache.get(digest)
         if identity is None:
             identity = await self._identified(credential, digest, address, user_agent)
@@ -146,11 +146,17 @@ class Identities:
             _refuse("invalid_token", EXPIRED, about=_of_user(identity.user_id))
         if organization is not None and organization != identity.account_id:
             try:
-                identity = await self._acting_for(organization, identity, digest, generation, fresh=fresh)
+                identity = await self._acting_for(organization, identity, digest, generation)
             except ApiError as error:
                 error.about = _caller(identity, address, user_agent)
                 raise
         return _caller(identity, address, user_agent)
+
+    async def _hear(self) -> None:
+        try:
+            await self.stamps.hear()
+        except (StoreError, OSError) as error:
+            raise ApiError("auth_unavailable", headers={"Retry-After": "1"}) from error
 
     async def _identified(self, credential: str, digest: bytes, address: str, user_agent: str) -> Identity:
         generation = self.cache.generation
@@ -167,9 +173,7 @@ class Identities:
         self.cache.keep(digest, identity, generation)
         return identity
 
-    async def _acting_for(
-        self, organization: str, identity: Identity, digest: bytes, generation: int, *, fresh: bool
-    ) -> Identity:
+    async def _acting_for(self, organization: str, identity: Identity, digest: bytes, generation: int) -> Identity:
         """The identity in an organization, cached beside the one that it comes from; a stamp of either ends it.
 
         `generation` is that of before the other was read: a stamp since then may have been meant for it.
@@ -178,8 +182,6 @@ class Identities:
         if organization == identity.account_id:
             return identity
         chosen = hashlib.sha256(digest + organization.encode("utf-8", "surrogateescape")).digest()
-        if fresh:
-            self.cache.forget(chosen)
         found = self.cache.get(chosen)
         if found is not None:
             return found

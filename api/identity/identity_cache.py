@@ -142,6 +142,9 @@ class StampsPoller:
         self._clock = clock
         self._poll_s = poll_s
         self._positions: dict[int, str] | None = None
+        self._reading = asyncio.Lock()
+        self._begun = self._read = 0
+        """The newest read of stamps that began, and the newest that ended."""
         self._confirmed_until = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
@@ -162,21 +165,37 @@ class StampsPoller:
 
     async def poll(self) -> None:
         """Reads what was stamped since the last time and drops it. `StoreError` leaves the position where it was."""
-        asked_at = self._clock()
-        ends = {head.shard: f"{head.seq:020d}" for head in await self._store.shard_heads()}
-        if self._positions is None or any(ends.get(shard, "") < at for shard, at in self._positions.items()):
-            # What was stamped before is in the documents that identities are read from: only the future matters.
-            # A position behind the end is of a database that was replaced by an older one while we ran.
-            self._positions = ends
-            self._cache.clear()
+        async with self._reading:
+            asked_at = self._clock()
+            ends = {head.shard: f"{head.seq:020d}" for head in await self._store.shard_heads()}
+            if self._positions is None or any(ends.get(shard, "") < at for shard, at in self._positions.items()):
+                # What was stamped before is in the documents that identities are read from: only the future matters.
+                # A position behind the end is of a database that was replaced by an older one while we ran.
+                self._positions = ends
+                self._cache.clear()
+            await self._drop_stamped(self._positions)
+            self._confirmed_until = asked_at + CONFIRMED_S
+
+    async def hear(self) -> None:
+        """Drops what was stamped until now. Who waits at once shares a read, which begins after all of them came.
+
+        `StoreError` or `OSError` where it cannot be read within 5 s.
+        """
+        newest = self._begun
+        async with asyncio.timeout(READ_S), self._reading:
+            if self._read <= newest and self._positions is not None:
+                await self._drop_stamped(self._positions)
+
+    async def _drop_stamped(self, positions: dict[int, str]) -> None:
+        self._begun = this = self._begun + 1
         while True:
-            stamps = await stamps_after(self._documents, self._positions, limit=STAMPS_PER_READ)
+            stamps = await stamps_after(self._documents, positions, limit=STAMPS_PER_READ)
             for shard, position, stamp in stamps:
-                self._positions[shard] = position
+                positions[shard] = position
                 self._cache.stamped((stamp.principal,))
             if len(stamps) < STAMPS_PER_READ:
                 break
-        self._confirmed_until = asked_at + CONFIRMED_S
+        self._read = this
 
     async def _run(self) -> None:
         while True:

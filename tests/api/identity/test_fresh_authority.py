@@ -1,4 +1,4 @@
-"""What outlasts the authority that did it takes authority that is read anew, not what is remembered of it."""
+"""What outlasts the authority that did it takes authority as it is now, not as it was when it was last heard of."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
