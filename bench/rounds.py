@@ -20,13 +20,12 @@ from projections.memory import MemoryDocuments
 from worker.round import Rounds
 from worker.source import Record
 
-ACCOUNTS, SHARDS = 3_000, 4
+ACCOUNTS, SHARDS = 20_000, 4
+"""More accounts than a worker remembers, so that to remember one is to forget another."""
 SIZES = (1_000, 20)
 """Commands in a round: of a backlog, and of a day's work."""
 COMMANDS_PER_SECOND = 6_000
-"""How many are applied for a second that was asked for."""
-SKIP = 0.45
-"""The part that is not timed: funding, and until as many holds end as begin."""
+"""How many are applied for a second that was asked for; the second half is timed, when as many holds end as begin."""
 
 
 async def measure(bench: Bench) -> Sequence[Row]:
@@ -41,7 +40,8 @@ async def measure(bench: Bench) -> Sequence[Row]:
 
 async def _applied_us(spread: Spread, size: int, seconds: float) -> float:
     """Microseconds of CPU of a command: the median of the rounds, without collecting garbage meanwhile."""
-    records = list(_records(spread, size, int(seconds * COMMANDS_PER_SECOND)))
+    count = int(seconds * COMMANDS_PER_SECOND)
+    records = list(_records(spread, size, count))
     store = MemoryStore(SHARDS, system_clock)
     rounds = Rounds(
         worker="bench",
@@ -64,7 +64,7 @@ async def _applied_us(spread: Spread, size: int, seconds: float) -> float:
             assert not any(applied.failed)
     finally:
         gc.enable()
-    return statistics.median(took[int(len(took) * SKIP) :])
+    return statistics.median(took[-(count // (2 * size)) :])
 
 
 def _records(spread: Spread, size: int, count: int) -> Iterator[Record]:

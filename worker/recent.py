@@ -1,5 +1,6 @@
 """What was written last, up to so many bytes of memory: a worker's caches are bounded whatever their contents hold."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -8,11 +9,14 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Keeps values with their sizes; what was put in longest ago goes first. The last one stays, however large."""
+    """Keeps values with their sizes; what was put in longest ago goes first. The last one stays, however large.
+
+    Not in a plain dict: whoever asks that for its oldest passes every place that was emptied before it.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._kept: dict[K, tuple[V, int]] = {}
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self.size_bytes = 0
         """Of all values, as they were told when they were put in."""
 
@@ -47,4 +51,5 @@ class Recent(Generic[K, V]):
     def trim(self) -> None:
         """Forgets the oldest until the rest keeps within the bound."""
         while self.size_bytes > self._bytes_max and len(self._kept) > 1:
-            self.drop(next(iter(self._kept)))
+            _, (_, size_bytes) = self._kept.popitem(last=False)
+            self.size_bytes -= size_bytes

@@ -5,6 +5,7 @@ minute, since its process was killed, is any process's to report. Several report
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeAlias
@@ -41,7 +42,7 @@ class KeyMinutes:
         self._store = store
         self._documents = documents
         self._callers_max = callers_max
-        self._callers: dict[str, Caller] = {}
+        self._callers: OrderedDict[str, Caller] = OrderedDict()
         self._served: tuple[set[str], set[str]] = (set(), set())
         """Keys that were served lately, and those before them."""
         self._turned_at = monotonic()
@@ -52,12 +53,12 @@ class KeyMinutes:
         key_id = caller.key_id
         if key_id is None:
             return
-        self._callers.pop(key_id, None)  # what is put in again stands last
         self._callers[key_id] = caller
+        self._callers.move_to_end(key_id)
         if len(self._served[0]) < self._callers_max:
             self._served[0].add(key_id)
         if len(self._callers) > self._callers_max:
-            del self._callers[next(iter(self._callers))]
+            self._callers.popitem(last=False)
 
     def start(self, record: Record) -> None:
         """Begins to report."""
