@@ -29,7 +29,7 @@ from api.process import Process
 from api.quotas.guard import require_feature
 from api.quotas.offers import explain, seller_to
 from api.request_body import Gone, drain, read_body
-from api.route import Access, Route
+from api.route import Access, Route, needs_fresh
 from api.sealing import Erased
 from domain.errors import DomainError
 from eventstore.errors import StoreError
@@ -102,9 +102,11 @@ class Endpoint:
             exchange.sender.add((b"x-subscription-status", caller.subscription.status.encode("ascii")))
         await self._limit(exchange, caller)
         call = await self._decode(exchange, caller, path)
-        _authorize(route.access, caller)
+        if needs_fresh(route.access, call.body):
+            call.caller = exchange.caller = await self._authenticate(exchange, fresh=True)
+        _authorize(route.access, call.caller)
         if route.feature is not None:
-            require_feature(caller.subscription, route.feature)
+            require_feature(call.caller.subscription, route.feature)
         result = await route.handler(call)
         if isinstance(result, Struct) and type(result) is not Reply:
             await exchange.sender.struct(self._status, result)
@@ -113,7 +115,7 @@ class Endpoint:
         else:
             await self._answer_raw(exchange, result)
 
-    async def _authenticate(self, exchange: Exchange) -> Caller:
+    async def _authenticate(self, exchange: Exchange, *, fresh: bool = False) -> Caller:
         access = self.route.access
         headers = exchange.headers
         agent = _agent(headers)
@@ -130,7 +132,7 @@ class Endpoint:
             address=exchange.address,
             user_agent=agent,
             organization=None if organization is None else organization.decode("latin-1"),
-            fresh=access.fresh,
+            fresh=fresh,
         )
 
     async def _limit_refused(self, exchange: Exchange, error: ApiError) -> None:

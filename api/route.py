@@ -13,6 +13,7 @@ from domain.member import Level
 from domain.user import Role
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Fresh: TypeAlias = bool | Callable[[Any], bool]
 BODY_BYTES_MAX = 64 * 1024
 """What a JSON route takes unless it says otherwise."""
 
@@ -35,9 +36,9 @@ class Access(Struct, frozen=True, kw_only=True):
     """About the person alone: open to its token, whatever project that is bound to."""
     level: Level | None = None
     """What a member must be in the organization that the path names, so that the route may be called."""
-    fresh: bool = False
+    fresh: Fresh = False
     """What changed of authority until now is heard of first: what is done here outlasts it, so that nobody may do it in
-    the moment between an end elsewhere and the news of it."""
+    the moment between an end elsewhere and the news of it. Or tells of which bodies that is true."""
 
 
 PUBLIC = Access(public=True)
@@ -52,7 +53,7 @@ def needs(
     project: bool = False,
     of_person: bool = False,
     level: Level | None = None,
-    fresh: bool = False,
+    fresh: Fresh = False,
 ) -> Access:
     """Access for callers that have the scope (and, if given, the role, or the level in the path's organization)."""
     return Access(
@@ -64,6 +65,11 @@ def needs(
         level=level,
         fresh=fresh,
     )
+
+
+def needs_fresh(access: Access, body: Any) -> bool:
+    """True where what the body asks for outlasts the authority by which it is asked."""
+    return access.fresh(body) if callable(access.fresh) else access.fresh
 
 
 class Stream(Struct, frozen=True, kw_only=True):

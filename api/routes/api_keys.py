@@ -131,10 +131,9 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
     expires_at = UNSET if body.expires_at is UNSET else _expiry(body.expires_at)
     if expires_at is not UNSET:
         require_no_later(caller, expires_at)
-    limited = not (body.rate_limit is UNSET and body.credit_limit is UNSET)
-    if limited:
+    if limits_change(body):
         require_no_limits(caller)
-    if limited or scopes is not None or expires_at is not UNSET:
+    if reach_changes(body):
         require_reach(caller, view, view.scopes if scopes is None else scopes)
     draft = call.draft(f"account:{view.account_id}")
     outcome = await draft.submit(
@@ -150,6 +149,16 @@ async def change(call: Call[ApiKeyChange, None]) -> ApiKeyShown:
     services.identities.cache.stamped((view.id,))
     # As it was after this change: a repeat answers the same, whatever has become of the key since.
     return shown(as_decided(view, outcome), outcome.at)
+
+
+def limits_change(body: ApiKeyChange) -> bool:
+    """True where a limit is set or taken away."""
+    return not (body.rate_limit is UNSET and body.credit_limit is UNSET)
+
+
+def reach_changes(body: ApiKeyChange) -> bool:
+    """True where more than the name changes: what the key may do, how much of it, or until when."""
+    return limits_change(body) or body.scopes is not None or body.expires_at is not UNSET
 
 
 async def revoke(call: Call[None, None]) -> ApiKeyShown:
@@ -263,7 +272,7 @@ ROUTES = (
         handler=change,
         summary="Change an API key",
         tag="api keys",
-        access=needs("api_keys:write", project=True, fresh=True),
+        access=needs("api_keys:write", project=True, fresh=reach_changes),
         body=ApiKeyChange,
         answers={200: ApiKeyShown},
         description="A limit is replaced as a whole; null takes it away. `expires_at` null: it never ends.",

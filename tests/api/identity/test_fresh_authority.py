@@ -76,6 +76,29 @@ async def test_a_key_makes_no_other_by_what_it_was(
         assert refused.code == expected
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"scopes": ["read", "write"]},
+        {"expires_at": None},
+        {"rate_limit": None},
+        {"credit_limit": None},
+        {"name": "for ever", "credit_limit": {"amount": "9", "period": "day"}},
+    ],
+    ids=",".join,
+)
+async def test_each_part_of_a_keys_reach_takes_fresh_authority(app: Running, body: Any) -> None:
+    """Only its name is nothing that lasts: a process that has not heard of the end yet still writes that down."""
+    person = await app.register()
+    key, other = await app.key(person), await app.key(person)
+    assert (await app.ask("GET", "/api-keys", api_key=key["key"])).status == 200
+    async with unheard(app):
+        await app.command(f"account:{person.id}", RevokeApiKey(key_id=key["id"]))
+        assert (await app.ask("PATCH", f"/api-keys/{other['id']}", {"name": "b"}, api_key=key["key"])).status == 200
+        refused = await app.ask("PATCH", f"/api-keys/{other['id']}", body, api_key=key["key"])
+        assert (refused.status, refused.code) == (401, "invalid_api_key"), refused
+
+
 async def test_a_login_token_makes_no_key_after_its_password(app: Running) -> None:
     """Whoever holds a token that a change of the password has ended gets nothing by it that lasts."""
     person = await app.register()
