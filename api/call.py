@@ -50,6 +50,7 @@ class Call(Generic[B, Q]):
         "request_id",
         "respond_async",
         "route",
+        "sealed_origin",
         "url_path",
     )
 
@@ -92,6 +93,8 @@ class Call(Generic[B, Q]):
         self.idempotency_key = idempotency_key
         self.respond_async = respond_async
         """The client sent `Prefer: respond-async` (RFC 7240)."""
+        self.sealed_origin: tuple[str, str] | None = None
+        """Where it came from, as the commands carry it: under whose data key, and sealed. Made with the first one."""
 
     @property
     def process(self) -> "Process":

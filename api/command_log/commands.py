@@ -164,7 +164,11 @@ class Draft:
         subject = f"user:{caller.user_id}" if caller.user_id else stream
         if not subject.startswith("user:"):
             return None
-        return await seal_origin(self._call.services.sealer, subject, caller.address, caller.user_agent)
+        known = self._call.sealed_origin
+        if known is None or known[0] != subject:
+            sealed = await seal_origin(self._call.services.sealer, subject, caller.address, caller.user_agent)
+            known = self._call.sealed_origin = (subject, sealed)
+        return known[1]
 
     async def submit(self, command: Command, *, stream: str | None = None, wait_s: float = WAIT_S) -> Outcome:
         """Sends the command and waits for its outcome, which was applied if this returns.

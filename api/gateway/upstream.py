@@ -101,9 +101,9 @@ async def open_upstream(
     Retried are connections that fail, 5xx and 429, as long as no byte of an answer was there and time is left.
     """
     until = time.monotonic() + model.timeout_s
-    failure = ApiError("upstream_unavailable")
+    failure: ApiError | None = None
     for number, deployment in enumerate(_attempts(model)):
-        if number and not await _pause(number, len(model.deployments), failure, until):
+        if failure is not None and not await _pause(number, len(model.deployments), failure, until):
             break
         try:
             return await _call(http, deployment, request, max_tokens=max_tokens, request_id=request_id, until=until)
@@ -111,7 +111,7 @@ async def open_upstream(
             failure = error
             if not retryable(error):
                 break
-    raise failure
+    raise failure or ApiError("upstream_unavailable")
 
 
 def _attempts(model: LlmModel) -> Iterator[Deployment]:
