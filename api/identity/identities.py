@@ -16,7 +16,8 @@ from api.identity.acting import Acting, member_for, narrowed_key
 from api.identity.api_key_format import ApiKeyFormat
 from api.identity.external_commands import Origin
 from api.identity.external_identities import ExternalIdentities
-from api.identity.identity_cache import Identity, IdentityCache, StampsPoller
+from api.identity.identity_cache import Identity, IdentityCache
+from api.identity.stamps import StampsPoller
 from api.identity.tokens import TokenRefused, Tokens
 from api.plans import Plans
 from api.scopes import AUTHORITY, expand, role_of_key

@@ -6,13 +6,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from api.caller import Caller
 from api.errors import ApiError
 from api.identity.api_key_format import ApiKeyFormat
 from api.identity.identities import UNKNOWN_S, Identities
-from api.identity.identity_cache import CONFIRMED_S, Identity, IdentityCache, StampsPoller
+from api.identity.stamps import CONFIRMED_S
 from api.identity.tokens import Tokens
 from api.plans import load_plans
 from api.scopes import AUTHORITY
@@ -21,11 +20,9 @@ from domain.instant import DAY, Instant
 from domain.user import GrantRole
 from eventstore.errors import Unavailable
 from eventstore.memory.store import MemoryStore
-from eventstore.records import Batch, Progress
 from projections.documents import Row
 from projections.memory import MemoryDocuments
 from tests.api.running import SHARDS, Running
-from tests.eventstore.rows import claimed, write
 
 
 class Documents(MemoryDocuments):
@@ -234,83 +231,6 @@ async def test_fails_closed() -> None:
     assert await refused(identities, api_key=key) == "invalid_api_key"
 
 
-async def test_polling_survives_an_outage() -> None:
-    """The poller goes on when the store comes back, and starts without it."""
-    documents, cache = Documents(), IdentityCache()
-    documents.away = True
-    poller = StampsPoller(cache, MemoryStore(SHARDS, lambda: 0), documents, poll_s=0.001)
-    await poller.start()
-    try:
-        assert not poller.confirmed
-        documents.away = False
-        async with asyncio.timeout(5):
-            while not poller.confirmed:
-                await asyncio.sleep(0.001)
-    finally:
-        await poller.stop()
-
-
-async def test_a_restored_database_begins_the_stamps_anew() -> None:
-    """Where an older database was put in place under a running API, nothing cached stays, and new stamps are seen."""
-    store, cache = MemoryStore(SHARDS, lambda: 0), IdentityCache()
-    poller = StampsPoller(cache, store, Documents())
-    leases = await claimed(store, "w")
-
-    async def reaches(seq: int) -> None:
-        progress = Progress(shard=leases[0].shard, next_offset=seq, seq=seq, last_digest=b"")
-        await write(store, "w", leases, Batch(progress=[progress]))
-
-    await reaches(50)
-    await poller.poll()
-    cache.keep(b"digest", identity("key_1"), cache.generation)
-    await reaches(51)
-    await poller.poll()
-    assert cache.get(b"digest") is not None
-    await reaches(10)
-    await poller.poll()
-    assert cache.get(b"digest") is None
-    cache.keep(b"digest", identity("key_1"), cache.generation)
-    await poller.poll()
-    assert cache.get(b"digest") is not None
-
-
-class SlowDocuments(Documents):
-    """Answers what was stamped when it was asked, once it may."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = 0
-        self.may_answer = asyncio.Event()
-
-    async def newer(self, collection: str, positions: Mapping[int, str], limit: int) -> list[Row]:
-        """See `DocumentReader`."""
-        self.asked += 1
-        found = await super().newer(collection, positions, limit)
-        await self.may_answer.wait()
-        return found
-
-
-async def test_who_needs_fresh_authority_shares_a_read_that_began_after_it_came() -> None:
-    """A read on its way when they come may have missed what they must hear of: they wait for one more, all of them."""
-    store, documents, cache = MemoryStore(SHARDS, lambda: 0), SlowDocuments(), IdentityCache()
-    poller = StampsPoller(cache, store, documents)
-    documents.may_answer.set()
-    await poller.poll()
-    documents.may_answer.clear()
-    documents.asked = 0
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        group.create_task(poller.hear())
-        while not documents.asked:
-            await asyncio.sleep(0)
-        for _ in range(50):
-            group.create_task(poller.hear())
-        gone = group.create_task(poller.hear())
-        await asyncio.sleep(0)
-        gone.cancel()
-        documents.may_answer.set()
-    assert documents.asked == 2
-
-
 async def test_fresh_authority_is_refused_where_it_cannot_be_heard() -> None:
     """What reads on from the cache in an outage gives nothing that lasts."""
     documents, clock = Documents(), Clock()
@@ -337,57 +257,3 @@ async def test_unknown_keys_are_looked_up_once_for_a_while() -> None:
     for mistyped in (key[:-1], key + "0", "fs_live_x"):
         await refused(identities, api_key=mistyped)
     assert documents.finds == 2
-
-
-def identity(*principals: str) -> Identity:
-    """An identity of some principals."""
-    return Identity(
-        principals=principals,
-        user_id="u",
-        account_id="a",
-        key_id=None,
-        role="user",
-        scopes=frozenset(),
-        mode="live",
-        expires_at=None,
-    )
-
-
-async def test_stamped_while_being_read() -> None:
-    """An identity read before a stamp and kept after it is not kept: it may be of before the change."""
-    cache = IdentityCache()
-    generation = cache.generation
-    cache.stamped(["key_1"])
-    cache.keep(b"digest", identity("key_1"), generation)
-    assert cache.get(b"digest") is None
-    cache.keep(b"digest", identity("key_1"), cache.generation)
-    assert cache.get(b"digest") is not None
-
-
-async def test_claims_of_cached_tokens_are_bounded() -> None:
-    """By their bytes: a few large tokens push out others, and what is too large for the cache is not kept."""
-    cache = IdentityCache(claims_bytes_max=100)
-    for number in range(10):
-        heavy = structs.replace(identity("user_1"), claims_json=b"x" * 30)
-        cache.keep(b"%d" % number, heavy, cache.generation)
-    assert len(cache) == 3
-    cache.keep(b"again", structs.replace(identity("user_1"), claims_json=b"x" * 90), cache.generation)
-    assert (len(cache), cache.get(b"again") is not None) == (1, True)
-    cache.keep(b"huge", structs.replace(identity("user_1"), claims_json=b"x" * 101), cache.generation)
-    assert (len(cache), cache._of, cache._claims_bytes) == (0, {}, 0)
-    cache.keep(b"small", identity("user_1"), cache.generation)
-    cache.clear()
-    assert cache._claims_bytes == 0
-
-
-async def test_cache_is_bounded_and_leaves_nothing_behind() -> None:
-    """The least recently used goes first, and no index outlives its entries."""
-    cache = IdentityCache(cached_max=3)
-    for number in range(5):
-        cache.keep(b"%d" % number, identity(f"key_{number}", "user_1"), cache.generation)
-        cache.get(b"0")
-    assert len(cache) == 3
-    assert cache.get(b"0") is not None
-    assert cache.get(b"1") is None
-    cache.stamped(["user_1"])
-    assert (len(cache), cache._of) == (0, {})
