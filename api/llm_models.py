@@ -47,8 +47,8 @@ class _DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     first_byte_timeout_s: Seconds | None = None
 
 
-class _TierTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The prices of a tier of service as they are written."""
+class _PriceTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prices as they are written: a model's own, or those of one of its tiers of service."""
 
     input: str | None = None
     cached_input: str | None = None
@@ -59,7 +59,7 @@ class _TierTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request: str | None = None
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Table(_PriceTable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model as it is written."""
 
     provider: ProviderKind
@@ -69,15 +69,8 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str | None = None
     upstream_model: str | None = None
     api_key_env: str | None = None
-    input: str | None = None
-    cached_input: str | None = None
-    output: str | None = None
-    audio_input: str | None = None
-    audio_output: str | None = None
-    cache_write: str | None = None
-    request: str | None = None
     web_search: str | None = None
-    tiers: Annotated[Mapping[str, _TierTable], Meta(max_length=TIERS_MAX)] = {}  # msgspec copies the defaults
+    tiers: Annotated[Mapping[str, _PriceTable], Meta(max_length=TIERS_MAX)] = {}  # msgspec copies the defaults
     standard_tier: StandardTier | None = None
     allow: Names = ()
     refuse: Names = ()
@@ -294,7 +287,7 @@ class _Reader:
         return self._file.wrong(("models", self._name, *place), expected)
 
 
-def _given(table: _Table | _TierTable) -> dict[str, str]:
+def _given(table: _Table | _PriceTable) -> dict[str, str]:
     """The prices that are written in a table."""
     return {name: text for name in ALL_PRICES if (text := getattr(table, name)) is not None}
 
