@@ -10,9 +10,11 @@ from eventstore import past
 from eventstore.past import TooLong, read_past
 from projections.credits import CreditsView, get_credits
 from projections.past_credits import credits_at
-from tests.domain.account.asking import add
+from projections.transactions import list_transactions
+from tests.domain.account.asking import add, place, settle
 from tests.projections.histories import some_command
 from tests.worker.bench import Bench
+from worker.show import describe
 
 STREAM, ACCOUNT = "account:a1", "a1"
 
@@ -73,3 +75,33 @@ async def test_the_bound_counts_events_up_to_the_moment(monkeypatch: pytest.Monk
     found = await read_past(bench.store, 0, STREAM, bench.at, seen=lambda each: seen.append(each.version), events_max=5)
     assert (found.version, seen) == (5, [1, 2, 3, 4, 5])
     assert (await read_past(bench.store, 0, STREAM, bench.at - 2, events_max=4)).version == 4
+
+
+async def test_a_moment_holds_all_that_happened_in_its_microsecond() -> None:
+    """Commands of one round have one time: none of them has happened before it, all have at it, whoever asks.
+
+    So no moment shows a part of a round, and each is the sum of the transactions up to it.
+    """
+    bench = Bench(shards=1)
+    for number in range(3):
+        for command in (
+            add(f"g{number}", 1_000),
+            place(f"h{number}", 700),
+            settle(f"h{number}", 300 + number),
+            place(f"open{number}", 20),
+        ):
+            await bench.send(STREAM, command)
+        await bench.run()
+        bench.at += 1
+    transactions = (await list_transactions(bench.documents, 1, ACCOUNT, limit=100)).items
+    assert len({each.at for each in transactions}) == 3
+    head = await bench.store.head(0, STREAM)
+    assert head is not None
+    for number, before in ((0, 0), (1, 700), (2, 1_399), (3, 2_097)):
+        at = bench.at - 4 + number
+        view, found = await credits_at(bench.store, 1, ACCOUNT, at, events_max=1_000)
+        assert view.balance == before == sum(each.amount for each in transactions if each.at <= at)
+        assert (view.held, found.version) == (20 * number, 4 * number)
+        said = "\n".join(await describe(bench.store, head, at, events_max=100))
+        assert f"version {found.version} of 12" in said
+        assert f"balance 0.{view.balance:06d}, held 0.{view.held:06d}" in said

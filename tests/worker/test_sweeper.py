@@ -2,15 +2,21 @@
 
 import pytest
 
+from api.account_plan import account_plan
+from api.plans import load_plans
+from domain.account.subscription import ConfirmSubscription
 from domain.instant import DAY, SECOND
 from eventstore.codec import decode_command
-from tests.domain.account.asking import add
+from projections.credits import get_credits
+from projections.subscriptions import get_subscription
+from tests.domain.account.asking import add, place, settle
 from tests.domain.account.subscribing import news
 from tests.shard_log import events_after
 from tests.worker.bench import Bench
 from worker.source import LogUnavailable
 from worker.sweeper import SWEEP_AGAIN, SWEEP_MAX, Sweeper
 
+PLANS = load_plans()
 pytestmark = pytest.mark.usefixtures("logged")
 
 
@@ -57,6 +63,53 @@ async def test_an_idle_subscription_is_renewed() -> None:
         assert stored is not None
         renewed.append([event.type for event in stored.events].count("subscription.renewed"))
     assert renewed == [1, 2, 14]
+
+
+async def test_an_unpaid_subscription_ends_by_itself() -> None:
+    """Past due when its period ends without news, canceled when its grace does; one is paid in between and goes on.
+
+    What was bought is used all the while; what the plan granted is over with its period.
+    """
+    bench = Bench()
+    sweeper = Sweeper(bench.store, bench.log, 1)
+
+    def paid(reference: str) -> ConfirmSubscription:
+        period = {"period_start": bench.at, "period_end": bench.at + 30 * DAY}
+        return news(reference, bench.at, renews_by_itself=False, **period)
+
+    for account in ("left", "paid"):
+        await bench.send(f"account:{account}", add("bought", 5_000))
+        await bench.send(f"account:{account}", paid("first"))
+    await bench.run()
+    stood = []
+    for wait, due, before in ((30 * DAY - 1, 0, 7_000), (1, 2, 5_000), (7 * DAY - 1, 0, 4_990), (1, 1, 4_980)):
+        bench.at += wait
+        assert await sweeper.sweep([0], bench.at) == due
+        await bench.run()
+        assert await sweeper.sweep([0], bench.at) == 0
+        left = await get_subscription(bench.documents, 1, "left")
+        assert (await get_credits(bench.documents, 1, "left")).balance == before
+        stood.append((left.status, account_plan(PLANS, left).plan.id, left.grace_until))
+        if len(stood) == 2:
+            await bench.send("account:paid", paid("second"))
+        if left.status != "active":
+            used = f"hold_{len(stood)}"
+            await bench.send("account:left", place(used, 10, expires_at=bench.at + SECOND))
+            await bench.send("account:left", settle(used, 10))
+            await bench.run()
+    grace = bench.at
+    assert stood == [
+        ("active", "pro", None),
+        ("past_due", "pro", grace),
+        ("past_due", "pro", grace),
+        ("canceled", "free", grace),
+    ]
+    ended = await bench.store.stream(0, "account:left")
+    assert ended is not None
+    assert ended.head.due_at is None, "nothing is due any more, for ever"
+    kept = await get_subscription(bench.documents, 1, "paid")
+    assert (kept.status, kept.plan, kept.period_end) == ("active", "pro", grace + 23 * DAY)
+    assert (await get_credits(bench.documents, 1, "paid")).balance == 7_000
 
 
 async def test_two_workers_that_see_it_due_wake_it_once() -> None:
