@@ -74,8 +74,7 @@ async def zone_of(services: Services, account_id: str, named: str | None) -> str
     if named is None:
         return (await get_preferences(services.documents, services.shards, account_id)).time_zone
     if named not in time_zones():
-        message = "time_zone must be a name of the IANA database, such as Europe/Berlin."
-        raise ApiError("invalid_time_zone", message, param="time_zone")
+        raise ApiError("invalid_time_zone", param="time_zone")
     return named
 
 

@@ -25,8 +25,8 @@ TOKENS_MAX = 10**9
 declare(
     "invalid_question",
     "invalid",
-    "The question names nothing, or more than one thing.",
-    "Send one of `model`, `agent` and `feature`; `tokens` goes with a model, `amount` with a feature.",
+    "Name one of model, agent and feature; tokens goes with a model, amount with a feature.",
+    "Ask for one thing at a time, with what goes with it.",
 )
 declare(
     "agent_not_found",

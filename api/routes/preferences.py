@@ -17,8 +17,8 @@ from projections.preferences import PreferencesView, get_preferences
 declare(
     "invalid_time_zone",
     "invalid",
-    "There is no such time zone.",
-    "Send a name of the IANA database, such as Europe/Berlin; `UTC` is one.",
+    "time_zone must be a name of the IANA database, such as Europe/Berlin.",
+    "Upper and lower case count; `UTC` is one.",
 )
 
 

@@ -40,7 +40,7 @@ declare(
     "invalid_subscription",
     "invalid",
     "The subscription cannot be right.",
-    "`param` names the field: the period must end after it began, `seats` fit the plan, `occurred_at` be past.",
+    "`param` names the field: a period begins within a year and ends later, `seats` fit the plan, `occurred_at` is past.",
 )
 declare(
     "subscription_reference_conflict",

@@ -16,7 +16,7 @@ from domain.account.paid_periods import NEAR, near
 from domain.account.payment import Bought, PaidPeriod
 from domain.account.payments import PaymentReplaced
 from domain.account.plan_terms import FREE, SEATS_MAX, PlanTerms
-from domain.account.subscription_period import LATEST, PERIOD_MAX, PeriodCredits
+from domain.account.subscription_period import LATEST, PERIOD_MAX, START_AHEAD_MAX, PeriodCredits
 from domain.aggregate import Answer
 from domain.errors import Invalid
 from domain.instant import DAY, Instant
@@ -176,12 +176,14 @@ def decide(
 def check(command: ConfirmSubscription, at: Instant | None = None) -> None:
     """`Invalid` on what can never be right. Whoever sends the command asks first: a refusal would be final.
 
-    `at` is when a period starts that says no start of its own.
+    `at` is when it is told, and when a period starts that says no start of its own.
     """
     start, end, seats = command.period_start, command.period_end, command.seats
     for name, moment in (("period_start", start), ("period_end", end)):
         if moment is not None and not 0 <= moment <= LATEST:
             raise Invalid("invalid_subscription", f"{name} must lie between 1970 and 2200.", param=name)
+    if start is not None and at is not None and start > at + START_AHEAD_MAX:
+        raise Invalid("invalid_subscription", "period_start must lie within a year from now.", param="period_start")
     too_long = end is not None and start is None and at is not None and end > at + PERIOD_MAX
     if too_long or (start is not None and end is not None and not start < end <= start + PERIOD_MAX):
         message = "period_start must lie before period_end, by three years at most."

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from domain.account.account import Account
 
 PERIOD_MAX: Instant = 3 * 366 * DAY
+START_AHEAD_MAX: Instant = 366 * DAY
+"""A plan is in force once it is told of: one whose period begins in decades would be had for nothing until then."""
 LATEST: Instant = 7_258_118_400_000_000
 """2200-01-01: no period that anybody tells of ends later."""
 MISSED_MAX = 24

@@ -79,6 +79,8 @@ def test_there_is_always_a_whole_period(status: str, known: bool, start: int | N
         ({"period_start": T0, "period_end": T0}, "period_end"),
         ({"period_start": T0, "period_end": T0 + 4 * 366 * DAY}, "period_end"),
         ({"period_start": -1}, "period_start"),
+        ({"period_start": T0 + 367 * DAY}, "period_start"),
+        ({"period_start": T0 + 367 * DAY, "period_end": T0 + 397 * DAY}, "period_start"),
         ({"period_end": 2**53}, "period_end"),
         ({"period_end": T0 + 4 * 366 * DAY}, "period_end"),
         ({"terms": terms(10**15, per_seat=True), "seats": 2}, "seats"),
