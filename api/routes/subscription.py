@@ -40,7 +40,7 @@ declare(
     "invalid_subscription",
     "invalid",
     "The subscription cannot be right.",
-    "`param` names the field: a period begins within a year and ends later, `seats` fit the plan, `occurred_at` is past.",
+    "`param` names the field: periods begin within a year and end later, `seats` fit the plan, news are past.",
 )
 declare(
     "subscription_reference_conflict",
