@@ -70,7 +70,7 @@ declare(
 declare(
     "not_found",
     "not_found",
-    "There is nothing at this address.",
+    "There is nothing at this address; /docs lists what there is.",
     "Compare the path with /openapi.json. An SDK's `base_url` ends in /v1.",
 )
 declare(
