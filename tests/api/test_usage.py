@@ -105,6 +105,36 @@ async def test_late_usage_lands_in_its_day(app: Running) -> None:
     assert (day["group"], day["requests"], day["failed"], day["latency_ms_mean"]) == ("2026-03-28", 1, 0, 400)
 
 
+@pytest.mark.parametrize(
+    ("day", "begins", "length", "odd", "labels"),
+    [
+        ("2026-03-29", 23 * HOUR, 23, 1, ["2026-03-29T01:00:00+01:00", "2026-03-29T03:00:00+02:00"]),
+        ("2026-10-25", 210 * DAY + 22 * HOUR, 25, 2, ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]),
+    ],
+)
+async def test_a_day_of_another_length(
+    app: Running, day: str, begins: int, length: int, odd: int, labels: list[str]
+) -> None:
+    """Each hour has its own group, as JSON and CSV, what was told late included; together they are the day."""
+    person = await app.register()
+    ends = [closed(SPRING + begins + hour * HOUR, USED) for hour in range(-1, length + 1)]
+    late = [closed(SPRING + begins + hour * HOUR + HOUR // 2) for hour in (odd, odd + 1)]
+    put_down(app, person, [*ends, *late, *(corrected(each, USED, latency_ms=400) for each in late)])
+    period = f"from={day}&to={day[:-2]}{int(day[-2:]) + 1}&time_zone=Europe/Berlin"
+    [whole] = (await asked(app, person, f"{period}&group_by=day"))["groups"]
+    hours = await asked(app, person, f"{period}&group_by=hour")
+    groups = hours["groups"]
+    assert (whole["group"], whole["requests"], whole["failed"], len(groups)) == (day, length + 2, 0, length)
+    assert [group["group"] for group in groups[odd : odd + 2]] == labels
+    assert [group["requests"] for group in groups] == [1] * odd + [2, 2] + [1] * (length - odd - 2)
+    for name in ("requests", "total_tokens"):
+        assert sum(group[name] for group in groups) == whole[name] == hours["totals"][name]
+    for word, groups_of in (("hour", groups), ("day", [whole])):
+        rows = await csv_of(app, person, f"{period}&group_by={word}")
+        shown = [(row[word], int(row["requests"]), row["cost"]) for row in rows]
+        assert shown == [(group["group"], group["requests"], group["cost"]) for group in groups_of]
+
+
 async def test_csv_200(app: Running) -> None:
     """The same groups and figures, a line each."""
     person = await app.register()

@@ -2,18 +2,24 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from api.rfc3339 import format_instant
-from domain.instant import DAY, HOUR
+from domain.account.holds import ReleaseHold, SettleHold
+from domain.account.usage import Usage
+from domain.instant import DAY, HOUR, MINUTE
+from domain.message import Command
 from domain.money import parse_credits
 from tests.api.clock import Clock
 from tests.api.running import Person, Running, application
-from tests.api.test_credits import addition, spend
+from tests.api.test_credits import addition, place, spend
+from tests.domain.account.test_payments import confirm, dispute, refund
 
 PATH = "/billing/usage/history"
 CLOCK = Clock()
@@ -72,6 +78,53 @@ async def test_debt_lasts_until_it_is_repaid(app: Running) -> None:
         assert [day["debt"] for day in await history(app, key)][-3:] == ["0.000100"] * 3
         await app.ask("POST", "/billing/credits/add", addition(person, "r2"), api_key=admin)
         assert [day["debt"] for day in await history(app, key)][-3:] == ["0.000100", "0.000100", "0.000000"]
+
+
+async def test_corrections_add_up(app: Running) -> None:
+    """A settle after the hold's end, a release after its settle, a refund and a dispute: every sum is one balance."""
+    _, person, key = await keys(app)
+    stream = f"account:{person.id}"
+    now = CLOCK()
+    for payment in ("pi_1", "pi_2"):
+        await app.command(stream, structs.replace(confirm(payment, 4_000_000), occurred_at=now))
+    for hold_id in ("late", "back", "kept"):
+        await place(app, person, hold_id)
+    used = Usage(source="provider", input=100, output=200)
+    for hold_id in ("back", "kept"):
+        await app.command(stream, SettleHold(hold_id=hold_id, usage=used))
+    moments = [5 * MINUTE, DAY, DAY, DAY]
+    told: Sequence[Sequence[Command]] = [
+        [SettleHold(hold_id="late", usage=used), ReleaseHold(hold_id="back", reason="taken back")],
+        [structs.replace(refund(50), occurred_at=now + 1)],
+        [structs.replace(dispute("open", payment="pi_2"), occurred_at=now + 1)],
+        [structs.replace(dispute("won", payment="pi_2"), occurred_at=now + 2)],
+    ]
+    with ExitStack() as time:
+        for wait, commands in zip(moments, told, strict=True):
+            time.enter_context(CLOCK.moved(wait))
+            for command in commands:
+                await app.command(stream, command)
+            await adds_up(app, key)
+        days = await history(app, key)
+    sums = {name: sum(amount(day[name]) for day in days) for name in ("used", "taken_back", "given_back")}
+    assert sums == {"used": 1_800, "taken_back": 6_000_000, "given_back": 4_000_000}
+
+
+async def adds_up(app: Running, key: str) -> None:
+    """The history's sums, the transactions and the balance less the debt are one number."""
+    credits = (await app.ask("GET", "/billing/credits", api_key=key)).json
+    listed = (await app.ask("GET", "/billing/credits/transactions?limit=100", api_key=key)).json["data"]
+    days = await history(app, key)
+    sums = {name: sum(amount(day[name]) for day in days) for name in days[0] if name != "day"}
+    came = sums["granted"] + sums["given_back"] - sums["used"] - sums["expired"] - sums["taken_back"]
+    assert came == amount(credits["balance"]) - amount(credits["debt"])
+    assert sum(amount(each["amount"]) for each in listed) == amount(credits["balance"])
+    assert days[-1]["debt"] == credits["debt"]
+
+
+def amount(text: str) -> int:
+    """Micro-credits, which may be negative."""
+    return -amount(text[1:]) if text.startswith("-") else parse_credits(text, name="amount")
 
 
 async def test_csv_200(app: Running) -> None:
