@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from api.plan_features import Feature
 from api.plans import Plans, load_plans
 from domain.account.plan_terms import FeatureLimit
-from domain.instant import DAY
+from domain.instant import DAY, HOUR, instant_of
 from projections.local_days import local_month
 from tests.api.clock import Clock
 from tests.api.company import subscribe
@@ -119,6 +120,26 @@ async def test_tomorrow_there_is_more_until_the_month_is_full(app: Running) -> N
             assert answer.status == status, (number, answer)
             if day == 3:
                 assert answer.json["error"]["quota"] == "searches.per_month"
+
+
+async def test_the_leap_day_is_of_february(app: Running) -> None:
+    """Where the account is: its last minute has what was left of the month, and the first of March all of the next."""
+    person = await on(app, "pro")
+    key = (await app.key(person))["key"]
+    zone = await app.ask("PATCH", "/billing/settings", {"time_zone": "America/New_York"}, token=person.token)
+    assert zone.status == 200
+    march = instant_of(datetime.fromisoformat("2028-03-01T00:00:00-05:00"))
+    steps = ((-49, 10, 200), (-25, 10, 200), (-1, 6, 429), (-1, 5, 200), (-1, 1, 429), (0, 10, 200))
+    for number, (hours, amount, status) in enumerate(steps):
+        with CLOCK.moved(march + hours * HOUR - CLOCK()):
+            body = {"feature": "searches", "amount": amount, "reference": f"r{number}"}
+            answer = await app.ask("POST", "/billing/track", body, api_key=key)
+        assert answer.status == status, (number, answer)
+        if status == 429:
+            assert answer.json["error"]["quota"] == "searches.per_month"
+        if hours == 0:
+            month = answer.json["per_month"]
+            assert (month["used"], month["resets_at"]) == (10, "2028-04-01T04:00:00Z")
 
 
 async def test_402_without_the_feature(app: Running) -> None:

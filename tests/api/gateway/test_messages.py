@@ -1,6 +1,7 @@
 """A day's messages at the gateway: exactly the plan's number reaches the provider; refusals say what would help."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from openai import RateLimitError
 
 from api.plans import Plans, load_plans
-from domain.instant import DAY, HOUR, SECOND
+from domain.instant import DAY, HOUR, SECOND, instant_of
 from eventstore.clock import system_clock
 from projections.local_days import local_day
 from tests.api.clock import Clock
@@ -74,6 +75,37 @@ async def test_429_says_which_limit_and_when_it_resets() -> None:
         assert abs(int(refused.headers["Retry-After"]) - (midnight - clock()) // SECOND) <= 2
         with clock.moved(midnight - system_clock()):
             assert (await chat(account)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("zone", "last", "first"),
+    [
+        ("America/New_York", "2028-02-28T23:59:00-05:00", "2028-02-29T00:00:00-05:00"),
+        ("America/New_York", "2028-02-29T23:59:00-05:00", "2028-03-01T00:00:00-05:00"),
+        ("Asia/Kathmandu", "2027-02-28T23:59:00+05:45", "2027-03-01T00:00:00+05:45"),
+        ("Europe/Berlin", "2028-03-26T23:59:00+02:00", "2028-03-27T00:00:00+02:00"),
+    ],
+)
+async def test_the_day_ends_at_midnight_there(zone: str, last: str, first: str) -> None:
+    """The leap day is a day of its own, and so is one that is an hour short: each has the quota, and none has two."""
+    clock = Clock()
+    async with running_place(plans=plans(2), limits=True, clock=clock) as place:
+        account = await place.account()
+        bearer = {"Authorization": f"Bearer {account.token}"}
+        async with place.http.patch(
+            f"{place.url}/billing/settings", json={"time_zone": zone}, headers=bearer
+        ) as answer:
+            assert answer.status == 200
+        midnight = instant_of(datetime.fromisoformat(first))
+        statuses = []
+        for at in (midnight - 23 * HOUR, instant_of(datetime.fromisoformat(last)), midnight):
+            clock.ahead += at - clock()
+            said = [await chat(account) for _ in range(2)]
+            statuses.append([each.status for each in said])
+            if len(statuses) == 2:
+                assert abs(int(said[1].headers["Retry-After"]) - (midnight - clock()) // SECOND) <= 2
+        assert statuses == [[200, 200], [429, 429], [200, 200]]
+        assert (await chat(account)).status == 429
 
 
 async def test_the_sdk_does_not_hammer() -> None:
